@@ -1,0 +1,2 @@
+//! The `syncra` program.
+fn main() {}

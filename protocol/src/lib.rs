@@ -1,0 +1,20 @@
+//! The Syncra protocol: ids, names, packages, signed Merkle logs, folds and the sync machines.
+//!
+//! This crate decides and never performs: it has no sockets, files, tasks, clock or randomness.
+//! Time comes in as [`Timestamp`], random bytes as arguments, effects go out as values.
+//! A test over the dependency list and clippy's disallowed types keep it so.
+//!
+//! | start here | for |
+//! |---|---|
+//! | [`id`], [`name`], [`path`], [`version`] | what things are called |
+//! | [`limits`] | every bound, with the attack or cost that it stops |
+//! | [`codec`], [`key`] | canonical bytes, Ed25519 |
+
+pub mod codec;
+pub mod id;
+pub mod key;
+pub mod limits;
+pub mod origin;
+pub mod time;
+
+pub use time::Timestamp;

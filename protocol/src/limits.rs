@@ -1,0 +1,57 @@
+//! Every bound of the protocol, with its unit and the attack or cost that it stops.
+
+/// Characters of an id shown to people: 60 bits, enough to tell things apart, never enough to look them up by.
+pub const SHORT_ID_CHARS: usize = 12;
+
+/// Bytes of one log entry, hard: entry lengths are 16-bit in C2SP tiles.
+pub const ENTRY_BYTES: usize = 65_535;
+/// Bytes of one log entry that we ourselves write, soft: keeps a log of 10,000 entries within a fetch of some MiB.
+pub const OWN_ENTRY_BYTES: usize = 4_096;
+/// Heads that one entry's `seen` may name; more stand in a preceding Seen entry.
+pub const SEEN_PER_ENTRY: usize = 32;
+/// Entries of one log that a node follows: bounds memory of the leaf hashes (32 B each).
+pub const LOG_ENTRIES: u64 = 1 << 20;
+/// Bytes of one signed note, cosignatures included: stops endless signature lines.
+pub const NOTE_BYTES: usize = 4_096;
+/// Hashes in one inclusion or consistency proof: log2 of the largest log, with room for both sides.
+pub const PROOF_HASHES: usize = 128;
+
+/// Bytes of one part of a path: what every file system of the field accepts.
+pub const PATH_PART_BYTES: usize = 255;
+/// Bytes of a whole path inside a package: below Windows' and Linux' limits with room for the store's own prefix.
+pub const PATH_BYTES: usize = 1_024;
+/// Parts of a path, so depth of a tree: stops recursion bombs.
+pub const PATH_DEPTH: usize = 32;
+/// Files in one release: stops inode floods.
+pub const RELEASE_FILES: u64 = 1_000_000;
+/// Bytes of all files of one release.
+pub const RELEASE_BYTES: u64 = 1 << 40;
+/// Bytes of one directory node: some 10,000 names in a directory.
+pub const NODE_BYTES: usize = 4 << 20;
+/// Nodes of one release.
+pub const RELEASE_NODES: usize = 100_000;
+/// Bytes of one segment: what is held in memory when one is spliced.
+pub const SEGMENT_BYTES: usize = 16 << 20;
+/// Bytes of one chunk list.
+pub const CHUNK_LIST_BYTES: usize = 1 << 20;
+/// Bytes of a release's HashSeq: 2 Mi hashes.
+pub const HASH_SEQ_BYTES: usize = 64 << 20;
+/// Bytes of a manifest, `syncra.toml` or its canonical form.
+pub const MANIFEST_BYTES: usize = 64 << 10;
+/// Bytes of a note, reason or readme blob, its 16 random bytes included.
+pub const PROSE_BYTES: usize = 64 << 10;
+/// Dependencies of one release.
+pub const DEPENDENCIES: usize = 256;
+
+/// Bytes of one frame on a `/syncra/log/1` or `/syncra/have/1` stream.
+pub const FRAME_BYTES: usize = 1 << 20;
+/// Entries in one answer frame.
+pub const ENTRIES_PER_FRAME: usize = 1_024;
+/// Logs that may speak for one package: its own logs and those of its identities.
+pub const EVIDENCE_LOGS: usize = 256;
+/// Heads in one answer.
+pub const HEADS_PER_FRAME: usize = EVIDENCE_LOGS;
+/// Packages watched over one stream.
+pub const WATCHED_PACKAGES: usize = 1_024;
+/// Offers in one answer to a catalogue request.
+pub const OFFERS_PER_FRAME: usize = 256;
