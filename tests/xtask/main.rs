@@ -1,2 +1,33 @@
-//! Repository tasks.
-fn main() {}
+//! Repository tasks: `cargo xtask test` and friends. Only the standard library, so that it builds in a second.
+
+mod debian;
+mod run;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test [--no-skips] [FILTER]  install what the tests need, build everything, run every test;
+                              with --no-skips a skipped test is a failure; FILTER goes to the test runner
+  setup                       only install what the tests need (Debian packages)
+  vectors                     write the golden vectors anew (a format change: bring its spec text)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["test", rest @ ..] => run::test(rest),
+        ["setup"] => debian::install_missing(),
+        ["vectors"] => run::vectors(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            run::say(&why);
+            ExitCode::FAILURE
+        }
+    }
+}

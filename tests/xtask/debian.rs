@@ -1,0 +1,55 @@
+//! The Debian packages that the tests call, installed when they are missing and we may.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::say;
+
+/// (program looked for, Debian package, what needs it)
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("python3", "python3", "the independent decoders and the path oracle"),
+    ("ip", "iproute2", "hosts in network namespaces"),
+    ("strace", "strace", "kills at the n-th event and the recorder of writes"),
+];
+
+/// Installs what is missing, or says what to install.
+///
+/// # Errors
+/// A text that names the packages when they are missing and cannot be installed from here.
+pub fn install_missing() -> Result<(), String> {
+    let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| !on_path(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    for (program, package, why) in &missing {
+        say(&format!("`{program}` is missing: it is in the package {package}, needed for {why}"));
+    }
+    let by_hand = format!("install them, then try again: apt-get install {}", packages.join(" "));
+    if !on_path("apt-get") || !is_root() {
+        return Err(by_hand);
+    }
+    let apt = |args: &[&str]| {
+        Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).status()
+    };
+    // The lists may be absent on a fresh machine; a failed update only matters if the install then fails.
+    let _ = apt(&["update", "-qq"]);
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(&packages);
+    match apt(&install) {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(by_hand),
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // `ip` lives in sbin, which is not on everybody's PATH.
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(Into::into))
+        .any(|dir| Path::new(&dir).join(program).is_file())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n")
+}
