@@ -14,7 +14,11 @@ pub mod codec;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod name;
 pub mod origin;
+pub mod path;
+mod text;
 pub mod time;
+pub mod version;
 
 pub use time::Timestamp;

@@ -55,3 +55,14 @@ pub const HEADS_PER_FRAME: usize = EVIDENCE_LOGS;
 pub const WATCHED_PACKAGES: usize = 1_024;
 /// Offers in one answer to a catalogue request.
 pub const OFFERS_PER_FRAME: usize = 256;
+
+/// Bytes of a package name: a directory name and a URL segment with room to spare.
+pub const PACKAGE_NAME_BYTES: usize = 64;
+/// Bytes of a handle, DNS names included.
+pub const HANDLE_BYTES: usize = 64;
+/// Bytes of a branch, tag or channel name.
+pub const REF_NAME_BYTES: usize = 64;
+/// Bytes of a version's text.
+pub const VERSION_BYTES: usize = 64;
+/// Bytes of a version requirement's text: four comparators with pre-releases, bounds the work of matching.
+pub const VERSION_REQ_BYTES: usize = 128;
