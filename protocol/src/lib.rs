@@ -9,11 +9,13 @@
 //! | [`id`], [`name`], [`path`], [`version`] | what things are called |
 //! | [`limits`] | every bound, with the attack or cost that it stops |
 //! | [`codec`], [`key`] | canonical bytes, Ed25519 |
+//! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
 
 pub mod codec;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod log;
 pub mod name;
 pub mod origin;
 pub mod path;

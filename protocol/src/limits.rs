@@ -13,6 +13,10 @@ pub const SEEN_PER_ENTRY: usize = 32;
 pub const LOG_ENTRIES: u64 = 1 << 20;
 /// Bytes of one signed note, cosignatures included: stops endless signature lines.
 pub const NOTE_BYTES: usize = 4_096;
+/// Signature lines of one note: C2SP asks for at least 16; each costs a base64 decoding.
+pub const NOTE_SIGNATURES: usize = 32;
+/// Bytes of one fork proof: two notes of the longest origin without cosignatures and 21 hashes; fits one datagram.
+pub const FORK_PROOF_BYTES: usize = 1_500;
 /// Hashes in one inclusion or consistency proof: log2 of the largest log, with room for both sides.
 pub const PROOF_HASHES: usize = 128;
 
