@@ -107,18 +107,9 @@ pub enum ExtendError {
         /// The size of the head.
         size: u64,
     },
-    /// The proof is about other sizes than those of the result and of the head.
-    #[error("the proof is from size {old} to {new}, needed is {needed} to {head}")]
-    ProofSizes {
-        /// The proof's older size.
-        old: u64,
-        /// The proof's newer size.
-        new: u64,
-        /// What we would hold.
-        needed: u64,
-        /// The size of the head.
-        head: u64,
-    },
+    /// The proof does not show that what would be held is a prefix of the head.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
 }
 
 impl Log {
@@ -239,16 +230,13 @@ impl Log {
         head: &Head,
     ) -> Result<(), ExtendError> {
         self.check_head(head)?;
-        let (reached, size) = (self.size().saturating_add(entries.len() as u64), head.size());
-        if reached > size {
-            return Err(ExtendError::Count { expected: size - self.size(), found: entries.len() as u64 });
-        }
-        if (proof.old_size(), proof.size()) != (reached, size) {
-            let (old, new) = (proof.old_size(), proof.size());
-            return Err(ExtendError::ProofSizes { old, new, needed: reached, head: size });
+        let (room, found) = (head.size() - self.size(), entries.len() as u64);
+        if found > room {
+            return Err(ExtendError::Count { expected: room, found });
         }
         let leaves = self.hash_entries(entries)?;
-        proof.verify(&self.root_after(&leaves), &head.root()).map_err(|_| ExtendError::Root { size })?;
+        let reached = Checkpoint { origin: self.origin, size: self.size() + found, root: self.root_after(&leaves) };
+        proof.verify(&reached, head.checkpoint())?;
         self.add(&leaves);
         Ok(())
     }

@@ -81,7 +81,7 @@ impl ForkProof {
         let (old, new) = (older.size(), newer.size());
         match prefix {
             None if old == new && older.root() != newer.root() => {}
-            Some(proof) if old < new && (proof.old_size(), proof.size()) == (old, new) => {
+            Some(proof) if (proof.old_size(), proof.size()) == (old, new) => {
                 let (old_root, new_root) = proof.roots();
                 if new_root != newer.root() || old_root == older.root() {
                     return Err(ForkError::NoConflict);

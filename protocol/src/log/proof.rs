@@ -2,9 +2,13 @@
 //!
 //! A proof's shape follows from its numbers alone, so a value of these types always has the right count of hashes
 //! (at most 65, below [`limits::PROOF_HASHES`]); whether it proves anything is for `verify` to say.
+//!
+//! Hashes alone do not bind the numbers (the path of leaf 0 is the same in some trees of 3 and of 4 leaves), so proofs
+//! are verified against whole checkpoints, never against bare roots.
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
 use super::merkle::{EMPTY_ROOT, node_hash};
 use crate::codec::{self, CodecError};
 use crate::id::LogHash;
@@ -40,6 +44,9 @@ pub enum ProofError {
         /// Hashes offered.
         found: usize,
     },
+    /// The proof is about another log or about other sizes than the checkpoints that it is held against.
+    #[error("the proof is not about these checkpoints")]
+    OtherStatement,
     /// The hashes do not lead to the expected root.
     #[error("the proof does not lead to the expected root")]
     Root,
@@ -143,12 +150,15 @@ proofs! {
 }
 
 impl InclusionProof {
-    /// Checks that `leaf` is at this index of the tree with `root`.
+    /// Checks that `leaf` is at this index of the log at checkpoint `at`.
     ///
     /// # Errors
-    /// [`ProofError::Root`].
-    pub fn verify(&self, leaf: &LogHash, root: &LogHash) -> Result<(), ProofError> {
+    /// [`ProofError::OtherStatement`], [`ProofError::Root`].
+    pub fn verify(&self, leaf: &LogHash, at: &Checkpoint) -> Result<(), ProofError> {
         let Wire { low: index, size, hashes } = &self.0;
+        if *size != at.size {
+            return Err(ProofError::OtherStatement);
+        }
         let (inner, _) = climb(*index, size - 1);
         let (below, above) = hashes.split_at(inner);
         let mut node = *leaf;
@@ -156,24 +166,25 @@ impl InclusionProof {
             node = if index >> level & 1 == 1 { node_hash(sibling, &node) } else { node_hash(&node, sibling) };
         }
         let found = above.iter().fold(node, |node, left| node_hash(left, &node));
-        if found == *root { Ok(()) } else { Err(ProofError::Root) }
+        if found == at.root { Ok(()) } else { Err(ProofError::Root) }
     }
 }
 
 impl ConsistencyProof {
-    /// Checks that the tree of `old_root` is a prefix of the tree of `new_root`.
+    /// Checks that the log at `old` is a prefix of the log at `new`.
     ///
     /// # Errors
-    /// [`ProofError::Root`].
-    pub fn verify(&self, old_root: &LogHash, new_root: &LogHash) -> Result<(), ProofError> {
-        let Wire { low: old, size: new, hashes } = &self.0;
-        let holds = match (*old, hashes.split_first()) {
-            (0, _) => *old_root == EMPTY_ROOT && (*new > 0 || *new_root == EMPTY_ROOT),
-            (old, _) if old == *new => old_root == new_root,
-            (old, _) if old.is_power_of_two() => {
-                roots(old, *new, old_root, hashes) == (*old_root, *new_root) // the first subtree is the old tree
+    /// [`ProofError::OtherStatement`], [`ProofError::Root`].
+    pub fn verify(&self, old: &Checkpoint, new: &Checkpoint) -> Result<(), ProofError> {
+        self.0.check_statement(old, new)?;
+        let holds = match (old.size, self.0.hashes.split_first()) {
+            (0, _) => old.root == EMPTY_ROOT && (new.size > 0 || new.root == EMPTY_ROOT),
+            (size, _) if size == new.size => old.root == new.root,
+            (size, _) if size.is_power_of_two() => {
+                // The first subtree is the whole old tree, so RFC 6962 leaves it out.
+                roots(size, new.size, &old.root, &self.0.hashes) == (old.root, new.root)
             }
-            (old, Some((first, path))) => roots(old, *new, first, path) == (*old_root, *new_root),
+            (size, Some((first, path))) => roots(size, new.size, first, path) == (old.root, new.root),
             (_, None) => false,
         };
         if holds { Ok(()) } else { Err(ProofError::Root) }
@@ -183,19 +194,27 @@ impl ConsistencyProof {
 impl PrefixProof {
     /// The roots of the older and of the newer tree to which these hashes lead.
     ///
-    /// If the second is the root of a real tree, the first is the root of that tree's first `old_size` leaves.
+    /// If the second is the root of a real tree of that size, the first is that of its first `old_size` leaves.
     #[must_use]
     pub fn roots(&self) -> (LogHash, LogHash) {
         let (first, path) = self.0.hashes.split_first().expect("a prefix proof has at least one hash");
         roots(self.0.low, self.0.size, first, path)
     }
 
-    /// Checks that the tree of `old_root` is a prefix of the tree of `new_root`.
+    /// Checks that the log at `old` is a prefix of the log at `new`.
     ///
     /// # Errors
-    /// [`ProofError::Root`].
-    pub fn verify(&self, old_root: &LogHash, new_root: &LogHash) -> Result<(), ProofError> {
-        if self.roots() == (*old_root, *new_root) { Ok(()) } else { Err(ProofError::Root) }
+    /// [`ProofError::OtherStatement`], [`ProofError::Root`].
+    pub fn verify(&self, old: &Checkpoint, new: &Checkpoint) -> Result<(), ProofError> {
+        self.0.check_statement(old, new)?;
+        if self.roots() == (old.root, new.root) { Ok(()) } else { Err(ProofError::Root) }
+    }
+}
+
+impl Wire {
+    fn check_statement(&self, old: &Checkpoint, new: &Checkpoint) -> Result<(), ProofError> {
+        let same = old.origin == new.origin && (self.low, self.size) == (old.size, new.size);
+        if same { Ok(()) } else { Err(ProofError::OtherStatement) }
     }
 }
 
