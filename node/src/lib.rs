@@ -1,1 +1,3 @@
 //! The Syncra node.
+
+pub mod flow;
