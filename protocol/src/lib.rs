@@ -6,7 +6,8 @@
 //!
 //! | start here | for |
 //! |---|---|
-//! | [`id`], [`name`], [`path`], [`version`] | what things are called |
+//! | [`id`], [`name`], [`path`], [`version`], [`reference`] | what things are called |
+//! | [`manifest`] | what the author wrote about a package |
 //! | [`limits`] | every bound, with the attack or cost that it stops |
 //! | [`codec`], [`key`] | canonical bytes, Ed25519 |
 //! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
@@ -16,9 +17,11 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod log;
+pub mod manifest;
 pub mod name;
 pub mod origin;
 pub mod path;
+pub mod reference;
 mod text;
 pub mod time;
 pub mod version;

@@ -70,3 +70,27 @@ pub const REF_NAME_BYTES: usize = 64;
 pub const VERSION_BYTES: usize = 64;
 /// Bytes of a version requirement's text: four comparators with pre-releases, bounds the work of matching.
 pub const VERSION_REQ_BYTES: usize = 128;
+/// Bytes of a reference: handle, key, name and the longest requirement fit more than once.
+pub const REFERENCE_BYTES: usize = 512;
+/// Bytes of a manifest's description: a line in a list of results.
+pub const DESCRIPTION_BYTES: usize = 512;
+/// Bytes of a licence expression (SPDX).
+pub const LICENSE_BYTES: usize = 128;
+/// Keywords of a package: more would be a way to turn up in every search.
+pub const KEYWORDS: usize = 16;
+/// Bytes of a keyword.
+pub const KEYWORD_BYTES: usize = 32;
+/// Components that a package may ask to read, and to write.
+pub const PERMITTED_COMPONENTS: usize = 256;
+/// Bytes of a component's name.
+pub const COMPONENT_BYTES: usize = 64;
+/// Files that a package starts.
+pub const START_FILES: usize = 64;
+/// Patterns in `include`, and in `exclude`: each is tried on every path.
+pub const FILE_PATTERNS: usize = 256;
+/// Bytes of one pattern.
+pub const PATTERN_BYTES: usize = 256;
+/// Steps of a package's CI.
+pub const CI_STEPS: usize = 64;
+/// Bytes of a CI step's command.
+pub const CI_COMMAND_BYTES: usize = 1_024;

@@ -24,9 +24,16 @@ macro_rules! text_type {
             }
         }
 
+        crate::text::text_serde!($name, $what);
+    };
+}
+
+/// The serde half of [`text_type`], for types with their own `Display` and `parse`.
+macro_rules! text_serde {
+    ($name:ident, $what:literal) => {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(&self.0)
+                serializer.collect_str(self)
             }
         }
 
@@ -52,4 +59,4 @@ macro_rules! text_type {
     };
 }
 
-pub(crate) use text_type;
+pub(crate) use {text_serde, text_type};
