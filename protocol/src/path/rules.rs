@@ -257,7 +257,8 @@ pub(super) fn check_part(part: &str, index: usize) -> Result<(), EntryPathError>
 /// The rule that a character breaks wherever it stands.
 fn character(c: char) -> Option<PathRule> {
     match c {
-        '\\' => Some(PathRule::Separator),
+        // A slash only gets here in a lone part: whole paths are split at it.
+        '/' | '\\' => Some(PathRule::Separator),
         ':' => Some(PathRule::Colon),
         '<' | '>' | '"' | '|' | '?' | '*' => Some(PathRule::Wildcard),
         _ if c.is_control() => Some(PathRule::Control),
