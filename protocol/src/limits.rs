@@ -94,3 +94,10 @@ pub const PATTERN_BYTES: usize = 256;
 pub const CI_STEPS: usize = 64;
 /// Bytes of a CI step's command.
 pub const CI_COMMAND_BYTES: usize = 1_024;
+
+/// Fine chunks in one segment: keeps its chunk list below [`CHUNK_LIST_BYTES`].
+pub const SEGMENT_CHUNKS: usize = 32_768;
+/// Bytes of all directory nodes of one release: what a receiver holds in memory before it knows anything else.
+pub const RELEASE_NODE_BYTES: usize = 256 << 20;
+/// Parts of all files of one release: every file once and every segment of large ones, with room; 16 bytes each.
+pub const RELEASE_PARTS: usize = 2 << 20;

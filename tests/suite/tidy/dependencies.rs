@@ -34,7 +34,6 @@ const PURE: &[&str] = &[
     "caseless",
     "data-encoding",
     "ed25519-dalek",
-    "fastcdc",
     "postcard",
     "semver",
     "serde",

@@ -1,0 +1,216 @@
+//! Cutting one file: its hash, its fine chunks and, if it is large, its segments, in one pass over its bytes.
+//!
+//! A file is cut alone and without knowing the package, so several can be cut on several cores; [`super::pack`] then
+//! takes the results in tree order. Fine cuts are content-defined by a gear hash (FastCDC's: shift and add a table
+//! value; only the last 64 bytes count) with a minimum that is skipped unread, a harder condition up to the target
+//! and an easier one beyond it. Coarse cuts are fine cuts whose chunk hash ends a segment, so they cost nothing.
+//!
+//! Why not the crate `fastcdc`: its smallest chunk is at most 1 MiB and its average at most 4 MiB, below what a sweep
+//! of segment sizes needs; and it wants the whole file as one slice, or `std::io`, which this crate does without.
+
+use std::sync::LazyLock;
+
+use super::chunks::{Chunk, ChunkHash};
+use super::segment::{PackParams, Segment, SegmentRef};
+use crate::id::BlobId;
+
+/// Bytes that the gear hash looks back on: the 64 bits of its state.
+const WINDOW: usize = 64;
+/// Bytes that are cut and hashed while they are still in the processor's cache.
+const STEP: usize = 128 << 10;
+
+/// 256 random values, one for each byte: the output of BLAKE3, so that nobody need trust a table of constants.
+static GEAR: LazyLock<Box<[u64; 256]>> = LazyLock::new(|| {
+    let mut bytes = [0; 8 * 256];
+    blake3::Hasher::new_derive_key("syncra content v1 gear table").finalize_xof().fill(&mut bytes);
+    let mut table = Box::new([0; 256]);
+    for (value, bytes) in table.iter_mut().zip(bytes.chunks_exact(8)) {
+        *value = u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
+    }
+    table
+});
+
+/// Finds the fine cuts in a stream of bytes.
+#[derive(Debug, Clone)]
+struct Scanner {
+    params: PackParams,
+    /// State of the gear hash.
+    hash: u64,
+    /// Bytes of the current chunk that are behind us.
+    at: usize,
+}
+
+impl Scanner {
+    const fn new(params: PackParams) -> Self {
+        Self { params, hash: 0, at: 0 }
+    }
+
+    /// The length of the chunk that `bytes` begin with, or none if more bytes are needed to tell. After none, call
+    /// again with the same bytes and more.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        let bits = self.params.chunk_target().trailing_zeros();
+        let (min, target, max) = (self.params.chunk_min(), self.params.chunk_target(), self.params.chunk_max());
+        self.at = self.at.max(min - WINDOW);
+        for (end, zeros) in [(min, 64), (target, bits + 1), (max, bits - 1)] {
+            let end = end.min(bytes.len());
+            if self.at >= end {
+                continue;
+            }
+            match roll(&bytes[self.at..end], &mut self.hash, zeros) {
+                Some(n) => return Some(self.cut(self.at + n)),
+                None => self.at = end,
+            }
+        }
+        (self.at >= max).then(|| self.cut(max))
+    }
+
+    fn cut(&mut self, len: usize) -> usize {
+        *self = Self::new(self.params);
+        len
+    }
+}
+
+/// Rolls `hash` over `bytes` until its top `zeros` bits are zero; 64 means: never, only roll.
+fn roll(bytes: &[u8], hash: &mut u64, zeros: u32) -> Option<usize> {
+    let gear: &[u64; 256] = &GEAR;
+    let below = 1_u64.checked_shl(64 - zeros).filter(|_| zeros < 64).unwrap_or(0);
+    let mut state = *hash;
+    for (at, byte) in bytes.iter().enumerate() {
+        state = (state << 1).wrapping_add(gear[usize::from(*byte)]);
+        if state < below {
+            return Some(at + 1);
+        }
+    }
+    *hash = state;
+    None
+}
+
+/// Cuts one file, fed in pieces of any size. Holds at most one segment of it.
+#[derive(Debug, Clone)]
+pub struct FileCutter {
+    params: PackParams,
+    file: blake3::Hasher,
+    size: u64,
+    scanner: Scanner,
+    /// Bytes of the open segment, then those of the open chunk.
+    bytes: Vec<u8>,
+    /// Where the open chunk starts in `bytes`.
+    open: usize,
+    /// Chunks of the open segment.
+    chunks: Vec<Chunk>,
+    segments: Vec<SegmentRef>,
+}
+
+/// A file that was cut: what [`super::pack::Packer::add`] takes.
+#[derive(Debug, Clone)]
+pub struct CutFile {
+    size: u64,
+    hash: BlobId,
+    pub(super) body: CutBody,
+}
+
+/// Where the bytes of a cut file are.
+#[derive(Debug, Clone)]
+pub(super) enum CutBody {
+    /// Below [`PackParams::segment_min`]: to be packed together with its neighbours.
+    Small { bytes: Vec<u8>, chunks: Vec<Chunk> },
+    /// All its segments; their bytes have been handed out.
+    Large(Vec<SegmentRef>),
+}
+
+impl CutFile {
+    /// Length of the file in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// BLAKE3 of the whole file.
+    #[must_use]
+    pub const fn hash(&self) -> BlobId {
+        self.hash
+    }
+}
+
+impl FileCutter {
+    /// A cutter for one file.
+    #[must_use]
+    pub fn new(params: PackParams) -> Self {
+        Self {
+            params,
+            file: blake3::Hasher::new(),
+            size: 0,
+            scanner: Scanner::new(params),
+            bytes: Vec::new(),
+            open: 0,
+            chunks: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+    /// Takes the file's next bytes; hands out the segments that are finished. How the file is divided into calls
+    /// changes nothing in the result; pieces of 64 KiB and more are fast.
+    #[must_use = "these segments are not kept anywhere else"]
+    pub fn update(&mut self, bytes: &[u8]) -> Vec<Segment> {
+        self.file.update(bytes);
+        self.size += bytes.len() as u64;
+        let mut done = Vec::new();
+        for step in bytes.chunks(STEP) {
+            self.bytes.extend_from_slice(step);
+            while let Some(len) = self.scanner.find(&self.bytes[self.open..]) {
+                let hash = ChunkHash::of(&self.bytes[self.open..self.open + len]);
+                self.end_chunk(len, hash, &mut done);
+            }
+        }
+        done
+    }
+
+    /// The end of the file: its last segments, if it is large, and what to give to the packer.
+    #[must_use = "these segments are not kept anywhere else"]
+    pub fn finish(mut self) -> (Vec<Segment>, CutFile) {
+        let whole = *self.file.finalize().as_bytes();
+        let hash = BlobId::from_bytes(whole);
+        let mut done = Vec::new();
+        let rest = self.bytes.len() - self.open;
+        if rest > 0 {
+            let is_whole = rest as u64 == self.size;
+            let chunk = if is_whole { ChunkHash::truncated(&whole) } else { ChunkHash::of(&self.bytes[self.open..]) };
+            self.end_chunk(rest, chunk, &mut done);
+        }
+        let small = self.segments.is_empty() && self.size < self.params.segment_min() as u64;
+        let body = if small {
+            CutBody::Small { bytes: self.bytes, chunks: self.chunks }
+        } else {
+            if self.open > 0 {
+                let known = self.segments.is_empty().then_some(hash);
+                done.push(self.end_segment(known));
+            }
+            CutBody::Large(self.segments)
+        };
+        (done, CutFile { size: self.size, hash, body })
+    }
+
+    /// Ends the open chunk after `len` bytes, and with it, perhaps, the segment before or after it.
+    fn end_chunk(&mut self, len: usize, hash: ChunkHash, done: &mut Vec<Segment>) {
+        if self.open + len > self.params.segment_max() {
+            done.push(self.end_segment(None));
+        }
+        self.open += len;
+        self.chunks.push(Chunk { len: u32::try_from(len).expect("a chunk is below its limit"), hash });
+        if self.params.ends_segment(hash.as_bytes(), len, self.open) {
+            done.push(self.end_segment(None));
+        }
+    }
+
+    /// Takes everything before the open chunk as a segment, whose hash may be `known`.
+    fn end_segment(&mut self, known: Option<BlobId>) -> Segment {
+        let mut rest = Vec::with_capacity(self.params.segment_max() / 2 + STEP);
+        rest.extend_from_slice(&self.bytes[self.open..]);
+        self.bytes.truncate(self.open);
+        self.open = 0;
+        let bytes = core::mem::replace(&mut self.bytes, rest);
+        let segment = Segment::seal(bytes, core::mem::take(&mut self.chunks), 1, known);
+        self.segments.push(segment.id);
+        segment
+    }
+}
