@@ -1,3 +1,4 @@
 //! The Syncra node.
 
+pub mod blobs;
 pub mod flow;

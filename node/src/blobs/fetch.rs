@@ -1,0 +1,389 @@
+//! Fetching from one peer: one request, one answer, every group verified before it is kept.
+//!
+//! The peer serves roots only, so children and ranges of children are asked for through the sequence that names them.
+//! What arrives before a failure stays, and [`Blobs::missing`] leaves it out of the next request. The end of the
+//! stream proves nothing: a fetch has succeeded only when everything that was asked for was verified.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bao_tree::io::BaoContentItem;
+use bytes::{Bytes, BytesMut};
+use futures::io::{AsyncRead, AsyncWrite};
+use iroh_blobs::get::StreamPair;
+use iroh_blobs::get::fsm::{
+    AtBlobContent, AtBlobHeader, AtBlobHeaderNextError, AtClosing, AtConnected, AtEndBlob, AtStartChild,
+    BlobContentNext, ConnectedNext, ConnectedNextError, DecodeError, EndBlobNext,
+};
+use iroh_blobs::protocol::{ChunkRangesSeq, GetRequest};
+use syncra_protocol::id::BlobId;
+use syncra_protocol::limits;
+
+use super::error::{BlobError, FetchError};
+use super::gc::Pins;
+use super::ranges::Ranges;
+use super::stream::{self, Receiver, Wire};
+use super::{Blobs, hash};
+
+/// Whole blobs up to this size are collected in memory and written at once: the store makes four files and syncs
+/// three of them for a blob that comes in parts.
+const WHOLE_BYTES: u64 = 256 << 10;
+/// Groups on their way to the store: bounds memory when the disk is slower than the peer.
+const ITEMS_IN_FLIGHT: usize = 64;
+
+/// What to ask a peer for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The root that the peer serves.
+    pub root: BlobId,
+    /// Which parts below it.
+    pub parts: Parts,
+}
+
+/// Parts of a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parts {
+    /// The root read as a raw blob.
+    Blob(Ranges),
+    /// The sequence itself, without its children.
+    Sequence,
+    /// The sequence and all its children, without looking what is held: for the first fetch of something unknown.
+    All,
+    /// Some children of a sequence that is held completely, in any order, each at most once.
+    Children(Vec<Child>),
+}
+
+/// A child to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// Its place in the sequence.
+    pub index: u32,
+    /// Which parts of it.
+    pub ranges: Ranges,
+    /// Its size when it is known from a verified place: a peer that claims another lies.
+    pub size: Option<u64>,
+}
+
+/// Bounds of a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchOptions {
+    /// Longest wait for the next verified group.
+    pub idle: Duration,
+    /// Largest blob taken; sequences have their own limit.
+    pub blob_bytes: u64,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(30), blob_bytes: limits::SEGMENT_BYTES as u64 }
+    }
+}
+
+/// What happened so far in a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// This many more payload bytes were verified.
+    Bytes(u64),
+    /// Everything asked of this blob has arrived and is held.
+    Held(BlobId),
+}
+
+/// Counts of a fetch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FetchStats {
+    /// Verified bytes of blobs.
+    pub payload: u64,
+    /// Bytes read from the stream, hashes included.
+    pub received: u64,
+    /// Bytes written to the stream: the request.
+    pub sent: u64,
+    /// Blobs of which everything asked for arrived.
+    pub blobs: u64,
+    /// From the request to the end of the answer.
+    pub took: Duration,
+}
+
+/// A fetch that did not end well; what arrived before is kept and counted.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct FetchFailure {
+    /// Why.
+    #[source]
+    pub error: FetchError,
+    /// What came until then.
+    pub stats: FetchStats,
+}
+
+impl Blobs {
+    /// Fetches parts of a root from the peer at the other end of `stream`. Every blob that comes in is kept by `pins`.
+    ///
+    /// # Errors
+    /// [`FetchFailure`]: whose fault it was, and what arrived nevertheless.
+    pub async fn fetch<S>(
+        &self,
+        stream: S,
+        request: &Request,
+        options: &FetchOptions,
+        pins: &Pins,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<FetchStats, FetchFailure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let started = Instant::now();
+        let wire = Arc::new(Wire::default());
+        let mut fetch = Fetch { blobs: self, options, pins, progress, stats: FetchStats::default(), request };
+        let ended = Box::pin(fetch.run(stream, &wire)).await;
+        let stats = FetchStats { received: wire.received(), sent: wire.sent(), took: started.elapsed(), ..fetch.stats };
+        match ended {
+            Ok(()) => Ok(stats),
+            Err(error) => Err(FetchFailure { error, stats }),
+        }
+    }
+}
+
+/// Our parts as the library's request. Children need not be sorted.
+fn get_request(request: &Request) -> GetRequest {
+    let ranges = match &request.parts {
+        Parts::Blob(ranges) => ChunkRangesSeq::from_ranges([ranges.0.clone()]),
+        Parts::Sequence => ChunkRangesSeq::root(),
+        Parts::All => ChunkRangesSeq::all(),
+        Parts::Children(children) => {
+            let mut builder = GetRequest::builder();
+            for child in children {
+                builder = builder.child(u64::from(child.index), child.ranges.0.clone());
+            }
+            return builder.build(hash(request.root));
+        }
+    };
+    GetRequest::new(hash(request.root), ranges)
+}
+
+struct Fetch<'a, P> {
+    blobs: &'a Blobs,
+    request: &'a Request,
+    options: &'a FetchOptions,
+    pins: &'a Pins,
+    progress: P,
+    stats: FetchStats,
+}
+
+/// A blob that is about to arrive.
+struct Expected {
+    id: BlobId,
+    limit: u64,
+    size: Option<u64>,
+}
+
+/// What comes next in an answer.
+enum Next<S: AsyncRead + AsyncWrite + Unpin + Send> {
+    Child(AtStartChild<Receiver<S>>),
+    Closing(AtClosing<Receiver<S>>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> From<EndBlobNext<Receiver<S>>> for Next<S> {
+    fn from(next: EndBlobNext<Receiver<S>>) -> Self {
+        match next {
+            EndBlobNext::MoreChildren(child) => Self::Child(child),
+            EndBlobNext::Closing(closing) => Self::Closing(closing),
+        }
+    }
+}
+
+impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
+    async fn run<S>(&mut self, stream: S, wire: &Arc<Wire>) -> Result<(), FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let root = self.request.root;
+        let mut children = match &self.request.parts {
+            // Read before anything is asked: without the sequence no answer could be understood.
+            Parts::Children(_) => Some(self.blobs.children(root).await?),
+            Parts::All | Parts::Sequence | Parts::Blob(_) => None,
+        };
+        let (receiver, sender) = stream::adapt(stream, self.options.idle, wire);
+        let pair = StreamPair::new(0, receiver, sender);
+        let request = get_request(self.request);
+        let connected = AtConnected::new(pair.t0, pair.recv, pair.send, request, Default::default());
+        let mut next = match connected.next().await.map_err(not_sent)? {
+            ConnectedNext::StartRoot(start) => {
+                let limit = match self.request.parts {
+                    Parts::Blob(_) => self.options.blob_bytes,
+                    _ => limits::HASH_SEQ_BYTES as u64,
+                };
+                let end = self.blob(start.next(), Expected { id: root, limit, size: None }).await?;
+                end.next().into()
+            }
+            ConnectedNext::StartChild(child) => Next::Child(child),
+            ConnectedNext::Closing(closing) => Next::Closing(closing),
+        };
+        let closing = loop {
+            let child = match next {
+                Next::Closing(closing) => break closing,
+                Next::Child(child) => child,
+            };
+            let sequence = match &mut children {
+                Some(sequence) => sequence,
+                None => children.insert(self.blobs.children(root).await?),
+            };
+            let index = child.offset() - 1;
+            let Some(id) = usize::try_from(index).ok().and_then(|index| sequence.get(index)).copied() else {
+                break child.finish();
+            };
+            let expected = Expected { id, limit: self.options.blob_bytes, size: self.known_size(index) };
+            next = self.blob(child.next(hash(id)), expected).await?.next().into();
+        };
+        // Whatever follows the answer is of no interest, and a peer that does not close harms only itself.
+        drop(closing);
+        Ok(())
+    }
+
+    fn known_size(&self, index: u64) -> Option<u64> {
+        let Parts::Children(children) = &self.request.parts else { return None };
+        children.iter().find(|child| u64::from(child.index) == index)?.size
+    }
+
+    /// Takes in one blob, or the part of it that was asked for.
+    async fn blob<S>(
+        &mut self,
+        header: AtBlobHeader<Receiver<S>>,
+        expected: Expected,
+    ) -> Result<AtEndBlob<Receiver<S>>, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Expected { id, limit, size: known } = expected;
+        let whole = header.ranges().is_all();
+        self.pins.add(id).await;
+        let nothing_yet = self.stats.payload == 0 && self.stats.blobs == 0;
+        let (content, size) = header.next().await.map_err(|error| match error {
+            AtBlobHeaderNextError::NotFound { .. } if nothing_yet => FetchError::NotFound(self.request.root),
+            AtBlobHeaderNextError::NotFound { .. } => FetchError::Cut(id),
+            AtBlobHeaderNextError::Read { source, .. } => FetchError::transport(source),
+        })?;
+        if known.is_some_and(|known| known != size) {
+            return Err(FetchError::Corrupt(id));
+        }
+        if size > limit {
+            return Err(FetchError::TooLarge { id, bytes: size, limit });
+        }
+        let end = match NonZeroU64::new(size) {
+            None if id == BlobId::of(b"") => skip(content, id).await?,
+            None => return Err(FetchError::Corrupt(id)),
+            Some(_) if whole && size <= WHOLE_BYTES => self.whole(content, id, size).await?,
+            Some(size) => self.parts(content, id, size, whole).await?,
+        };
+        self.stats.blobs += 1;
+        (self.progress)(Progress::Held(id));
+        Ok(end)
+    }
+
+    /// Collects a small blob in memory, then adds it.
+    async fn whole<S>(
+        &mut self,
+        mut content: AtBlobContent<Receiver<S>>,
+        id: BlobId,
+        size: u64,
+    ) -> Result<AtEndBlob<Receiver<S>>, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut bytes = BytesMut::new();
+        let end = loop {
+            match content.next().await {
+                BlobContentNext::Done(end) => break end,
+                BlobContentNext::More((next, item)) => {
+                    if let BaoContentItem::Leaf(leaf) = item.map_err(|error| bad_content(error, id))? {
+                        self.count(leaf.data.len());
+                        bytes.extend_from_slice(&leaf.data);
+                    }
+                    content = next;
+                }
+            }
+        };
+        let bytes: Bytes = bytes.freeze();
+        if bytes.len() as u64 != size {
+            return Err(FetchError::Corrupt(id));
+        }
+        if !self.blobs.has(id).await? {
+            self.blobs.put(id, bytes).await?;
+        }
+        Ok(end)
+    }
+
+    /// Hands verified groups to the store as they come, so that a fetch that breaks off has lost nothing.
+    async fn parts<S>(
+        &mut self,
+        mut content: AtBlobContent<Receiver<S>>,
+        id: BlobId,
+        size: NonZeroU64,
+        whole: bool,
+    ) -> Result<AtEndBlob<Receiver<S>>, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let doing = "writing fetched bytes";
+        let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
+        let import = import.map_err(|_| BlobError::Stopped)?;
+        let received = loop {
+            match content.next().await {
+                BlobContentNext::Done(end) => break Ok(end),
+                BlobContentNext::More((next, Ok(item))) => {
+                    let bytes = if let BaoContentItem::Leaf(leaf) = &item { leaf.data.len() } else { 0 };
+                    if import.tx.send(item).await.is_err() {
+                        // The store stopped taking; its answer below says why.
+                        break Err(FetchError::Local(BlobError::Stopped));
+                    }
+                    self.count(bytes);
+                    content = next;
+                }
+                BlobContentNext::More((_, Err(error))) => break Err(bad_content(error, id)),
+            }
+        };
+        // Ends the import and waits until the store has written what it was given, also after a failure.
+        drop(import.tx);
+        match import.rx.await {
+            Ok(written) => written.map_err(BlobError::api(doing))?,
+            Err(_) => return Err(BlobError::Stopped.into()),
+        }
+        let end = received?;
+        if self.blobs.has(id).await? {
+            self.blobs.note_unsynced(id);
+        } else if whole {
+            return Err(FetchError::Cut(id));
+        }
+        Ok(end)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.stats.payload += bytes as u64;
+            (self.progress)(Progress::Bytes(bytes as u64));
+        }
+    }
+}
+
+/// Reads over the content of an empty blob.
+async fn skip<S>(content: AtBlobContent<Receiver<S>>, id: BlobId) -> Result<AtEndBlob<Receiver<S>>, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    content.drain().await.map_err(|error| bad_content(error, id))
+}
+
+fn not_sent(error: ConnectedNextError) -> FetchError {
+    match error {
+        ConnectedNextError::Write { source, .. } => FetchError::transport(source),
+        _ => FetchError::TooManyParts,
+    }
+}
+
+fn bad_content(error: DecodeError, id: BlobId) -> FetchError {
+    match error {
+        DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => FetchError::Corrupt(id),
+        DecodeError::Read { source, .. } => FetchError::transport(source),
+        DecodeError::Write { source, .. } => BlobError::io("writing fetched bytes")(source).into(),
+        _ => FetchError::Cut(id),
+    }
+}

@@ -1,0 +1,280 @@
+//! Opening: the database is checked, what it says is compared with the files, and blobs that it does not know are
+//! imported again. Blobs prove themselves by their name, so losing the database loses nothing complete.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures::StreamExt as _;
+use iroh_blobs::api::blobs::{AddPathOptions, BlobStatus, ImportMode};
+use iroh_blobs::store::fs::FsStore;
+use iroh_blobs::{BlobFormat, Hash};
+use syncra_protocol::id::BlobId;
+
+use super::database::{self, DatabaseState};
+use super::error::{BlobError, OpenError};
+use super::files::{self, Layout};
+use super::gc::{self, Sweeper};
+use super::{Blobs, Inner, hash, id};
+
+/// Bytes imported again between two syncs: bounds the disk space that salvage takes on top.
+const SALVAGE_BATCH_BYTES: u64 = 256 << 20;
+
+/// What opening found and mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// How the database was found.
+    pub database: DatabaseState,
+    /// Complete blobs imported again because the database did not know them.
+    pub reimported: u64,
+    /// Files without value that went: parts of blobs, or bytes that are not what their name says.
+    pub dropped: u64,
+    /// Blobs that the database knew and whose files were gone or wrong; they are to be fetched again.
+    pub lost: u64,
+}
+
+/// Opens the store in `dir`, mending what a crash or foreign hands left.
+pub(super) async fn open(dir: &Path) -> Result<(Blobs, Opened), OpenError> {
+    let layout = Layout::new(dir);
+    let prepared = blocking({
+        let layout = layout.clone();
+        move || prepare(&layout)
+    })
+    .await?;
+    let (mut database, unsynced_since) = prepared;
+    let (store, sweeper) = match load(&layout).await {
+        Ok(loaded) => loaded,
+        // Checksums held and still the library stumbles over what is inside: as good as damaged.
+        Err(reason) if database == DatabaseState::Good => {
+            tracing::warn!(%reason, "blob database cannot be used: set aside");
+            let aside = database::set_aside(&layout).map_err(BlobError::io("setting the blob database aside"))?;
+            database = DatabaseState::Damaged(aside);
+            load(&layout).await.map_err(OpenError::Library)?
+        }
+        Err(reason) => return Err(OpenError::Library(reason)),
+    };
+    let blobs = Blobs(Arc::new(Inner::new(store, layout, sweeper)));
+    let mut opened = Opened { database, reimported: 0, dropped: 0, lost: 0 };
+    match blobs.mend(unsynced_since, &mut opened).await {
+        Ok(()) => Ok((blobs, opened)),
+        Err(error) => {
+            blobs.shutdown().await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Runs blocking work away from the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is going away cancels; then nobody polls this any further.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Makes the directories, checks the database, marks the store as open. Tells since when files may be unsynced.
+fn prepare(layout: &Layout) -> Result<(DatabaseState, Option<SystemTime>), OpenError> {
+    let io = BlobError::io("preparing the blob directory");
+    let made = || -> std::io::Result<()> {
+        fs::create_dir_all(layout.data())?;
+        fs::create_dir_all(layout.temp())?;
+        for stale in files::list(layout.temp())? {
+            files::remove(&stale)?;
+        }
+        Ok(())
+    };
+    made().map_err(io)?;
+    let database = database::check(layout)?;
+    let marked = || -> std::io::Result<Option<SystemTime>> {
+        let marker = layout.unclean();
+        let since = match fs::metadata(&marker) {
+            Ok(metadata) => Some(metadata.modified()?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if since.is_none() {
+            File::create(&marker)?.sync_all()?;
+        }
+        files::sync_dir(layout.root())?;
+        Ok(since)
+    };
+    Ok((database, marked().map_err(BlobError::io("marking the blob directory as open"))?))
+}
+
+async fn load(layout: &Layout) -> Result<(FsStore, Sweeper), String> {
+    let (config, sweeper) = gc::sweeper();
+    let options = layout.options(config);
+    let store = FsStore::load_with_opts(layout.database(), options).await.map_err(|error| format!("{error:#}"))?;
+    Ok((store, sweeper))
+}
+
+impl Blobs {
+    /// Brings database and files together again.
+    async fn mend(&self, unsynced_since: Option<SystemTime>, opened: &mut Opened) -> Result<(), BlobError> {
+        let known = self.known().await?;
+        let layout = self.0.layout.clone();
+        let on_disk = blocking(move || survey(&layout, &known)).await.map_err(BlobError::io("comparing blobs"))?;
+        opened.dropped += on_disk.dropped;
+        let mut lost = on_disk.without_file;
+        if let Some(since) = unsynced_since {
+            lost.extend(self.hollow(&on_disk.known, since).await?);
+        }
+        if !lost.is_empty() {
+            opened.lost = lost.len() as u64;
+            tracing::warn!(lost = opened.lost, "blobs without their bytes: forgotten, to be fetched again");
+            self.forget(&lost).await?;
+        }
+        self.salvage(opened).await?;
+        self.mark_synced().await
+    }
+
+    /// Every blob in the database, complete or not.
+    pub(super) async fn known(&self) -> Result<HashSet<BlobId>, BlobError> {
+        let doing = "listing the blob database";
+        let mut stream = self.0.store.blobs().list().stream().await.map_err(|_| BlobError::Stopped)?;
+        let mut known = HashSet::new();
+        while let Some(item) = stream.next().await {
+            known.insert(id(item.map_err(BlobError::api(doing))?));
+        }
+        // A store that died ends the list without a word; any question tells.
+        self.status(BlobId::from_bytes([0; 32])).await?;
+        Ok(known)
+    }
+
+    /// Which of the complete blobs written since `since` do not have the right bytes: after a power cut the
+    /// database may be ahead of the files, because only [`Blobs::sync`] orders them.
+    async fn hollow(&self, known: &HashSet<BlobId>, since: SystemTime) -> Result<Vec<BlobId>, BlobError> {
+        let mut sizes = Vec::with_capacity(known.len());
+        for id in known {
+            if let BlobStatus::Complete { size } = self.status(*id).await? {
+                sizes.push((*id, size));
+            }
+        }
+        let layout = self.0.layout.clone();
+        let check = move || -> std::io::Result<Vec<BlobId>> {
+            let mut hollow = Vec::new();
+            for (id, size) in sizes {
+                if !sound(&layout, id, size, since)? {
+                    hollow.push(id);
+                }
+            }
+            Ok(hollow)
+        };
+        blocking(check).await.map_err(BlobError::io("checking blobs after an unclean stop"))
+    }
+
+    /// Imports what stands in the salvage directory; every batch is synced before its sources go.
+    async fn salvage(&self, opened: &mut Opened) -> Result<(), BlobError> {
+        let io = || BlobError::io("importing blobs again");
+        let salvage = self.0.layout.salvage();
+        let listed = salvage.clone();
+        let sources = blocking(move || files::list(&listed)).await.map_err(io())?;
+        if sources.is_empty() {
+            return blocking(move || remove_empty(&salvage)).await.map_err(io());
+        }
+        let mut batch: Vec<(BlobId, PathBuf)> = Vec::new();
+        let mut batch_bytes = 0;
+        for source in sources {
+            let path = source.clone();
+            let checked = blocking(move || proven(&path)).await.map_err(io())?;
+            if let Some((id, bytes)) = checked {
+                self.import_file(id, &source).await?;
+                batch.push((id, source));
+                batch_bytes += bytes;
+                opened.reimported += 1;
+            } else {
+                blocking(move || files::remove(&source)).await.map_err(io())?;
+                opened.dropped += 1;
+            }
+            if batch_bytes >= SALVAGE_BATCH_BYTES {
+                self.settle(std::mem::take(&mut batch)).await?;
+                batch_bytes = 0;
+            }
+        }
+        self.settle(batch).await?;
+        blocking(move || remove_empty(&salvage)).await.map_err(io())
+    }
+
+    async fn import_file(&self, id: BlobId, source: &Path) -> Result<(), BlobError> {
+        let options = AddPathOptions { path: source.to_owned(), mode: ImportMode::Copy, format: BlobFormat::Raw };
+        let tag = self.0.store.blobs().add_path_with_opts(options).temp_tag().await;
+        let tag = tag.map_err(BlobError::store("importing a blob again"))?;
+        if tag.hash() == hash(id) { Ok(()) } else { Err(BlobError::Damaged(id)) }
+    }
+
+    async fn settle(&self, batch: Vec<(BlobId, PathBuf)>) -> Result<(), BlobError> {
+        let ids: Vec<BlobId> = batch.iter().map(|(id, _)| *id).collect();
+        self.sync(&ids).await?;
+        let clear = move || batch.iter().try_for_each(|(_, source)| files::remove(source));
+        blocking(clear).await.map_err(BlobError::io("clearing the salvage directory"))
+    }
+}
+
+/// What lies in the data directory, compared with what the database knows.
+struct Survey {
+    known: HashSet<BlobId>,
+    without_file: Vec<BlobId>,
+    dropped: u64,
+}
+
+/// Moves data files that the database does not know to the salvage directory and removes their companions.
+fn survey(layout: &Layout, known: &HashSet<BlobId>) -> std::io::Result<Survey> {
+    let mut present = HashSet::with_capacity(known.len());
+    let mut dropped = 0;
+    let mut salvaged = false;
+    for path in files::list(layout.data())? {
+        let stranger = files::owner(&path).is_none_or(|id| !known.contains(&id));
+        match files::data_id(&path) {
+            Some(id) if !stranger => drop(present.insert(id)),
+            Some(_) => {
+                if !salvaged {
+                    fs::create_dir_all(layout.salvage())?;
+                    salvaged = true;
+                }
+                fs::rename(&path, layout.salvage().join(path.file_name().unwrap_or_default()))?;
+            }
+            None if stranger => {
+                files::remove(&path)?;
+                dropped += u64::from(files::owner(&path).is_none());
+            }
+            None => {}
+        }
+    }
+    let empty = id(Hash::EMPTY);
+    let without_file = known.iter().copied().filter(|id| !present.contains(id) && *id != empty).collect();
+    Ok(Survey { known: known.clone(), without_file, dropped })
+}
+
+/// Whether a complete blob's files have the right sizes and, when written after `since`, the right bytes.
+fn sound(layout: &Layout, id: BlobId, size: u64, since: SystemTime) -> std::io::Result<bool> {
+    let data = layout.data_file(id);
+    let Ok(metadata) = fs::metadata(&data) else { return Ok(false) };
+    if metadata.len() != size {
+        return Ok(false);
+    }
+    let outboard = files::outboard_bytes(size);
+    if outboard > 0 && fs::metadata(layout.outboard_file(id)).map_or(0, |outboard| outboard.len()) != outboard {
+        return Ok(false);
+    }
+    Ok(metadata.modified()? < since || files::hash_file(&data)? == id)
+}
+
+/// The id and size of a salvaged file whose bytes are what its name says.
+fn proven(path: &Path) -> std::io::Result<Option<(BlobId, u64)>> {
+    let Some(id) = files::data_id(path) else { return Ok(None) };
+    let bytes = fs::metadata(path)?.len();
+    Ok((files::hash_file(path)? == id).then_some((id, bytes)))
+}
+
+fn remove_empty(dir: &Path) -> std::io::Result<()> {
+    match fs::remove_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

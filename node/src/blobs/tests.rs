@@ -1,0 +1,169 @@
+//! Two real stores in temporary directories, joined by in-memory streams.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
+
+use super::*;
+
+mod recovery;
+mod transfer;
+
+/// Long enough for a loaded machine; no test waits for it but the one about silence.
+const IDLE: Duration = Duration::from_secs(60);
+const SEGMENT: usize = 4 << 20;
+
+struct Node {
+    blobs: Blobs,
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (blobs, opened) = Blobs::open(dir.path()).await.unwrap();
+        assert_eq!(opened.database, DatabaseState::New);
+        Self { blobs, dir }
+    }
+
+    async fn reopen(self) -> (Self, Opened) {
+        self.blobs.shutdown().await;
+        self.open_again().await
+    }
+
+    async fn open_again(self) -> (Self, Opened) {
+        let dir = self.dir;
+        drop(self.blobs);
+        let (blobs, opened) = Blobs::open(dir.path()).await.unwrap();
+        (Self { blobs, dir }, opened)
+    }
+}
+
+/// A sequence and its children, added to a store.
+struct Release {
+    root: BlobId,
+    children: Vec<(BlobId, Bytes)>,
+}
+
+impl Release {
+    fn of(contents: Vec<Bytes>) -> (Self, Bytes) {
+        let children: Vec<_> = contents.into_iter().map(|bytes| (BlobId::of(&bytes), bytes)).collect();
+        let sequence: Vec<u8> = children.iter().flat_map(|(id, _)| *id.as_bytes()).collect();
+        (Self { root: BlobId::of(&sequence), children }, sequence.into())
+    }
+
+    async fn publish(node: &Node, contents: Vec<Bytes>) -> Self {
+        let (release, sequence) = Self::of(contents);
+        let import = node.blobs.import();
+        for (id, bytes) in &release.children {
+            assert_eq!(import.add(bytes.clone()).await.unwrap().id, *id);
+        }
+        assert_eq!(import.add(sequence).await.unwrap().id, release.root);
+        import.sync().await.unwrap();
+        release
+    }
+
+    fn bytes(&self) -> u64 {
+        self.children.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    async fn assert_whole(&self, node: &Node) {
+        assert!(node.blobs.missing(self.root).await.unwrap().is_nothing());
+        for (id, bytes) in &self.children {
+            assert_eq!(node.blobs.read(*id, u64::MAX).await.unwrap(), bytes, "{id}");
+        }
+    }
+}
+
+/// Bytes that do not repeat, the same for the same seed.
+fn noise(seed: u64, len: usize) -> Bytes {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes.into()
+}
+
+/// Some segments, a small node, an empty blob.
+fn contents(seed: u64) -> Vec<Bytes> {
+    vec![
+        noise(seed, 3_000),
+        noise(seed + 1, SEGMENT),
+        Bytes::new(),
+        noise(seed + 2, SEGMENT / 2 + 77),
+        noise(seed + 3, 1),
+        noise(seed + 4, 300_000),
+    ]
+}
+
+fn all(root: BlobId) -> Request {
+    Request { root, parts: Parts::All }
+}
+
+fn children_of(root: BlobId, missing: &Missing) -> Request {
+    let child = |child: &MissingChild| Child { index: child.index, ranges: child.ranges.clone(), size: None };
+    Request { root, parts: Parts::Children(missing.children.iter().map(child).collect()) }
+}
+
+/// What asks for exactly what is missing.
+async fn rest(node: &Node, root: BlobId) -> Request {
+    let missing = node.blobs.missing(root).await.unwrap();
+    if missing.root.is_empty() { children_of(root, &missing) } else { all(root) }
+}
+
+/// Does something to the answer on its way: gets every piece with its offset, may change it or end the stream.
+type Meddle = Box<dyn FnMut(u64, &mut Vec<u8>) -> io::Result<()> + Send>;
+
+/// A stream to `node`, which serves everything on it as a sequence.
+fn dial(node: &Node) -> Compat<DuplexStream> {
+    dial_for(node, |_| Access::Sequence)
+}
+
+fn dial_for(node: &Node, access: impl Fn(&BlobId) -> Access + Send + 'static) -> Compat<DuplexStream> {
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    let blobs = node.blobs.clone();
+    tokio::spawn(async move { blobs.serve(theirs.compat(), IDLE, access).await });
+    ours.compat()
+}
+
+/// A stream to `node` through somebody who meddles with the answer.
+fn dial_through(node: &Node, mut meddle: Meddle) -> Compat<DuplexStream> {
+    let (ours, middle) = tokio::io::duplex(64 << 10);
+    let server = dial(node).into_inner();
+    tokio::spawn(async move {
+        let (mut from_us, mut to_us) = tokio::io::split(middle);
+        let (mut from_server, mut to_server) = tokio::io::split(server);
+        let up = async {
+            tokio::io::copy(&mut from_us, &mut to_server).await?;
+            to_server.shutdown().await
+        };
+        let down = async {
+            let mut offset = 0;
+            loop {
+                let mut piece = vec![0; 16 << 10];
+                let read = from_server.read(&mut piece).await?;
+                if read == 0 {
+                    return to_us.shutdown().await;
+                }
+                piece.truncate(read);
+                meddle(offset, &mut piece)?;
+                to_us.write_all(&piece).await?;
+                offset += read as u64;
+            }
+        };
+        // Either direction failing ends both: that is what a lost connection is.
+        let _ = tokio::try_join!(up, down);
+    });
+    ours.compat()
+}
+
+async fn fetch(node: &Node, stream: Compat<DuplexStream>, request: &Request) -> Result<FetchStats, FetchFailure> {
+    let options = FetchOptions { idle: IDLE, ..FetchOptions::default() };
+    node.blobs.fetch(stream, request, &options, &node.blobs.pins(), |_| {}).await
+}
+
+fn ids(release: &Release) -> HashSet<BlobId> {
+    release.children.iter().map(|(id, _)| *id).chain([release.root]).collect()
+}
