@@ -6,19 +6,24 @@
 //!
 //! | start here | for |
 //! |---|---|
-//! | [`id`], [`name`], [`path`], [`version`], [`reference`] | what things are called |
+//! | [`id`], [`name`], [`path`], [`version`], [`mod@reference`] | what things are called |
 //! | [`manifest`] | what the author wrote about a package |
 //! | [`limits`] | every bound, with the attack or cost that it stops |
 //! | [`codec`], [`key`] | canonical bytes, Ed25519 |
+//! | [`entry`] | what logs consist of |
 //! | [`tree`] | what a release's files are, how they are packed, fetched and spliced |
 //! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
+//! | [`message`] | what nodes say to each other |
 
+pub mod bounded;
 pub mod codec;
+pub mod entry;
 pub mod id;
 pub mod key;
 pub mod limits;
 pub mod log;
 pub mod manifest;
+pub mod message;
 pub mod name;
 pub mod origin;
 pub mod path;

@@ -16,7 +16,7 @@ const NEEDED: &[(&str, &str, &str)] = &[
 ///
 /// # Errors
 /// A text that names the packages when they are missing and cannot be installed from here.
-pub fn install_missing() -> Result<(), String> {
+pub(crate) fn install_missing() -> Result<(), String> {
     let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| !on_path(program)).collect();
     if missing.is_empty() {
         return Ok(());

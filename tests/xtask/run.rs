@@ -7,7 +7,7 @@ use crate::debian;
 
 /// Says something to the person at the terminal.
 #[expect(clippy::print_stderr, reason = "the one printer of this program")]
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
@@ -15,7 +15,7 @@ pub fn say(text: &str) {
 ///
 /// # Errors
 /// A text for people: a step failed, or with `--no-skips` a test was skipped.
-pub fn test(args: &[&str]) -> Result<(), String> {
+pub(crate) fn test(args: &[&str]) -> Result<(), String> {
     let no_skips = args.contains(&"--no-skips");
     let filter: Vec<&str> = args.iter().copied().filter(|arg| *arg != "--no-skips").collect();
     debian::install_missing()?;
@@ -43,9 +43,9 @@ pub fn test(args: &[&str]) -> Result<(), String> {
 ///
 /// # Errors
 /// A text for people when a test that writes vectors failed.
-pub fn vectors() -> Result<(), String> {
+pub(crate) fn vectors() -> Result<(), String> {
     let status = Command::new(env!("CARGO"))
-        .args(["test", "--locked", "-p", "syncra-protocol", "vectors"])
+        .args(["test", "--locked", "-p", "syncra-protocol", "-p", "syncra-tests", "vectors"])
         .env("SYNCRA_WRITE_VECTORS", "1")
         .status();
     succeeded("cargo test vectors", status)

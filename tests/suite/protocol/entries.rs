@@ -1,0 +1,221 @@
+//! Entries: canonical bytes, frozen vectors, and what decoders refuse.
+
+use std::path::PathBuf;
+
+use syncra_protocol::entry::{Body, Decoded, Dependency, Entry, EntryError, HEADER_BYTES, decode};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId, base32};
+use syncra_protocol::limits::{ENTRY_BYTES, SEEN_PER_ENTRY};
+use syncra_protocol::version::VersionReq;
+
+use crate::decoders::try_decoder;
+use crate::entry_samples::samples;
+
+fn recode(bytes: &[u8]) -> Option<Vec<u8>> {
+    match decode(bytes) {
+        Ok(Decoded::Known(entry)) => Some(entry.encode().unwrap()),
+        Ok(Decoded::Unknown { .. }) => Some(bytes.to_vec()),
+        Err(_) => None,
+    }
+}
+
+#[test]
+fn damaged_entries_are_refused_or_themselves() {
+    // The full one has as many bytes as all others together and nothing that they lack.
+    let seeds = samples().into_iter().filter(|(name, _)| *name != "seen, full");
+    let seeds: Vec<_> = seeds.map(|(_, entry)| entry.encode().unwrap()).collect();
+    let trial = try_decoder("entry", &seeds, recode);
+    assert!(trial.n_tried > 15_000, "{trial:?}");
+    // A flip inside a hash makes another entry; one in a tag, length, flag or sequence must not.
+    assert!(trial.n_accepted < trial.n_tried, "{trial:?}");
+}
+
+/// `SYNCRA_WRITE_VECTORS=1` writes the file again: that is a change of format and wants a line in the changelog.
+#[test]
+fn vectors_are_frozen() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/entries.json");
+    let vectors: Vec<_> = samples()
+        .iter()
+        .map(|(name, entry)| {
+            let bytes = entry.encode().unwrap();
+            let Decoded::Known(again) = decode(&bytes).unwrap() else { panic!("{name} is unknown") };
+            assert_eq!(again, *entry, "{name}");
+            serde_json::json!({
+                "name": name,
+                "kind": entry.body.kind(),
+                "bytes": hex(&bytes),
+                "id": EntryId::of(&bytes).to_string(),
+                "fields": fields(entry),
+            })
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(&vectors).unwrap() + "\n";
+    if std::env::var_os("SYNCRA_WRITE_VECTORS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "the bytes of an entry changed");
+}
+
+/// The independent decoder knows the format from `docs/spec/entries.md` alone.
+#[test]
+fn an_independent_decoder_reads_the_vectors() {
+    let vectors = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let run = std::process::Command::new("python3")
+        .arg("check_entries.py")
+        .arg("entries.json")
+        .current_dir(&vectors)
+        .output();
+    let Ok(run) = run else { return syncra_tests::skip("an_independent_decoder_reads_the_vectors", "no python3") };
+    let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    assert_eq!(said.trim(), format!("{} entries agree", samples().len()));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The entry as the independent decoder prints it: ids as base32, key = position in the spec's tables.
+fn fields(entry: &Entry) -> serde_json::Value {
+    use serde_json::json;
+    let seen: Vec<_> = entry
+        .seen
+        .iter()
+        .map(|head| json!({"origin": head.origin.to_string(), "size": head.size, "root": head.root.to_string()}))
+        .collect();
+    let body = match &entry.body {
+        Body::PackageGenesis(body) => json!({
+            "kind": body.kind.to_string(),
+            "owners": body.owners.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "owner_threshold": body.owner_threshold,
+            "creator": body.creator.to_string(),
+            "log_key": body.log_key.to_string(),
+            "nonce": base32(&body.nonce),
+        }),
+        Body::PackageJoin(body) => json!({"package": body.package.to_string(), "identity": body.identity.to_string()}),
+        Body::Release(body) => json!({
+            "version": body.version.to_string(),
+            "tree_id": body.tree_id.to_string(),
+            "content_root": body.content_root.to_string(),
+            "manifest": body.manifest.to_string(),
+            "total_bytes": body.total_bytes,
+            "n_files": body.n_files,
+            "dependencies": body.dependencies.iter()
+                .map(|dependency| json!([dependency.package.to_string(), dependency.req.to_string()]))
+                .collect::<Vec<_>>(),
+            "engine": body.engine.as_ref().map(ToString::to_string),
+            "parents": body.parents.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "note": body.note.map(|id| id.to_string()),
+        }),
+        Body::Ref(body) => json!({
+            "class": format!("{:?}", body.class).to_lowercase(),
+            "name": body.name.to_string(),
+            "old": body.old.map(|id| id.to_string()),
+            "new": body.new.map(|id| id.to_string()),
+        }),
+        Body::Yank(body) => json!({
+            "release": body.release.to_string(),
+            "undo": body.undo,
+            "reason": body.reason.map(|id| id.to_string()),
+        }),
+        Body::Seen => json!({}),
+        Body::IdentityGenesis(body) => json!({
+            "log_key": body.log_key.to_string(),
+            "recovery": base32(&body.recovery),
+            "nonce": base32(&body.nonce),
+        }),
+        Body::IdentityJoin(body) => json!({"identity": body.identity.to_string()}),
+        Body::Name(body) => {
+            json!({"name": body.name.to_string(), "package": body.package.map(|id| id.to_string())})
+        }
+        Body::Handle(body) => json!({"handle": body.handle.to_string()}),
+    };
+    json!({"seen": seen, "body": body})
+}
+
+fn with_header(version: u8, kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(body.len()).unwrap().to_le_bytes();
+    [b"SYNE", &[version, kind, flags][..], &len, body].concat()
+}
+
+#[test]
+fn later_kinds_and_versions_are_unknown_and_their_seen_is_read() {
+    let (_, sample) = samples().into_iter().find(|(name, _)| *name == "release that saw two heads").unwrap();
+    let body = &sample.encode().unwrap()[HEADER_BYTES..];
+    for (version, kind, critical) in [(1, 3, true), (1, 13, false), (2, 5, true), (2, 12, false), (1, 255, false)] {
+        let bytes = with_header(version, kind, u8::from(critical), body);
+        let seen = sample.seen.clone();
+        assert_eq!(decode(&bytes), Ok(Decoded::Unknown { kind, version, critical, seen }));
+    }
+    let no_seen = with_header(1, 200, 0, &[]);
+    assert!(matches!(decode(&no_seen), Err(EntryError::Body { kind: 200, .. })));
+}
+
+#[test]
+fn headers_are_strict() {
+    let seen = Entry::new(Body::Seen).encode().unwrap();
+    assert_eq!(seen, with_header(1, 12, 0, &[0]));
+    assert_eq!(decode(&with_header(1, 12, 1, &[0])), Err(EntryError::Flags { kind: 12, flags: 1 }));
+    assert_eq!(decode(&with_header(1, 99, 2, &[0])), Err(EntryError::Flags { kind: 99, flags: 2 }));
+    assert_eq!(decode(&seen[..HEADER_BYTES]), Err(EntryError::Length { declared: 1, actual: 0 }));
+    assert_eq!(decode(b"SYNF\x01\x0c\x00\x01\x00\x00"), Err(EntryError::Header));
+    assert_eq!(decode(&[0; ENTRY_BYTES + 1]), Err(EntryError::TooLong { len: ENTRY_BYTES + 1 }));
+}
+
+#[test]
+fn what_may_not_be_read_may_not_be_written() {
+    let all = samples();
+    let full = &all.iter().find(|(name, _)| *name == "seen, full").unwrap().1;
+    assert_eq!(full.seen.len(), SEEN_PER_ENTRY);
+    let broken = |change: &dyn Fn(&mut Entry)| {
+        let mut entry = full.clone();
+        change(&mut entry);
+        entry.encode()
+    };
+    assert!(matches!(broken(&|e| e.seen.push(e.seen[31])), Err(EntryError::Rule { kind: 12, .. })));
+    assert!(matches!(broken(&|e| e.seen.swap(0, 1)), Err(EntryError::Rule { .. })));
+    assert!(matches!(broken(&|e| e.seen[1] = e.seen[0]), Err(EntryError::Rule { .. })));
+    assert!(matches!(broken(&|e| e.seen[3].size = 0), Err(EntryError::Rule { .. })));
+
+    for (name, entry) in all {
+        for body in broken_bodies(&entry.body) {
+            assert!(matches!(Entry::new(body).encode(), Err(EntryError::Rule { .. })), "{name}");
+        }
+    }
+}
+
+fn broken_bodies(body: &Body) -> Vec<Body> {
+    fn with<T: Clone>(value: &T, change: impl Fn(&mut T)) -> T {
+        let mut value = value.clone();
+        change(&mut value);
+        value
+    }
+    match body {
+        Body::PackageGenesis(body) => vec![
+            with(body, |b| b.owners.push(b.owners[0])),
+            with(body, |b| b.owners.clear()),
+            with(body, |b| b.creator = IdentityId::from_bytes([0xee; 32])),
+            with(body, |b| b.owner_threshold = 0),
+            with(body, |b| b.owner_threshold = 17),
+        ]
+        .into_iter()
+        .map(Body::PackageGenesis)
+        .collect(),
+        Body::Release(body) => vec![
+            with(body, |b| b.total_bytes = u64::MAX),
+            with(body, |b| b.n_files = u32::MAX),
+            with(body, |b| b.parents = vec![ReleaseId::from_bytes([1; 32]); 2]),
+            with(body, |b| b.parents = (0..17).map(|n| ReleaseId::from_bytes([n; 32])).collect()),
+            with(body, |b| b.dependencies.extend(b.dependencies.clone().into_iter().rev().chain(twice()))),
+        ]
+        .into_iter()
+        .map(Body::Release)
+        .collect(),
+        Body::Ref(body) => vec![Body::Ref(with(body, |b| b.old = b.new))],
+        _ => Vec::new(),
+    }
+}
+
+fn twice() -> [Dependency; 2] {
+    let one = Dependency { package: PackageId::from_bytes([7; 32]), req: VersionReq::any() };
+    [one.clone(), one]
+}
