@@ -7,5 +7,17 @@ mod decoders;
 mod entries;
 #[path = "protocol/entry_samples.rs"]
 mod entry_samples;
+#[path = "protocol/generated.rs"]
+mod generated;
+#[path = "protocol/manifest_vectors.rs"]
+mod manifest_vectors;
 #[path = "protocol/messages.rs"]
 mod messages;
+#[path = "protocol/oracle.rs"]
+mod oracle;
+#[path = "protocol/path_oracle.rs"]
+mod path_oracle;
+#[path = "protocol/path_vectors.rs"]
+mod path_vectors;
+#[path = "protocol/text_decoders.rs"]
+mod text_decoders;

@@ -5,8 +5,9 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The key of one part of a path; equal keys collide.
 ///
-/// Unicode's compatibility caseless matching (D146: NFKD(fold(NFKD(fold(NFD(x)))))) with full case folding, default
-/// ignorable characters removed. Lower-casing comes last, for letters younger than the fold's table.
+/// NFKC, full case folding, NFKC, twice, because folding can uncover what folds again; default ignorable characters
+/// are removed first. Unicode's own compatibility caseless matching (D146) decomposes before it folds and then finds
+/// `ΩΙ` and `ῳ` different when a mark follows; a folding ext4 takes them for one name, and so does this key.
 ///
 /// ```
 /// use syncra_protocol::path::part_key;
@@ -19,8 +20,13 @@ pub fn part_key(part: &str) -> String {
     if part.is_ascii() {
         return part.to_ascii_lowercase();
     }
-    let folded = part.chars().filter(|&c| !is_ignorable(c)).nfd().default_case_fold().nfkd();
-    folded.default_case_fold().nfkd().flat_map(char::to_lowercase).collect()
+    let kept: String = part.chars().filter(|&c| !is_ignorable(c)).collect();
+    fold(&fold(&kept))
+}
+
+/// Lower-casing comes after folding, for letters younger than the fold's table.
+fn fold(text: &str) -> String {
+    text.chars().nfkc().default_case_fold().flat_map(char::to_lowercase).nfkc().collect()
 }
 
 /// Default_Ignorable_Code_Point of Unicode: shown as nothing where it has no effect.
