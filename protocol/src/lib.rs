@@ -13,11 +13,14 @@
 //! | [`entry`] | what logs consist of |
 //! | [`tree`] | what a release's files are, how they are packed, fetched and spliced |
 //! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
+//! | [`evidence`], [`fold`] | which logs speak for a package, what they say together |
 //! | [`message`] | what nodes say to each other |
 
 pub mod bounded;
 pub mod codec;
 pub mod entry;
+pub mod evidence;
+pub mod fold;
 pub mod id;
 pub mod key;
 pub mod limits;

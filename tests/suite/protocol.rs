@@ -7,8 +7,12 @@ mod decoders;
 mod entries;
 #[path = "protocol/entry_samples.rs"]
 mod entry_samples;
+#[path = "protocol/fold.rs"]
+mod fold;
 #[path = "protocol/generated.rs"]
 mod generated;
+#[path = "protocol/histories.rs"]
+mod histories;
 #[path = "protocol/manifest_vectors.rs"]
 mod manifest_vectors;
 #[path = "protocol/messages.rs"]
@@ -19,5 +23,9 @@ mod oracle;
 mod path_oracle;
 #[path = "protocol/path_vectors.rs"]
 mod path_vectors;
+#[path = "protocol/rng.rs"]
+mod rng;
 #[path = "protocol/text_decoders.rs"]
 mod text_decoders;
+#[path = "protocol/world.rs"]
+mod world;

@@ -43,6 +43,16 @@ pub struct Yank {
     pub reason: Option<BlobId>,
 }
 
+impl core::fmt::Display for RefClass {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Branch => "branch",
+            Self::Tag => "tag",
+            Self::Channel => "channel",
+        })
+    }
+}
+
 impl RefMove {
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match (self.class, self.old, self.new) {

@@ -107,7 +107,7 @@ fn fields(entry: &Entry) -> serde_json::Value {
             "note": body.note.map(|id| id.to_string()),
         }),
         Body::Ref(body) => json!({
-            "class": format!("{:?}", body.class).to_lowercase(),
+            "class": body.class.to_string(),
             "name": body.name.to_string(),
             "old": body.old.map(|id| id.to_string()),
             "new": body.new.map(|id| id.to_string()),

@@ -1,0 +1,138 @@
+//! The causal order: an entry comes after its log's earlier ones and after all that these and itself have seen.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::{Blocked, Evidence, Held};
+use crate::entry::SeenHead;
+use crate::origin::Origin;
+
+/// What an entry comes after, beside its own log: log → number of entries.
+pub(crate) type Clock = BTreeMap<Origin, u64>;
+
+/// An entry's place in the causal order.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    pub(crate) origin: Origin,
+    pub(crate) index: u64,
+    pub(crate) clock: Arc<Clock>,
+}
+
+impl Point {
+    /// Entries of `origin` in this entry's past, itself included.
+    pub(crate) fn covers(&self, origin: &Origin) -> u64 {
+        if *origin == self.origin { self.index + 1 } else { self.clock.get(origin).copied().unwrap_or(0) }
+    }
+
+    /// Whether this entry is in `later`'s past, and not `later` itself.
+    pub(crate) fn is_before(&self, later: &Self) -> bool {
+        let is_same = self.origin == later.origin && self.index == later.index;
+        !is_same && later.covers(&self.origin) > self.index
+    }
+}
+
+impl Evidence {
+    /// Counts every entry whose past is here, beginning with those of `changed`.
+    pub(super) fn settle(&mut self, changed: Origin) {
+        let mut open = VecDeque::from([changed]);
+        while let Some(origin) = open.pop_front() {
+            let mut advanced = false;
+            while let Some(clock) = self.next_clock(&origin) {
+                let held = self.logs.get_mut(&origin).expect("it has a next entry");
+                let at = usize::try_from(held.n_counted).expect("a log in memory");
+                held.items[at].clock = clock;
+                held.n_counted += 1;
+                advanced = true;
+            }
+            if advanced {
+                let waits = |held: &Held| held.next().is_some_and(|item| item.seen.iter().any(|s| s.origin == origin));
+                open.extend(self.logs.iter().filter(|(_, held)| waits(held)).map(|(waiting, _)| *waiting));
+            }
+        }
+    }
+
+    /// The clock of the log's next entry, if all that it has seen is here.
+    fn next_clock(&self, origin: &Origin) -> Option<Arc<Clock>> {
+        let held = self.logs.get(origin)?;
+        let item = held.next()?;
+        let before = held.n_counted.checked_sub(1).and_then(|last| held.items.get(usize::try_from(last).ok()?));
+        let before = before.map(|item| item.clock.clone()).unwrap_or_default();
+        if item.seen.is_empty() {
+            return Some(before);
+        }
+        let mut clock = Arc::unwrap_or_clone(before);
+        for head in &item.seen {
+            let seen = self.logs.get(&head.origin).filter(|held| is_resolved(held, head))?;
+            let last = &seen.items[usize::try_from(head.size - 1).ok()?];
+            for (origin, size) in last.clock.iter().chain([(&head.origin, &head.size)]) {
+                let known = clock.entry(*origin).or_insert(0);
+                *known = (*known).max(*size);
+            }
+        }
+        clock.remove(origin); // its own index says it
+        Some(Arc::new(clock))
+    }
+
+    /// The logs with entries that do not count, and why.
+    #[must_use]
+    pub fn blocked(&self) -> BTreeMap<Origin, Blocked> {
+        self.logs.iter().filter_map(|(origin, held)| Some((*origin, self.blocked_at(held)?))).collect()
+    }
+
+    fn blocked_at(&self, held: &Held) -> Option<Blocked> {
+        let index = held.n_counted;
+        if let Some((stop, reason)) = held.stop.filter(|(stop, _)| *stop <= index) {
+            return Some(Blocked::Stopped { index: stop, reason });
+        }
+        let item = held.next()?;
+        let resolved = |head: &SeenHead| self.logs.get(&head.origin).is_some_and(|held| is_resolved(held, head));
+        let on = *item.seen.iter().find(|head| !resolved(head)).expect("an entry without missing past counts");
+        if self.contradicts(&on) {
+            return Some(Blocked::OtherBranch { index, on });
+        }
+        Some(Blocked::Waiting { index, on })
+    }
+
+    /// Whether the log held has another root at that size.
+    pub(super) fn contradicts(&self, head: &SeenHead) -> bool {
+        let root = self.logs.get(&head.origin).and_then(|held| held.log.root_at(head.size));
+        root.is_some_and(|root| root != head.root)
+    }
+
+    /// The heads that entries wait for and that are not held yet: log → entries needed.
+    #[must_use]
+    pub fn missing(&self) -> BTreeMap<Origin, u64> {
+        let mut missing = BTreeMap::new();
+        for head in self.logs.values().filter_map(Held::next).flat_map(|item| &item.seen) {
+            if self.size(&head.origin) < head.size {
+                let size = missing.entry(head.origin).or_insert(0);
+                *size = head.size.max(*size);
+            }
+        }
+        missing
+    }
+
+    /// For a forked log: how many of its entries count in spite of that. Those in both histories, and those that an
+    /// unforked owner has seen, if no owner has seen another history.
+    pub(crate) fn settled(&self, origin: &Origin, owners: impl Fn(&Origin) -> bool) -> Option<u64> {
+        let fork = self.forks.get(origin)?;
+        let mut fixed = 0;
+        for (_, held) in self.logs.iter().filter(|(log, _)| owners(log) && !self.forks.contains_key(*log)) {
+            for (index, item) in (0..).zip(&held.items) {
+                for head in item.seen.iter().filter(|head| head.origin == *origin) {
+                    if self.contradicts(head) {
+                        return Some(fork.n_common);
+                    }
+                    if index < held.n_counted {
+                        fixed = head.size.max(fixed);
+                    }
+                }
+            }
+        }
+        Some(fixed.max(fork.n_common))
+    }
+}
+
+fn is_resolved(held: &Held, head: &SeenHead) -> bool {
+    head.size <= held.n_counted && held.log.root_at(head.size) == Some(head.root)
+}

@@ -1,0 +1,78 @@
+//! What is new between two states of a package.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{PackageState, RefState};
+use crate::entry::RefClass;
+use crate::id::ReleaseId;
+use crate::name::RefName;
+
+/// What followers are told.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Releases that were not there, ascending by id.
+    pub releases: Vec<ReleaseId>,
+    /// Refs that point elsewhere.
+    pub refs: Vec<RefChange>,
+    /// Releases newly hidden.
+    pub yanked: Vec<ReleaseId>,
+    /// Releases shown again.
+    pub unyanked: Vec<ReleaseId>,
+    /// Whether an owner appeared, or its names or handle changed.
+    pub owners: bool,
+}
+
+/// A ref that points elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefChange {
+    /// What the ref is for.
+    pub class: RefClass,
+    /// Its name.
+    pub name: RefName,
+    /// Where it pointed: nowhere if it is new, several places if it was diverged.
+    pub old: BTreeSet<Option<ReleaseId>>,
+    /// Where it points: nowhere if it was removed.
+    pub new: BTreeSet<Option<ReleaseId>>,
+}
+
+impl Changes {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl PackageState {
+    /// What is new since `old`; everything if there was nothing.
+    #[must_use]
+    pub fn changes_since(&self, old: Option<&Self>) -> Changes {
+        let (no_releases, no_yanks, no_refs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let old_releases = old.map_or(&no_releases, |old| &old.releases);
+        let old_yanked = old.map_or(&no_yanks, |old| &old.yanked);
+        Changes {
+            releases: added(&self.releases, old_releases),
+            refs: ref_changes(&self.refs, old.map_or(&no_refs, |old| &old.refs)),
+            yanked: added(&self.yanked, old_yanked),
+            unyanked: added(old_yanked, &self.yanked),
+            owners: old.map_or(!self.owners.is_empty(), |old| self.owners != old.owners),
+        }
+    }
+}
+
+/// The keys of `new` that `old` lacks.
+fn added<K: Ord + Copy, V, W>(new: &BTreeMap<K, V>, old: &BTreeMap<K, W>) -> Vec<K> {
+    new.keys().filter(|key| !old.contains_key(key)).copied().collect()
+}
+
+type Refs = BTreeMap<(RefClass, RefName), RefState>;
+
+fn ref_changes(new: &Refs, old: &Refs) -> Vec<RefChange> {
+    let keys: BTreeSet<_> = new.keys().chain(old.keys()).collect();
+    let places = |refs: &Refs, key: &(RefClass, RefName)| refs.get(key).map(RefState::values).unwrap_or_default();
+    let change = |key: &(RefClass, RefName)| {
+        let (old, new) = (places(old, key), places(new, key));
+        (old != new).then(|| RefChange { class: key.0, name: key.1.clone(), old, new })
+    };
+    keys.into_iter().filter_map(change).collect()
+}
