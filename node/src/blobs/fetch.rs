@@ -4,6 +4,7 @@
 //! What arrives before a failure stays, and [`Blobs::missing`] leaves it out of the next request. The end of the
 //! stream proves nothing: a fetch has succeeded only when everything that was asked for was verified.
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -160,6 +161,12 @@ fn get_request(request: &Request) -> GetRequest {
     GetRequest::new(hash(request.root), ranges)
 }
 
+/// The sizes that the caller knows, by place in the sequence.
+fn known_sizes(parts: &Parts) -> HashMap<u64, u64> {
+    let Parts::Children(children) = parts else { return HashMap::new() };
+    children.iter().filter_map(|child| Some((u64::from(child.index), child.size?))).collect()
+}
+
 struct Fetch<'a, P> {
     blobs: &'a Blobs,
     request: &'a Request,
@@ -202,6 +209,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             Parts::Children(_) => Some(self.blobs.children(root).await?),
             Parts::All | Parts::Sequence | Parts::Blob(_) => None,
         };
+        let sizes = known_sizes(&self.request.parts);
         let (receiver, sender) = stream::adapt(stream, self.options.idle, wire);
         let pair = StreamPair::new(0, receiver, sender);
         let request = get_request(self.request);
@@ -231,17 +239,12 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             let Some(id) = usize::try_from(index).ok().and_then(|index| sequence.get(index)).copied() else {
                 break child.finish();
             };
-            let expected = Expected { id, limit: self.options.blob_bytes, size: self.known_size(index) };
+            let expected = Expected { id, limit: self.options.blob_bytes, size: sizes.get(&index).copied() };
             next = self.blob(child.next(hash(id)), expected).await?.next().into();
         };
         // Whatever follows the answer is of no interest, and a peer that does not close harms only itself.
         drop(closing);
         Ok(())
-    }
-
-    fn known_size(&self, index: u64) -> Option<u64> {
-        let Parts::Children(children) = &self.request.parts else { return None };
-        children.iter().find(|child| u64::from(child.index) == index)?.size
     }
 
     /// Takes in one blob, or the part of it that was asked for.

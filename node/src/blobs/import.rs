@@ -1,5 +1,6 @@
 //! Bringing our own bytes into the store.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ pub struct ImportTotals {
 pub struct Import {
     blobs: Blobs,
     pins: Pins,
-    added: Mutex<Vec<Added>>,
+    added: Mutex<HashMap<BlobId, Added>>,
 }
 
 impl Import {
@@ -50,10 +51,8 @@ impl Import {
     /// [`BlobError::StorageFull`], or another fault of the store.
     pub async fn add(&self, bytes: Bytes) -> Result<Added, BlobError> {
         let added = self.blobs.add_pinned(bytes, &self.pins).await?;
-        let mut all = self.added.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.iter().any(|earlier| earlier.id == added.id) {
-            all.push(added);
-        }
+        // The first time counts: only then was it new.
+        self.with(|all| all.entry(added.id).or_insert(added).id);
         Ok(added)
     }
 
@@ -62,7 +61,7 @@ impl Import {
     /// # Errors
     /// As [`Blobs::sync`].
     pub async fn sync(&self) -> Result<(), BlobError> {
-        let ids: Vec<BlobId> = self.with(|added| added.iter().map(|added| added.id).collect());
+        let ids: Vec<BlobId> = self.with(|added| added.keys().copied().collect());
         self.blobs.sync(&ids).await
     }
 
@@ -76,7 +75,7 @@ impl Import {
     #[must_use]
     pub fn totals(&self) -> ImportTotals {
         self.with(|added| {
-            added.iter().fold(ImportTotals::default(), |mut totals, added| {
+            added.values().fold(ImportTotals::default(), |mut totals, added| {
                 let (blobs, bytes) = if added.new {
                     (&mut totals.new_blobs, &mut totals.new_bytes)
                 } else {
@@ -89,8 +88,8 @@ impl Import {
         })
     }
 
-    fn with<T>(&self, look: impl FnOnce(&[Added]) -> T) -> T {
-        look(&self.added.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<BlobId, Added>) -> T) -> T {
+        work(&mut self.added.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -131,6 +131,13 @@ impl Blobs {
             self.forget(&lost).await?;
         }
         self.salvage(opened).await?;
+        let layout = self.0.layout.clone();
+        // The names of a new database and its directories.
+        let named = blocking(move || {
+            files::sync_dir(layout.root())?;
+            layout.root().parent().map_or(Ok(()), files::sync_dir)
+        });
+        named.await.map_err(BlobError::io("syncing the blob directory"))?;
         self.mark_synced().await
     }
 

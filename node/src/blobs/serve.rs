@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::io::{AsyncRead, AsyncWrite};
+use iroh_blobs::api::ExportBaoError;
 use iroh_blobs::protocol;
-use iroh_blobs::provider::{self, StreamPair, events::EventSender};
+use iroh_blobs::provider::{self, HandleGetError, StreamPair, events::EventSender};
 use syncra_protocol::id::BlobId;
 
 use super::error::ServeError;
@@ -81,7 +82,12 @@ impl Blobs {
         let answered = provider::handle_get(pair, (*self.0.store).clone(), get).await;
         answered.map(|()| true).map_err(|error| {
             tracing::debug!(error = %format!("{error:#}"), "answer ended early");
-            ServeError::Missing
+            match error.downcast_ref::<HandleGetError>() {
+                Some(HandleGetError::ExportBao { source: ExportBaoError::ExportBaoIo { source, .. }, .. }) => {
+                    ServeError::Io(source.kind().into())
+                }
+                _ => ServeError::Missing,
+            }
         })
     }
 }

@@ -159,6 +159,27 @@ fn dial_through(node: &Node, mut meddle: Meddle) -> Compat<DuplexStream> {
     ours.compat()
 }
 
+/// Passes `stream` on, but its end only when what is returned first is dropped.
+fn hold_open(stream: Compat<DuplexStream>) -> (tokio::sync::oneshot::Sender<()>, Compat<DuplexStream>) {
+    let (hold, held) = tokio::sync::oneshot::channel();
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move {
+        let (mut from_us, mut to_us) = tokio::io::split(theirs);
+        let (mut from_peer, mut to_peer) = tokio::io::split(stream.into_inner());
+        let up = async {
+            // A lost connection fails the copy; that is what it is for.
+            let _ = tokio::io::copy(&mut from_us, &mut to_peer).await;
+            let _ = to_peer.shutdown().await;
+        };
+        let down = async {
+            let _ = tokio::io::copy(&mut from_peer, &mut to_us).await;
+            let _: Result<(), _> = held.await;
+        };
+        tokio::join!(up, down);
+    });
+    (hold, ours.compat())
+}
+
 async fn fetch(node: &Node, stream: Compat<DuplexStream>, request: &Request) -> Result<FetchStats, FetchFailure> {
     let options = FetchOptions { idle: IDLE, ..FetchOptions::default() };
     node.blobs.fetch(stream, request, &options, &node.blobs.pins(), |_| {}).await

@@ -121,8 +121,8 @@ async fn without_its_database_everything_complete_is_served_again() {
 #[tokio::test]
 async fn a_damaged_database_opens_and_own_blobs_are_still_there() {
     let mut author = Node::new().await;
-    let release = Release::publish(&author, (0..40).map(|seed| noise(seed, 20_000)).collect()).await;
-    for case in 0..40_u64 {
+    let release = Release::publish(&author, (0..12).map(|seed| noise(seed, 20_000)).collect()).await;
+    for case in 0..24_u64 {
         author.blobs.shutdown().await;
         let path = author.blobs.0.layout.database();
         let mut bytes = std::fs::read(&path).unwrap();
@@ -144,9 +144,8 @@ async fn a_damaged_database_opens_and_own_blobs_are_still_there() {
         (author, opened) = author.open_again().await;
         assert_eq!(opened.lost, 0, "case {case}: {opened:?}");
         release.assert_whole(&author).await;
-        let request = Request { root: release.root, parts: Parts::All };
-        fetch(&Node::new().await, dial(&author), &request).await.unwrap();
     }
+    fetch(&Node::new().await, dial(&author), &all(release.root)).await.unwrap();
     // Of all the damaged databases only the newest are kept.
     let names = std::fs::read_dir(author.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let kept = names.filter(|name| name.to_string_lossy().starts_with("blobs.db.damaged-")).count();
@@ -193,6 +192,68 @@ async fn after_an_unclean_stop_hollow_blobs_are_found() {
     assert!(!author.blobs.has(BlobId::of(&zeroed)).await.unwrap());
     release.assert_whole(&author).await;
     assert!(author.blobs.import().add(zeroed).await.unwrap().new);
+}
+
+/// What a killed process leaves is what its files hold at that moment: a copy of the directory is such a moment.
+#[tokio::test]
+async fn a_killed_process_loses_no_complete_blob_and_goes_on_with_partial_ones() {
+    for committed in [true, false] {
+        let (author, reader) = (Node::new().await, Node::new().await);
+        let release = Release::publish(&author, contents(900)).await;
+        // The first segment is complete, the second half done, and the peer holds its breath.
+        let pause_at = SEGMENT as u64 + (SEGMENT as u64 / 4);
+        let (reached, mut paused) = tokio::sync::mpsc::channel(1);
+        let meddle: Meddle = Box::new(move |offset, _| {
+            if offset < pause_at {
+                return Ok(());
+            }
+            reached.try_send(()).unwrap();
+            // The connection is gone, but the reader does not know yet.
+            Err(io::ErrorKind::ConnectionReset.into())
+        });
+        let (kept_open, stream) = hold_open(dial_through(&author, meddle));
+        let (blobs, request) = (reader.blobs.clone(), all(release.root));
+        let fetching = tokio::spawn(async move {
+            let options = FetchOptions { idle: IDLE, ..FetchOptions::default() };
+            blobs.fetch(stream, &request, &options, &blobs.pins(), |_| {}).await
+        });
+        paused.recv().await.unwrap();
+        let second = release.children[3].0;
+        while reader.blobs.local_bytes(second).await.unwrap() < SEGMENT as u64 / 8 {
+            tokio::task::yield_now().await;
+        }
+        if committed {
+            reader.blobs.0.store.sync_db().await.unwrap();
+        }
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(reader.dir.path(), copy.path());
+        fetching.abort();
+        drop(kept_open);
+        let (blobs, opened) = Blobs::open(copy.path()).await.unwrap();
+        let survivor = Node { blobs, dir: copy };
+        assert_eq!(opened.lost, 0, "{opened:?}");
+        let (first, bytes) = &release.children[1];
+        assert_eq!(survivor.blobs.read_segment(*first).await.unwrap(), bytes);
+        if committed {
+            assert!(survivor.blobs.local_bytes(second).await.unwrap() >= SEGMENT as u64 / 8);
+        }
+        let request = rest(&survivor, release.root).await;
+        fetch(&survivor, dial(&author), &request).await.unwrap();
+        release.assert_whole(&survivor).await;
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 #[tokio::test]
