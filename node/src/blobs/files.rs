@@ -7,6 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use bao_tree::io::outboard::PreOrderOutboard;
+use bao_tree::io::sync::valid_ranges;
+use bao_tree::{BaoTree, ChunkNum, ChunkRanges};
 use iroh_blobs::store::fs::options::{BatchOptions, InlineOptions, Options, PathOptions};
 use iroh_blobs::store::{GcConfig, IROH_BLOCK_SIZE};
 use syncra_protocol::id::BlobId;
@@ -91,7 +94,7 @@ impl Layout {
 
 /// Bytes of the outboard of a blob of `size` bytes; zero when it needs none.
 pub(super) fn outboard_bytes(size: u64) -> u64 {
-    bao_tree::BaoTree::new(size, IROH_BLOCK_SIZE).outboard_size()
+    BaoTree::new(size, IROH_BLOCK_SIZE).outboard_size()
 }
 
 /// The blob whose bytes the file called `path` holds, by its name.
@@ -122,6 +125,23 @@ pub(super) fn hash_file(path: &Path) -> io::Result<BlobId> {
         hasher.update(&buffer[..read]);
     }
     Ok(BlobId::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Whether a complete blob's data and outboard prove each other and the id: with both it can be served.
+pub(super) fn proves(layout: &Layout, id: BlobId, size: u64) -> io::Result<bool> {
+    if outboard_bytes(size) == 0 {
+        return Ok(hash_file(&layout.data_file(id))? == id);
+    }
+    let outboard = PreOrderOutboard {
+        root: blake3::Hash::from_bytes(*id.as_bytes()),
+        tree: BaoTree::new(size, IROH_BLOCK_SIZE),
+        data: File::open(layout.outboard_file(id))?,
+    };
+    let mut valid = ChunkRanges::empty();
+    for range in valid_ranges(outboard, File::open(layout.data_file(id))?, &ChunkRanges::all()) {
+        valid |= ChunkRanges::from(range?);
+    }
+    Ok(valid.is_superset(&ChunkRanges::from(ChunkNum(0)..ChunkNum::chunks(size))))
 }
 
 /// Makes a file's bytes durable.

@@ -83,15 +83,15 @@ fn prepare(layout: &Layout) -> Result<(DatabaseState, Option<SystemTime>), OpenE
     let io = BlobError::io("preparing the blob directory");
     let made = || -> std::io::Result<()> {
         fs::create_dir_all(layout.data())?;
-        fs::create_dir_all(layout.temp())?;
-        for stale in files::list(layout.temp())? {
-            files::remove(&stale)?;
-        }
-        Ok(())
+        fs::create_dir_all(layout.temp())
     };
     made().map_err(io)?;
     let database = database::check(layout)?;
     let marked = || -> std::io::Result<Option<SystemTime>> {
+        // Only now: until the database was free, these could have been another process's.
+        for stale in files::list(layout.temp())? {
+            files::remove(&stale)?;
+        }
         let marker = layout.unclean();
         let since = match fs::metadata(&marker) {
             Ok(metadata) => Some(metadata.modified()?),
@@ -123,7 +123,10 @@ impl Blobs {
         opened.dropped += on_disk.dropped;
         let mut lost = on_disk.without_file;
         if let Some(since) = unsynced_since {
-            lost.extend(self.hollow(&on_disk.known, since).await?);
+            let (hollow, sound) = self.check_recent(&on_disk.known, since).await?;
+            lost.extend(hollow);
+            // Read from memory perhaps, not from the disk: the next stop may be a power cut.
+            self.sync(&sound).await?;
         }
         if !lost.is_empty() {
             opened.lost = lost.len() as u64;
@@ -154,9 +157,14 @@ impl Blobs {
         Ok(known)
     }
 
-    /// Which of the complete blobs written since `since` do not have the right bytes: after a power cut the
-    /// database may be ahead of the files, because only [`Blobs::sync`] orders them.
-    async fn hollow(&self, known: &HashSet<BlobId>, since: SystemTime) -> Result<Vec<BlobId>, BlobError> {
+    /// Of the complete blobs written since `since`, those without the right bytes and those with them; of the older
+    /// ones those of a wrong size. After a power cut the database may be ahead of the files: only [`Blobs::sync`]
+    /// orders them.
+    async fn check_recent(
+        &self,
+        known: &HashSet<BlobId>,
+        since: SystemTime,
+    ) -> Result<(Vec<BlobId>, Vec<BlobId>), BlobError> {
         let mut sizes = Vec::with_capacity(known.len());
         for id in known {
             if let BlobStatus::Complete { size } = self.status(*id).await? {
@@ -164,14 +172,16 @@ impl Blobs {
             }
         }
         let layout = self.0.layout.clone();
-        let check = move || -> std::io::Result<Vec<BlobId>> {
-            let mut hollow = Vec::new();
+        let check = move || -> std::io::Result<_> {
+            let (mut hollow, mut sound) = (Vec::new(), Vec::new());
             for (id, size) in sizes {
-                if !sound(&layout, id, size, since)? {
-                    hollow.push(id);
+                match condition(&layout, id, size, since)? {
+                    Condition::Settled => {}
+                    Condition::Sound => sound.push(id),
+                    Condition::Hollow => hollow.push(id),
                 }
             }
-            Ok(hollow)
+            Ok((hollow, sound))
         };
         blocking(check).await.map_err(BlobError::io("checking blobs after an unclean stop"))
     }
@@ -258,18 +268,29 @@ fn survey(layout: &Layout, known: &HashSet<BlobId>) -> std::io::Result<Survey> {
     Ok(Survey { known: known.clone(), without_file, dropped })
 }
 
-/// Whether a complete blob's files have the right sizes and, when written after `since`, the right bytes.
-fn sound(layout: &Layout, id: BlobId, size: u64, since: SystemTime) -> std::io::Result<bool> {
+/// What a complete blob's files look like after an unclean stop.
+enum Condition {
+    /// Of the right size and synced before.
+    Settled,
+    /// Written after the last sync, with the right bytes.
+    Sound,
+    /// Gone, of a wrong size, or with wrong bytes.
+    Hollow,
+}
+
+fn condition(layout: &Layout, id: BlobId, size: u64, since: SystemTime) -> std::io::Result<Condition> {
     let data = layout.data_file(id);
-    let Ok(metadata) = fs::metadata(&data) else { return Ok(false) };
-    if metadata.len() != size {
-        return Ok(false);
-    }
+    let Ok(metadata) = fs::metadata(&data) else { return Ok(Condition::Hollow) };
     let outboard = files::outboard_bytes(size);
-    if outboard > 0 && fs::metadata(layout.outboard_file(id)).map_or(0, |outboard| outboard.len()) != outboard {
-        return Ok(false);
+    let outboard_held =
+        outboard == 0 || fs::metadata(layout.outboard_file(id)).is_ok_and(|file| file.len() == outboard);
+    if metadata.len() != size || !outboard_held {
+        return Ok(Condition::Hollow);
     }
-    Ok(metadata.modified()? < since || files::hash_file(&data)? == id)
+    if metadata.modified()? < since {
+        return Ok(Condition::Settled);
+    }
+    Ok(if files::proves(layout, id, size)? { Condition::Sound } else { Condition::Hollow })
 }
 
 /// The id and size of a salvaged file whose bytes are what its name says.

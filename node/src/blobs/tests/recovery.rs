@@ -177,7 +177,8 @@ async fn after_an_unclean_stop_hollow_blobs_are_found() {
     let layout = author.blobs.0.layout.clone();
     let import = author.blobs.import();
     let (zeroed, short, fine) = (noise(710, 50_000), noise(711, 50_000), noise(712, 50_000));
-    for bytes in [&zeroed, &short, &fine] {
+    let unproven = noise(713, 50_000);
+    for bytes in [&zeroed, &short, &fine, &unproven] {
         import.add(bytes.clone()).await.unwrap();
     }
     author.blobs.shutdown().await;
@@ -186,9 +187,13 @@ async fn after_an_unclean_stop_hollow_blobs_are_found() {
     std::fs::OpenOptions::new().write(true).open(layout.unclean()).unwrap().set_modified(long_ago).unwrap();
     std::fs::write(layout.data_file(BlobId::of(&zeroed)), vec![0; 50_000]).unwrap();
     std::fs::write(layout.data_file(BlobId::of(&short)), b"").unwrap();
+    let outboard = layout.outboard_file(BlobId::of(&unproven));
+    let len = std::fs::metadata(&outboard).unwrap().len();
+    std::fs::write(&outboard, vec![0; usize::try_from(len).unwrap()]).unwrap();
     let (author, opened) = author.open_again().await;
-    assert_eq!(opened.lost, 2, "{opened:?}");
+    assert_eq!(opened.lost, 3, "{opened:?}");
     assert!(author.blobs.has(BlobId::of(&fine)).await.unwrap());
+    assert!(!author.blobs.has(BlobId::of(&unproven)).await.unwrap());
     assert!(!author.blobs.has(BlobId::of(&zeroed)).await.unwrap());
     release.assert_whole(&author).await;
     assert!(author.blobs.import().add(zeroed).await.unwrap().new);
