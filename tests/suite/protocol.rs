@@ -13,6 +13,8 @@ mod fold;
 mod generated;
 #[path = "protocol/histories.rs"]
 mod histories;
+#[path = "protocol/log.rs"]
+mod log;
 #[path = "protocol/manifest_vectors.rs"]
 mod manifest_vectors;
 #[path = "protocol/messages.rs"]

@@ -94,7 +94,7 @@ impl FromStr for Checkpoint {
 }
 
 /// Splits C2SP's three lines; the origin may be any log's.
-fn parse_lines(text: &str) -> Result<(&str, u64, LogHash), CheckpointError> {
+pub(super) fn parse_lines(text: &str) -> Result<(&str, u64, LogHash), CheckpointError> {
     let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Lines)?.split('\n');
     let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
         return Err(CheckpointError::Lines);
@@ -188,7 +188,7 @@ impl Head {
     #[must_use]
     pub fn without_cosignatures(&self) -> Self {
         let note = Note::parse(&self.note).expect("a head's note was parsed or printed when it was made");
-        let own = note.check(&Vkey::of(self.origin())).expect("a head's note was verified or signed when it was made");
+        let own = note.line_of(&Vkey::of(self.origin())).expect("a head's note has its own line exactly once");
         Self { checkpoint: self.checkpoint, note: Note::with_line(note.text(), own.line).into() }
     }
 }

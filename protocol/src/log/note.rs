@@ -135,15 +135,18 @@ impl<'a> Note<'a> {
     /// # Errors
     /// [`NoteError::Unsigned`], [`NoteError::SignedTwice`], [`NoteError::Signature`].
     pub fn check(&self, vkey: &Vkey) -> Result<&SignatureLine<'a>, NoteError> {
-        let id = vkey.id();
-        let mut own = self.signatures.iter().filter(|line| line.name == vkey.name && line.key_id == id);
-        let line = own.next().ok_or(NoteError::Unsigned)?;
-        if own.next().is_some() {
-            return Err(NoteError::SignedTwice);
-        }
+        let line = self.line_of(vkey)?;
         let signature = line.signature.as_slice().try_into().map_err(|_| SignatureError)?;
         vkey.key.check(self.text.as_bytes(), &Signature(signature))?;
         Ok(line)
+    }
+
+    /// The only line that claims to be by `vkey`, not verified.
+    pub(super) fn line_of(&self, vkey: &Vkey) -> Result<&SignatureLine<'a>, NoteError> {
+        let id = vkey.id();
+        let mut own = self.signatures.iter().filter(|line| line.name == vkey.name && line.key_id == id);
+        let line = own.next().ok_or(NoteError::Unsigned)?;
+        if own.next().is_some() { Err(NoteError::SignedTwice) } else { Ok(line) }
     }
 
     /// The bytes of a note with this text and only this signature line.

@@ -1,5 +1,12 @@
 //! The log against everything it must withstand. Each file says how much it tries.
 
+mod decoders;
+mod exhaustive;
+mod foreign;
+mod mutants;
+mod rng;
+mod vectors;
+
 use super::*;
 use crate::id::{IdentityId, PackageId};
 use crate::key::DeviceSecret;
