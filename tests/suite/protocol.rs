@@ -1,6 +1,8 @@
 //! The pure protocol from outside: frozen bytes, damaged input, histories in every order, machines in virtual time.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing is a failed test")]
 
+#[path = "protocol/content.rs"]
+mod content;
 #[path = "protocol/decoders.rs"]
 mod decoders;
 #[path = "protocol/entries.rs"]

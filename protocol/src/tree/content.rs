@@ -239,3 +239,6 @@ impl ContentIndex {
         Err(DeclaredError { declared: Box::new(*declared), found: Box::new(found) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use super::*;
 
 mod property;
 mod updates;
-mod vectors;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
