@@ -28,6 +28,7 @@ mod local;
 mod open;
 mod ranges;
 mod read;
+mod room;
 mod serve;
 mod splice;
 mod stream;

@@ -39,8 +39,12 @@ enum Verdict {
 pub(super) fn check(layout: &Layout) -> Result<DatabaseState, OpenError> {
     let path = layout.database();
     if !path.try_exists().map_err(BlobError::io("looking for the blob database"))? {
-        let empty = files::list(layout.data()).map_err(BlobError::io("listing blobs"))?.is_empty();
-        return Ok(if empty { DatabaseState::New } else { DatabaseState::Missing });
+        let empty = |dir: &Path| files::list(dir).map(|paths| paths.is_empty()).map_err(BlobError::io("listing blobs"));
+        return Ok(if empty(layout.data())? && empty(&layout.salvage())? {
+            DatabaseState::New
+        } else {
+            DatabaseState::Missing
+        });
     }
     match verdict(&path) {
         Verdict::Good => Ok(DatabaseState::Good),

@@ -25,7 +25,7 @@ use super::error::{BlobError, FetchError};
 use super::gc::Pins;
 use super::ranges::Ranges;
 use super::stream::{self, Receiver, Wire};
-use super::{Blobs, hash};
+use super::{Blobs, hash, room};
 
 /// Whole blobs up to this size are collected in memory and written at once: the store makes four files and syncs
 /// three of them for a blob that comes in parts.
@@ -327,6 +327,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let doing = "writing fetched bytes";
+        room::check(self.blobs.0.layout.root(), size.get(), room::RESERVE_BYTES, doing)?;
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
         let import = import.map_err(|_| BlobError::Stopped)?;
         let received = loop {

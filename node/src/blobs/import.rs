@@ -9,7 +9,7 @@ use syncra_protocol::id::BlobId;
 use super::error::BlobError;
 use super::gc::Pins;
 use super::open::blocking;
-use super::{Blobs, hash};
+use super::{Blobs, hash, room};
 
 /// A blob that was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,7 @@ impl Blobs {
 
     /// Writes a blob whose id is known to be `id`.
     pub(super) async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
+        room::check(self.0.layout.root(), bytes.len() as u64, room::RESERVE_BYTES, "adding a blob")?;
         let tag = self.0.store.blobs().add_bytes(bytes).temp_tag().await.map_err(BlobError::store("adding a blob"))?;
         // The store hashed what it wrote: memory or disk changed the bytes on the way when they differ.
         if tag.hash() != hash(id) {

@@ -17,7 +17,7 @@ use super::database::{self, DatabaseState};
 use super::error::{BlobError, OpenError};
 use super::files::{self, Layout};
 use super::gc::{self, Sweeper};
-use super::{Blobs, Inner, hash, id};
+use super::{Blobs, Inner, hash, id, room};
 
 /// Bytes imported again between two syncs: bounds the disk space that salvage takes on top.
 const SALVAGE_BATCH_BYTES: u64 = 256 << 20;
@@ -29,6 +29,8 @@ pub struct Opened {
     pub database: DatabaseState,
     /// Complete blobs imported again because the database did not know them.
     pub reimported: u64,
+    /// Complete blobs that the disk has no room to import again; the next opening tries.
+    pub postponed: u64,
     /// Files without value that went: parts of blobs, or bytes that are not what their name says.
     pub dropped: u64,
     /// Blobs that the database knew and whose files were gone or wrong; they are to be fetched again.
@@ -56,7 +58,7 @@ pub(super) async fn open(dir: &Path) -> Result<(Blobs, Opened), OpenError> {
         Err(reason) => return Err(OpenError::Library(reason)),
     };
     let blobs = Blobs(Arc::new(Inner::new(store, layout, sweeper)));
-    let mut opened = Opened { database, reimported: 0, dropped: 0, lost: 0 };
+    let mut opened = Opened { database, reimported: 0, postponed: 0, dropped: 0, lost: 0 };
     match blobs.mend(unsynced_since, &mut opened).await {
         Ok(()) => Ok((blobs, opened)),
         Err(error) => {
@@ -201,6 +203,16 @@ impl Blobs {
             let path = source.clone();
             let checked = blocking(move || proven(&path)).await.map_err(io())?;
             if let Some((id, bytes)) = checked {
+                if self.mending_room(bytes).is_err() {
+                    // Importing copies; the sources of what is imported by now make room.
+                    self.settle(std::mem::take(&mut batch)).await?;
+                    batch_bytes = 0;
+                }
+                if let Err(full) = self.mending_room(bytes) {
+                    tracing::warn!(%full, "a blob waits to be imported again until there is room");
+                    opened.postponed += 1;
+                    continue;
+                }
                 self.import_file(id, &source).await?;
                 batch.push((id, source));
                 batch_bytes += bytes;
@@ -215,7 +227,14 @@ impl Blobs {
             }
         }
         self.settle(batch).await?;
+        if opened.postponed > 0 {
+            return Ok(());
+        }
         blocking(move || remove_empty(&salvage)).await.map_err(io())
+    }
+
+    fn mending_room(&self, bytes: u64) -> Result<(), BlobError> {
+        room::check(self.0.layout.root(), bytes, room::MEND_RESERVE_BYTES, "importing blobs again")
     }
 
     async fn import_file(&self, id: BlobId, source: &Path) -> Result<(), BlobError> {
