@@ -1,0 +1,280 @@
+//! The network: one libp2p swarm behind a cloneable handle.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`streams`] | our own bounded streams: open, accept, refuse |
+//! | [`frame`] | messages on streams |
+//! | [`limits`] | every bound |
+//! | `swarm` | the task that owns the swarm; `pending` who waits for a dial, `book` addresses, `peers` who is connected |
+//! | `transport`, `tls`, `yamux` | how bytes travel |
+//! | `behaviour`, `gate` | who may connect |
+//! | `lan` | neighbours on the local links |
+//! | `supervise` | restarts the task when something in it panicked |
+//!
+//! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`](error::Stopped).
+
+pub mod address;
+mod bans;
+mod behaviour;
+mod book;
+pub mod error;
+pub mod frame;
+mod gate;
+mod lan;
+pub mod limits;
+mod peers;
+mod pending;
+pub mod streams;
+mod supervise;
+mod swarm;
+mod tls;
+mod transport;
+mod yamux;
+
+use std::time::Duration;
+
+use libp2p::PeerId;
+use syncra_protocol::key::DeviceKey;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
+pub use lan::LanConfig;
+pub use libp2p::Multiaddr;
+pub use peers::{Direction, PeerInfo, TransportKind};
+pub use streams::{Inbound, Inbounds, Protocol, Stream, StreamError};
+pub use transport::Reach;
+
+use streams::OpenRequest;
+use swarm::Command;
+
+/// How the network is set up.
+#[derive(Debug, Clone)]
+pub struct NetConfig {
+    /// The seed of the device's key.
+    pub seed: Zeroizing<[u8; 32]>,
+    /// Where to listen. Empty: all interfaces, both IP versions, TCP and QUIC, ports of the system's choice; what the
+    /// machine does not have is left out.
+    pub listen: Vec<Multiaddr>,
+    /// How far connections may reach.
+    pub reach: Reach,
+    /// How neighbours are looked for; `None`: not at all.
+    pub lan: Option<LanConfig>,
+    /// How this node describes itself to peers.
+    pub agent: String,
+    /// Accepted streams of one protocol that may wait for their server.
+    pub inbound_queue: usize,
+}
+
+impl NetConfig {
+    /// The usual set-up of the device with this seed: everywhere, neighbours included.
+    #[must_use]
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self {
+            seed: Zeroizing::new(seed),
+            listen: Vec::new(),
+            reach: Reach::Everywhere,
+            lan: Some(LanConfig::default()),
+            agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
+            inbound_queue: limits::INBOUND_QUEUE,
+        }
+    }
+}
+
+/// What happens in the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetEvent {
+    /// The first connection with a peer.
+    Connected {
+        /// Who, proven by the handshake.
+        peer: DeviceKey,
+    },
+    /// The last connection with a peer has ended.
+    Disconnected {
+        /// Who.
+        peer: DeviceKey,
+    },
+    /// We can be reached here.
+    NewListenAddr {
+        /// Where.
+        address: Multiaddr,
+    },
+    /// We can no longer be reached here.
+    ExpiredListenAddr {
+        /// Where.
+        address: Multiaddr,
+    },
+    /// Somebody on the local links says that they are there. Not proven.
+    Neighbour {
+        /// Who they say they are.
+        peer: DeviceKey,
+        /// Where they say they are.
+        addresses: Vec<Multiaddr>,
+    },
+    /// A neighbour has said goodbye or has not been heard of for long.
+    NeighbourGone {
+        /// Who.
+        peer: DeviceKey,
+    },
+    /// The network task had to be restarted; all connections were lost.
+    Restarted,
+    /// The network task failed too often and has ended. Only a new start helps.
+    Failed,
+}
+
+/// The handle of the network. Cheap to clone; the network ends with [`Net::shutdown`] or with the last handle.
+#[derive(Debug, Clone)]
+pub struct Net {
+    key: DeviceKey,
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<NetEvent>,
+    listening: watch::Receiver<Vec<Multiaddr>>,
+    stop: CancellationToken,
+    stopped: CancellationToken,
+}
+
+impl Net {
+    /// Starts the network and waits until its addresses are known. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    pub async fn start(config: NetConfig) -> Result<(Self, Inbounds), StartError> {
+        supervise::start(config).await
+    }
+
+    /// Our own key.
+    #[must_use]
+    pub fn key(&self) -> DeviceKey {
+        self.key
+    }
+
+    /// Where we can be reached, without our `/p2p/…`.
+    #[must_use]
+    pub fn listen_addrs(&self) -> Vec<Multiaddr> {
+        self.listening.borrow().clone()
+    }
+
+    /// Events from now on. A slow reader is told how many it has missed.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<NetEvent> {
+        self.events.subscribe()
+    }
+
+    /// Connects to whoever is at `address`, or to the peer that its `/p2p/…` names and nobody else.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(&self, address: Multiaddr) -> Result<DeviceKey, DialError> {
+        let answer = self.ask(|reply| Command::Dial { address, reply });
+        timeout(limits::DIAL, answer).await.map_err(|_| DialError::Timeout)?.map_err(|Stopped| DialError::Stopped)?
+    }
+
+    /// Opens a stream to `peer`; dials its known addresses if there is no connection.
+    ///
+    /// `Ok` means that the peer speaks the protocol. Whether it had a place for the stream shows at the first read, or
+    /// by [`Stream::accepted`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(&self, peer: DeviceKey, protocol: Protocol) -> Result<Stream, OpenError> {
+        let Some(peer) = address::peer_id(&peer) else { return Err(DialError::NoDeviceKey.into()) };
+        let answer = async {
+            let (reply, answer) = oneshot::channel();
+            let request = OpenRequest { protocol, reply };
+            self.send(Command::Open { peer, request }).await?;
+            // A reply that is dropped: the connection has ended, or everything has.
+            answer.await.unwrap_or_else(|_| Err(self.ended()))
+        };
+        timeout(limits::DIAL + limits::OPEN_STREAM, answer).await.unwrap_or(Err(StreamError::Timeout.into()))
+    }
+
+    /// Remembers addresses where `peer` is said to be, for later calls of [`Net::open`].
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn add_addresses(&self, peer: DeviceKey, addresses: Vec<Multiaddr>) -> Result<(), Stopped> {
+        let Some(peer) = address::peer_id(&peer) else { return Ok(()) }; // nobody has that key
+        self.send(Command::AddAddresses { peer, addresses }).await
+    }
+
+    /// Everybody connected.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopped> {
+        self.ask(|reply| Command::Peers { reply }).await
+    }
+
+    /// Closes all connections with `peer`; says whether there were any.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn disconnect(&self, peer: DeviceKey) -> Result<bool, Stopped> {
+        let Some(peer) = address::peer_id(&peer) else { return Ok(false) };
+        self.ask(|reply| Command::Disconnect { peer, reply }).await
+    }
+
+    /// Closes all connections with `peer` and lets none in again until [`Net::unban`] or the end of this node.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn ban(&self, peer: DeviceKey, why: &str) -> Result<(), Stopped> {
+        tracing::warn!(peer = peer.fmt_short(), why, "banned");
+        let Some(peer) = address::peer_id(&peer) else { return Ok(()) };
+        self.ask(|reply| Command::Ban { peer, reply }).await
+    }
+
+    /// Lifts a ban; says whether there was one.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn unban(&self, peer: DeviceKey) -> Result<bool, Stopped> {
+        let Some(peer) = address::peer_id(&peer) else { return Ok(false) };
+        self.ask(|reply| Command::Unban { peer, reply }).await
+    }
+
+    /// Says farewell to neighbours, closes connections and ends. Whoever still waits is answered. Calling it again, or
+    /// on another handle, waits for the same end.
+    ///
+    /// # Errors
+    /// [`ShutdownOverrun`] when that took longer than [`limits::SHUTDOWN`]; the rest ends on its own.
+    pub async fn shutdown(&self) -> Result<(), ShutdownOverrun> {
+        self.stop.cancel();
+        timeout(limits::SHUTDOWN, self.stopped.cancelled()).await.map_err(|_| ShutdownOverrun)
+    }
+
+    fn ended(&self) -> OpenError {
+        if self.stop.is_cancelled() { OpenError::Stopped } else { StreamError::Closed.into() }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).await.map_err(|_| Stopped)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+}
+
+impl From<Stopped> for OpenError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// The address of a peer as others write it: with its `/p2p/…`.
+#[must_use]
+pub fn with_peer(address: Multiaddr, peer: &DeviceKey) -> Option<Multiaddr> {
+    let peer: PeerId = address::peer_id(peer)?;
+    address.with_p2p(peer).ok()
+}
+
+/// Longest wait between a close of the loop and the end of all connections.
+const CLOSE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

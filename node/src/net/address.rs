@@ -1,0 +1,203 @@
+//! Peer ids, device keys and what kind of place an address is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libp2p::identity::{PublicKey, ed25519};
+use libp2p::multiaddr::{Multiaddr, Protocol};
+use libp2p::{PeerId, identity};
+use syncra_protocol::key::DeviceKey;
+
+use super::limits;
+
+/// How far away an address is. The order is from near to far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// This machine.
+    Loopback,
+    /// The link or the private network around this machine.
+    Local,
+    /// Everywhere else, and everything that is no plain IP address.
+    Public,
+}
+
+/// The multihash code for "the digest is the thing itself": how ids carry Ed25519 keys.
+const IDENTITY_HASH: u64 = 0;
+
+/// The device key inside a libp2p peer id; `None` for peers with other kinds of keys.
+#[must_use]
+pub fn device_key(peer: &PeerId) -> Option<DeviceKey> {
+    let hash = peer.as_ref();
+    if hash.code() != IDENTITY_HASH {
+        return None;
+    }
+    let key = PublicKey::try_decode_protobuf(hash.digest()).ok()?.try_into_ed25519().ok()?;
+    Some(DeviceKey::from_bytes(key.to_bytes()))
+}
+
+/// The libp2p peer id of a device; `None` when the bytes are no point of the curve.
+#[must_use]
+pub fn peer_id(key: &DeviceKey) -> Option<PeerId> {
+    let key = ed25519::PublicKey::try_from_bytes(key.as_bytes()).ok()?;
+    Some(PublicKey::from(key).to_peer_id())
+}
+
+/// The libp2p key pair of a device's seed.
+pub(super) fn keypair(mut seed: [u8; 32]) -> identity::Keypair {
+    identity::Keypair::ed25519_from_bytes(&mut seed).expect("every 32 bytes are an Ed25519 seed")
+}
+
+/// How far away `address` is.
+#[must_use]
+pub fn scope(address: &Multiaddr) -> Scope {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => scope_v4(ip),
+        Some(Protocol::Ip6(ip)) => ip.to_ipv4_mapped().map_or_else(|| scope_v6(ip), scope_v4),
+        // An IPv6 zone in front names one of our own links.
+        Some(Protocol::Ip6zone(_)) => Scope::Local,
+        _ => Scope::Public,
+    }
+}
+
+fn scope_v4(ip: Ipv4Addr) -> Scope {
+    if ip.is_loopback() {
+        Scope::Loopback
+    } else if ip.is_private() || ip.is_link_local() {
+        Scope::Local
+    } else {
+        Scope::Public
+    }
+}
+
+fn scope_v6(ip: Ipv6Addr) -> Scope {
+    if ip.is_loopback() {
+        Scope::Loopback
+    } else if ip.is_unique_local() || ip.is_unicast_link_local() {
+        Scope::Local
+    } else {
+        Scope::Public
+    }
+}
+
+/// The IP address that an address begins with.
+pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
+        _ => None,
+    })
+}
+
+/// Whether the address is QUIC (everything else we speak is TCP).
+pub(super) fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::QuicV1))
+}
+
+/// The peer that an address ends with, and the address without it.
+pub(super) fn split_peer(address: &Multiaddr) -> (Option<PeerId>, Multiaddr) {
+    let mut rest = address.clone();
+    match rest.pop() {
+        Some(Protocol::P2p(peer)) => (Some(peer), rest),
+        _ => (None, address.clone()),
+    }
+}
+
+/// Whether we can dial an address that somebody told us: a plain IP address with a TCP or QUIC port, of sane length.
+pub(super) fn is_dialable(address: &Multiaddr) -> bool {
+    if address.len() > limits::ADDRESS_BYTES {
+        return false;
+    }
+    let mut parts = address.iter();
+    let ip: Option<IpAddr> = match parts.next() {
+        Some(Protocol::Ip4(ip)) => Some(ip.into()),
+        Some(Protocol::Ip6(ip)) => Some(ip.into()),
+        _ => None,
+    };
+    let has_port = match (parts.next(), parts.next(), parts.next()) {
+        (Some(Protocol::Tcp(port)), None, None) => port != 0,
+        (Some(Protocol::Udp(port)), Some(Protocol::QuicV1), None) => port != 0,
+        _ => false,
+    };
+    has_port && ip.is_some_and(|ip| !ip.is_unspecified() && !ip.is_multicast())
+}
+
+/// Splits addresses into those to dial at once and those to dial after a head start: TCP before QUIC near by (twice as
+/// fast there), QUIC before TCP far away (fewer round trips, passes NATs).
+pub(super) fn by_preference(addresses: Vec<Multiaddr>) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
+    let (now, later): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| is_quic(address) == (scope(address) == Scope::Public));
+    if now.is_empty() { (later, now) } else { (now, later) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().expect("address")
+    }
+
+    #[test]
+    fn a_device_key_is_its_peer_id() {
+        let pair = keypair([5; 32]);
+        let secret = syncra_protocol::key::DeviceSecret::from_seed(&[5; 32]);
+        let peer = pair.public().to_peer_id();
+        assert_eq!(device_key(&peer), Some(secret.public()));
+        assert_eq!(peer_id(&secret.public()), Some(peer));
+        assert_eq!(device_key(&PeerId::random()), None, "hashed ids carry no key");
+    }
+
+    #[test]
+    fn scopes() {
+        for (text, expected) in [
+            ("/ip4/127.3.2.1/tcp/1", Scope::Loopback),
+            ("/ip6/::1/tcp/1", Scope::Loopback),
+            ("/ip6/::ffff:127.0.0.1/tcp/1", Scope::Loopback),
+            ("/ip4/10.1.2.3/tcp/1", Scope::Local),
+            ("/ip4/172.31.0.1/udp/1/quic-v1", Scope::Local),
+            ("/ip4/192.168.0.9/tcp/1", Scope::Local),
+            ("/ip4/169.254.9.9/tcp/1", Scope::Local),
+            ("/ip6/fe80::1/tcp/1", Scope::Local),
+            ("/ip6/fd00::1/tcp/1", Scope::Local),
+            ("/ip6/::ffff:8.8.8.8/tcp/1", Scope::Public),
+            ("/ip4/172.32.0.1/tcp/1", Scope::Public),
+            ("/ip4/100.64.0.1/tcp/1", Scope::Public),
+            ("/ip6/2001:db8::1/tcp/1", Scope::Public),
+            ("/dns4/localhost/tcp/1", Scope::Public),
+        ] {
+            assert_eq!(scope(&address(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_plain_addresses_are_dialled_on_hearsay() {
+        for (text, expected) in [
+            ("/ip4/10.1.2.3/tcp/1", true),
+            ("/ip6/fe80::1/udp/9/quic-v1", true),
+            ("/ip4/10.1.2.3/tcp/0", false),
+            ("/ip4/0.0.0.0/tcp/5", false),
+            ("/ip4/224.0.0.251/udp/5/quic-v1", false),
+            ("/ip4/10.1.2.3/udp/5", false),
+            ("/dns4/example.org/tcp/5", false),
+            ("/ip4/10.1.2.3/tcp/1/ws", false),
+            ("/memory/5", false),
+        ] {
+            assert_eq!(is_dialable(&address(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tcp_first_near_by_and_quic_first_far_away() {
+        let near = vec![address("/ip4/10.0.0.1/udp/1/quic-v1"), address("/ip4/10.0.0.1/tcp/1")];
+        assert_eq!(
+            by_preference(near),
+            (vec![address("/ip4/10.0.0.1/tcp/1")], vec![address("/ip4/10.0.0.1/udp/1/quic-v1")])
+        );
+        let far = vec![address("/ip4/8.8.8.8/tcp/1"), address("/ip4/8.8.8.8/udp/1/quic-v1")];
+        assert_eq!(
+            by_preference(far),
+            (vec![address("/ip4/8.8.8.8/udp/1/quic-v1")], vec![address("/ip4/8.8.8.8/tcp/1")])
+        );
+        let only = vec![address("/ip4/10.0.0.1/udp/1/quic-v1")];
+        assert_eq!(by_preference(only.clone()), (only, vec![]), "no head start for nobody");
+    }
+}

@@ -1,0 +1,149 @@
+//! Frames on `/syncra/log/1` and `/syncra/have/1`: length as 32-bit little-endian, then canonical bytes of one message.
+
+use std::io;
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use syncra_protocol::codec::{self, CodecError};
+use syncra_protocol::limits::FRAME_BYTES;
+use tokio::time::timeout;
+
+use super::streams::{Stream, StreamError};
+
+/// Why no frame came or went.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The frame has more bytes than [`FRAME_BYTES`].
+    #[error("a frame of {bytes} bytes, at most {FRAME_BYTES} are allowed")]
+    TooLong {
+        /// Bytes announced by the peer, or to be sent.
+        bytes: usize,
+    },
+    /// The bytes are no message of the expected kind.
+    #[error("a frame that is no message")]
+    Message(#[from] CodecError),
+    /// Nothing complete within the time.
+    #[error("no frame in time")]
+    Timeout,
+    /// The peer has no place for the stream.
+    #[error("the peer refused the stream")]
+    Refused(#[from] StreamError),
+    /// The stream ended inside a frame, or broke.
+    #[error("the stream broke")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        match Stream::refusal(&error) {
+            Some(refusal) => Self::Refused(refusal),
+            None => Self::Io(error),
+        }
+    }
+}
+
+/// Reads one message; `None` when the peer ended the stream before a frame began.
+///
+/// Memory grows with what has arrived, not with what was announced.
+///
+/// # Errors
+/// [`FrameError`]; after any of them the stream is of no more use.
+pub async fn read_frame<T: Serialize + DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+    within: Duration,
+) -> Result<Option<T>, FrameError> {
+    let bytes = timeout(within, read_bytes(stream)).await.map_err(|_| FrameError::Timeout)??;
+    bytes.map(|bytes| codec::decode(&bytes, FRAME_BYTES).map_err(FrameError::from)).transpose()
+}
+
+/// Writes one message and flushes it.
+///
+/// # Errors
+/// [`FrameError::TooLong`] before anything is sent; [`FrameError::Timeout`] when the peer does not take it.
+pub async fn write_frame<T: Serialize>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+    within: Duration,
+) -> Result<(), FrameError> {
+    let body = codec::encode(message);
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= FRAME_BYTES);
+    let Some(length) = length else { return Err(FrameError::TooLong { bytes: body.len() }) };
+    let write = async {
+        stream.write_all(&length.to_le_bytes()).await?;
+        stream.write_all(&body).await?;
+        stream.flush().await
+    };
+    timeout(within, write).await.map_err(|_| FrameError::Timeout)?.map_err(FrameError::from)
+}
+
+/// Bytes reserved at once while a frame comes in.
+const STEP_BYTES: usize = 64 << 10;
+
+async fn read_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Vec<u8>>, FrameError> {
+    let mut length = [0; 4];
+    let n = stream.read(&mut length).await?;
+    if n == 0 {
+        return Ok(None);
+    }
+    stream.read_exact(&mut length[n..]).await?;
+    let bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if bytes > FRAME_BYTES {
+        return Err(FrameError::TooLong { bytes });
+    }
+    let mut body = Vec::new();
+    while body.len() < bytes {
+        let start = body.len();
+        body.resize(bytes.min(start + STEP_BYTES), 0);
+        stream.read_exact(&mut body[start..]).await?;
+    }
+    Ok(Some(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::Cursor;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_message_comes_back_and_the_end_is_no_error() {
+        let mut wire = Cursor::new(Vec::new());
+        write_frame(&mut wire, &("hello".to_owned(), 7_u32), SOON).await.expect("written");
+        write_frame(&mut wire, &vec![9_u8; 200_000], SOON).await.expect("written");
+        wire.set_position(0);
+        let first: Option<(String, u32)> = read_frame(&mut wire, SOON).await.expect("read");
+        assert_eq!(first, Some(("hello".to_owned(), 7)));
+        let second: Option<Vec<u8>> = read_frame(&mut wire, SOON).await.expect("read");
+        assert_eq!(second, Some(vec![9; 200_000]));
+        assert!(read_frame::<u8>(&mut wire, SOON).await.expect("end").is_none());
+    }
+
+    #[tokio::test]
+    async fn too_long_too_short_and_malformed_frames_are_refused() {
+        let too_long = (FRAME_BYTES as u32 + 1).to_le_bytes();
+        let error = read_frame::<u8>(&mut Cursor::new(too_long), SOON).await.expect_err("too long");
+        assert!(matches!(error, FrameError::TooLong { bytes } if bytes == FRAME_BYTES + 1), "{error:?}");
+        for cut in [&[9, 0][..], &[9, 0, 0, 0, 1]] {
+            let error = read_frame::<u8>(&mut Cursor::new(cut.to_vec()), SOON).await.expect_err("cut off");
+            assert!(matches!(error, FrameError::Io(_)), "{error:?}");
+        }
+        let error = read_frame::<u8>(&mut Cursor::new([2, 0, 0, 0, 1, 1]), SOON).await.expect_err("trailing byte");
+        assert!(matches!(error, FrameError::Message(CodecError::NotCanonical)), "{error:?}");
+        let mut sink = Cursor::new(Vec::new());
+        let error = write_frame(&mut sink, &vec![0_u8; FRAME_BYTES], SOON).await.expect_err("too long");
+        assert!(matches!(error, FrameError::TooLong { .. }) && sink.get_ref().is_empty(), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_costs_only_the_time_allowed() {
+        let (mut ours, theirs) = tokio::io::duplex(64);
+        let mut ours = tokio_util::compat::TokioAsyncReadCompatExt::compat(&mut ours);
+        let error = read_frame::<u8>(&mut ours, SOON).await.expect_err("silence");
+        assert!(matches!(error, FrameError::Timeout), "{error:?}");
+        drop(theirs);
+    }
+}

@@ -1,0 +1,312 @@
+//! Finding neighbours on the local links, loopback included, without server or configuration: multicast DNS
+//! (RFC 6762) and service discovery (RFC 6763), which firewalls and access points know how to let through.
+//!
+//! What is announced: service `_syncra._udp.local.`, instance = peer id, the node's own local addresses, and in TXT the
+//! ports of each transport. What is heard is hearsay: bounded, limited to addresses of the local links, and proven only
+//! by the handshake of the connection that follows.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use mdns_sd::{Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::address::{Scope, is_dialable, is_quic, scope};
+use super::limits;
+
+/// A neighbour has come, has changed its addresses, or has gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sighting {
+    Here { peer: PeerId, addresses: Vec<Multiaddr> },
+    Gone { peer: PeerId },
+}
+
+/// How neighbours are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanConfig {
+    /// The UDP port of multicast DNS. Another than 5353 makes a world of its own, for tests.
+    pub port: u16,
+    /// Whether neighbours are dialled as soon as they are seen.
+    pub dial: bool,
+}
+
+impl Default for LanConfig {
+    fn default() -> Self {
+        Self { port: mdns_sd::MDNS_PORT, dial: true }
+    }
+}
+
+/// The task that announces this node and listens for others.
+pub(super) struct Lan {
+    pub(super) me: PeerId,
+    pub(super) port: u16,
+    pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
+    pub(super) sightings: mpsc::Sender<Sighting>,
+    pub(super) stop: CancellationToken,
+}
+
+const SERVICE: &str = "_syncra._udp.local.";
+/// How often the interfaces are looked at for new addresses.
+const INTERFACE_CHECK_SECONDS: u32 = 2;
+/// Before a daemon that has failed is started again.
+const RETRY: Duration = Duration::from_secs(5);
+/// For the farewell that tells neighbours we are gone.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+impl Lan {
+    /// Runs until it is stopped. A daemon that cannot work (no multicast, no permission) is tried again now and then:
+    /// without neighbours the node still works.
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        loop {
+            match self.run_daemon().await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "cannot look for neighbours; trying again later"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn run_daemon(&mut self) -> Result<(), mdns_sd::Error> {
+        let daemon = ServiceDaemon::new_with_port(self.port)?;
+        daemon.set_ip_check_interval(INTERFACE_CHECK_SECONDS)?;
+        // Announced before asked: who is there already hears of us at once.
+        let mut announced = None;
+        self.announce(&daemon, &mut announced)?;
+        let heard = daemon.browse(SERVICE)?;
+        let outcome = self.listen(&daemon, &heard, &mut announced).await;
+        farewell(&daemon).await;
+        outcome
+    }
+
+    async fn listen(
+        &mut self,
+        daemon: &ServiceDaemon,
+        heard: &Receiver<ServiceEvent>,
+        announced: &mut Option<Announcement>,
+    ) -> Result<(), mdns_sd::Error> {
+        let stop = self.stop.clone();
+        let mut seen = HashMap::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = self.listening.changed() => match changed {
+                    Ok(()) => self.announce(daemon, announced)?,
+                    Err(_) => return Ok(()), // the network has ended
+                },
+                event = heard.recv_async() => match event {
+                    Ok(event) => self.on_event(event, &mut seen).await,
+                    Err(_) => return Err(mdns_sd::Error::Msg("the daemon ended".to_owned())),
+                },
+            }
+        }
+    }
+
+    fn announce(&mut self, daemon: &ServiceDaemon, announced: &mut Option<Announcement>) -> Result<(), mdns_sd::Error> {
+        let now = Announcement::of(&self.listening.borrow_and_update());
+        if now.ips.is_empty() || announced.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        daemon.register(now.service(&self.me)?)?;
+        *announced = Some(now);
+        Ok(())
+    }
+
+    async fn on_event(&self, event: ServiceEvent, seen: &mut HashMap<PeerId, Vec<Multiaddr>>) {
+        let sighting = match event {
+            ServiceEvent::ServiceResolved(service) => self.resolved(&service, seen),
+            ServiceEvent::ServiceRemoved(_, name) => {
+                peer_of(&name).filter(|peer| seen.remove(peer).is_some()).map(|peer| Sighting::Gone { peer })
+            }
+            _ => None,
+        };
+        if let Some(sighting) = sighting {
+            let _ = self.sightings.send(sighting).await; // an error means that the network has ended
+        }
+    }
+
+    fn resolved(&self, service: &ResolvedService, seen: &mut HashMap<PeerId, Vec<Multiaddr>>) -> Option<Sighting> {
+        let peer = peer_of(&service.fullname).filter(|peer| *peer != self.me)?;
+        let addresses = addresses_of(service);
+        if addresses.is_empty() || seen.get(&peer) == Some(&addresses) {
+            return None;
+        }
+        if seen.len() >= limits::NEIGHBOURS && !seen.contains_key(&peer) {
+            return None;
+        }
+        seen.insert(peer, addresses.clone());
+        Some(Sighting::Here { peer, addresses })
+    }
+}
+
+async fn farewell(daemon: &ServiceDaemon) {
+    if let Ok(done) = daemon.shutdown() {
+        let _ = tokio::time::timeout(FAREWELL, done.recv_async()).await; // best effort
+    }
+}
+
+/// What this node says about itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Announcement {
+    ips: BTreeSet<IpAddr>,
+    ports: Ports,
+}
+
+/// The port of each transport and IP version. One each: a node that listens on several announces the first.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ports {
+    tcp4: Option<u16>,
+    tcp6: Option<u16>,
+    quic4: Option<u16>,
+    quic6: Option<u16>,
+}
+
+impl Announcement {
+    /// What of `listening` belongs to the local links.
+    fn of(listening: &[Multiaddr]) -> Self {
+        let mut announcement = Self { ips: BTreeSet::new(), ports: Ports::default() };
+        for address in listening.iter().filter(|address| scope(address) < Scope::Public) {
+            let Some((ip, port)) = socket(address) else { continue };
+            if is_zoned(ip) {
+                continue;
+            }
+            if announcement.ips.len() < limits::ANNOUNCED_ADDRESSES {
+                announcement.ips.insert(ip);
+            }
+            announcement.ports.slot(ip, is_quic(address)).get_or_insert(port);
+        }
+        announcement
+    }
+
+    fn service(&self, me: &PeerId) -> Result<ServiceInfo, mdns_sd::Error> {
+        let name = me.to_base58();
+        let ips: Vec<IpAddr> = self.ips.iter().copied().collect();
+        let ports = self.ports.named();
+        let first = ports.first().map_or(0, |(_, port)| *port);
+        let properties: Vec<(String, String)> =
+            ports.into_iter().map(|(key, port)| (key.to_owned(), port.to_string())).collect();
+        let host = format!("{name}.local.");
+        let mut service = ServiceInfo::new(SERVICE, &name, &host, &ips[..], first, &properties[..])?;
+        // The name is a key's hash: nobody else has it, so there is no conflict to probe for (750 ms, RFC 6762 §8.1).
+        service.set_requires_probe(false);
+        Ok(service)
+    }
+}
+
+impl Ports {
+    fn slot(&mut self, ip: IpAddr, is_quic: bool) -> &mut Option<u16> {
+        match (ip.is_ipv4(), is_quic) {
+            (true, false) => &mut self.tcp4,
+            (false, false) => &mut self.tcp6,
+            (true, true) => &mut self.quic4,
+            (false, true) => &mut self.quic6,
+        }
+    }
+
+    fn named(&self) -> Vec<(&'static str, u16)> {
+        [("t4", self.tcp4), ("t6", self.tcp6), ("q4", self.quic4), ("q6", self.quic6)]
+            .into_iter()
+            .filter_map(|(key, port)| Some((key, port?)))
+            .collect()
+    }
+
+    /// Reads what a neighbour said.
+    fn of(service: &ResolvedService) -> Self {
+        let port = |key| service.get_property_val_str(key)?.parse().ok().filter(|port| *port != 0);
+        Self { tcp4: port("t4"), tcp6: port("t6"), quic4: port("q4"), quic6: port("q6") }
+    }
+}
+
+/// IPv6 link-local addresses need a zone, which our transports do not take.
+fn is_zoned(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// The IP address and port of a plain TCP or QUIC address.
+fn socket(address: &Multiaddr) -> Option<(IpAddr, u16)> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some((ip, port)),
+        _ => None,
+    }
+}
+
+/// The peer that a service's full name belongs to.
+fn peer_of(fullname: &str) -> Option<PeerId> {
+    fullname.strip_suffix(SERVICE)?.strip_suffix('.')?.parse().ok()
+}
+
+/// The addresses of a neighbour: only of the local links, and of this machine only if it said so on this machine.
+fn addresses_of(service: &ResolvedService) -> Vec<Multiaddr> {
+    let mut ports = Ports::of(service);
+    let mut ips: Vec<&ScopedIp> = service.addresses.iter().filter(|ip| is_credible(ip)).collect();
+    ips.sort_unstable_by_key(|ip| ip.to_ip_addr());
+    let mut addresses = Vec::new();
+    for ip in ips.into_iter().map(ScopedIp::to_ip_addr) {
+        if let Some(port) = *ports.slot(ip, false) {
+            addresses.push(Multiaddr::from(ip).with(Protocol::Tcp(port)));
+        }
+        if let Some(port) = *ports.slot(ip, true) {
+            addresses.push(Multiaddr::from(ip).with(Protocol::Udp(port)).with(Protocol::QuicV1));
+        }
+    }
+    addresses.retain(|address| scope(address) < Scope::Public && is_dialable(address));
+    addresses.truncate(limits::ANNOUNCED_ADDRESSES);
+    addresses
+}
+
+fn is_credible(ip: &ScopedIp) -> bool {
+    if is_zoned(ip.to_ip_addr()) {
+        return false;
+    }
+    let is_loopback_interface = |name: &str| name.starts_with("lo");
+    match ip {
+        ScopedIp::V4(v4) if ip.is_loopback() => v4.interface_ids().iter().any(|id| is_loopback_interface(&id.name)),
+        ScopedIp::V6(v6) if ip.is_loopback() => is_loopback_interface(&v6.scope_id().name),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_addresses_are_announced() {
+        let listening: Vec<Multiaddr> = [
+            "/ip4/127.0.0.1/tcp/4001",
+            "/ip4/10.0.0.2/tcp/4001",
+            "/ip4/10.0.0.2/udp/4002/quic-v1",
+            "/ip4/203.0.113.5/tcp/4001",
+            "/ip6/fe80::1/tcp/4003",
+            "/ip6/fd00::1/tcp/4004",
+        ]
+        .iter()
+        .map(|text| text.parse().expect("address"))
+        .collect();
+        let announcement = Announcement::of(&listening);
+        let ips: Vec<_> = announcement.ips.iter().map(ToString::to_string).collect();
+        assert_eq!(ips, ["10.0.0.2", "127.0.0.1", "fd00::1"]);
+        assert_eq!(announcement.ports.named(), [("t4", 4001), ("t6", 4004), ("q4", 4002)]);
+    }
+
+    #[test]
+    fn names_are_peers() {
+        let peer = PeerId::random();
+        assert_eq!(peer_of(&format!("{}.{SERVICE}", peer.to_base58())), Some(peer));
+        assert_eq!(peer_of("printer._ipp._tcp.local."), None);
+        assert_eq!(peer_of(SERVICE), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! Every bound of the network layer, with its unit and the attack or cost that it stops.
+
+use std::time::Duration;
+
+/// Connections in all, both directions: some 100 KiB each, so about 50 MiB at worst.
+pub const CONNECTIONS: u32 = 512;
+/// Connections that others opened. The rest of [`CONNECTIONS`] is kept for those we open ourselves: a flood of strangers
+/// never stops a fetch.
+pub const INBOUND_CONNECTIONS: u32 = 384;
+/// Handshakes that others began and have not finished: half-open floods.
+pub const INBOUND_HANDSHAKES: u32 = 64;
+/// Handshakes that we began and have not finished.
+pub const OUTBOUND_HANDSHAKES: u32 = 64;
+/// Connections with one peer: two that dialled each other at once on two transports.
+pub const CONNECTIONS_PER_PEER: u32 = 4;
+/// Connections from one IPv4 address or one IPv6 /64: one machine cannot take all places. This machine is exempt.
+pub const CONNECTIONS_PER_PREFIX: usize = 32;
+/// New connections are refused while this process uses more than this share of the machine's memory.
+pub const MEMORY_SHARE: f64 = 0.9;
+
+/// Streams one peer may hold open towards us: memory and fairness.
+pub const INBOUND_STREAMS_PER_PEER: usize = 96;
+/// Streams we hold open towards one peer: below what a peer with these limits grants, above what a fetch needs.
+pub const OUTBOUND_STREAMS_PER_PEER: usize = 96;
+/// Streams that all peers together may hold open towards us: 256 KiB of receive window each, 256 MiB at worst.
+pub const INBOUND_STREAMS: usize = 1_024;
+/// Accepted streams of one protocol waiting to be taken by their server: more than one peer may hold, so no peer alone
+/// shuts the others out.
+pub const INBOUND_QUEUE: usize = 128;
+/// Streams of one yamux connection, our own included; also bounds its receive windows.
+pub const YAMUX_STREAMS: usize = 256;
+/// Bytes of one yamux data frame: fewer frames per gibibyte, measured with the cipher in `docs/design/`; small enough
+/// that a control stream waits less than a millisecond for a gigabit wire.
+pub const YAMUX_FRAME_BYTES: usize = 64 << 10;
+/// Bytes of all receive windows of one yamux connection; each grows only with what we really read.
+pub const YAMUX_WINDOW_BYTES: usize = 256 << 20;
+/// Streams of one connection whose protocol is still being negotiated.
+pub const NEGOTIATING_STREAMS: usize = 64;
+
+/// Commands waiting for the network task; more callers wait in line.
+pub const MAILBOX: usize = 256;
+/// Events kept for a slow reader; then it is told how many it missed.
+pub const EVENTS: usize = 256;
+/// Callers waiting for one dial or for a connection to one peer.
+pub const WAITERS_PER_PEER: usize = 256;
+
+/// A handshake, security and multiplexer included.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A dial as its caller sees it, all addresses included.
+pub const DIAL: Duration = Duration::from_secs(20);
+/// Opening a stream on a connection that exists.
+pub const OPEN_STREAM: Duration = Duration::from_secs(10);
+/// Head start of the preferred transport; the other one is only tried when this has passed or the first has failed
+/// (RFC 8305 §5 has 250 ms between attempts).
+pub const HEAD_START: Duration = Duration::from_millis(250);
+/// How long the one of two neighbours with the greater id waits to be dialled before it dials itself: two that see each
+/// other at the same moment make one connection, not two.
+pub const YIELD_TO_NEIGHBOUR: Duration = Duration::from_secs(1);
+/// Dials begun anew because an address belonged to somebody else; then the dial fails.
+pub const WRONG_PEERS: usize = 4;
+/// How long a connection without streams is kept. At least 60 s: closing earlier may cut off a reader that has not
+/// taken everything yet.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(90);
+/// Between two pings of a connection.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// A ping without answer ends here, and its connection with it.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Orderly shutdown; what is not closed by then is dropped.
+pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// Waiting for the listeners to report their real addresses at start.
+pub const LISTENERS_READY: Duration = Duration::from_secs(2);
+/// Restarts of the network task within [`RESTART_WINDOW`] before it gives up.
+pub const RESTARTS: usize = 8;
+/// See [`RESTARTS`].
+pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// Peers whose addresses are remembered; the one not heard of longest goes first.
+pub const KNOWN_PEERS: usize = 4_096;
+/// Addresses remembered per peer.
+pub const ADDRESSES_PER_PEER: usize = 16;
+/// Bytes of one address that a peer told us.
+pub const ADDRESS_BYTES: usize = 256;
+/// Banned peers kept in memory; the oldest ban goes first.
+pub const BANS: usize = 4_096;
+/// Characters kept of a peer's description of itself.
+pub const AGENT_CHARS: usize = 64;
+/// Protocol names kept of a peer.
+pub const PEER_PROTOCOLS: usize = 32;
+
+/// Neighbours on the local links that are remembered and dialled: a LAN party, not a flood of invented announcements.
+pub const NEIGHBOURS: usize = 256;
+/// Addresses in one announcement on the local links.
+pub const ANNOUNCED_ADDRESSES: usize = 16;

@@ -1,0 +1,184 @@
+//! Dials under way and who waits for them. Every waiter is answered exactly once: by an outcome here, or by its reply
+//! channel being dropped when the network task ends.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use syncra_protocol::key::DeviceKey;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::error::DialError;
+use super::limits;
+use super::streams::OpenRequest;
+
+/// Somebody who waits for a connection.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// Wants only to know.
+    Dial(oneshot::Sender<Result<DeviceKey, DialError>>),
+    /// Wants a stream.
+    Open(OpenRequest),
+}
+
+/// All dials.
+#[derive(Debug, Default)]
+pub(super) struct Dials {
+    /// Dials to a known peer: one set of attempts each, however many wait.
+    peers: HashMap<PeerId, Dial>,
+    /// Dials to an address whose peer is not known before the handshake.
+    strangers: HashMap<ConnectionId, oneshot::Sender<Result<DeviceKey, DialError>>>,
+}
+
+#[derive(Debug, Default)]
+struct Dial {
+    attempts: Vec<ConnectionId>,
+    /// Addresses of the second choice, tried at that time or when all attempts have failed.
+    later: Option<(Instant, Vec<Multiaddr>)>,
+    waiters: Vec<Waiter>,
+}
+
+/// What to do after an attempt has failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: others are under way, or nobody waits.
+    Wait,
+    /// Try these.
+    Try(Vec<Multiaddr>),
+    /// Give up: the last attempt has failed.
+    Fail,
+}
+
+impl Dials {
+    /// Adds a waiter; returns it when too many wait already. `true` when a dial has to be begun.
+    pub(super) fn wait(&mut self, peer: PeerId, waiter: Waiter) -> Result<bool, Waiter> {
+        let dial = self.peers.entry(peer).or_default();
+        if dial.waiters.len() >= limits::WAITERS_PER_PEER {
+            return Err(waiter);
+        }
+        dial.waiters.push(waiter);
+        Ok(dial.attempts.is_empty())
+    }
+
+    /// Whether a dial to `peer` is under way.
+    pub(super) fn is_dialling(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// Notes an attempt to reach `peer`.
+    pub(super) fn began(&mut self, peer: PeerId, attempt: ConnectionId) {
+        self.peers.entry(peer).or_default().attempts.push(attempt);
+    }
+
+    /// Notes addresses of the second choice.
+    pub(super) fn keep_for_later(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, delay: Duration) {
+        if !addresses.is_empty() {
+            let at = Instant::now() + delay;
+            self.peers.entry(peer).or_default().later = Some((at, addresses));
+        }
+    }
+
+    /// Notes a dial to a stranger.
+    pub(super) fn began_with_stranger(
+        &mut self,
+        attempt: ConnectionId,
+        reply: oneshot::Sender<Result<DeviceKey, DialError>>,
+    ) {
+        self.strangers.insert(attempt, reply);
+    }
+
+    /// The stranger's dial has ended.
+    pub(super) fn stranger(&mut self, attempt: ConnectionId) -> Option<oneshot::Sender<Result<DeviceKey, DialError>>> {
+        self.strangers.remove(&attempt)
+    }
+
+    /// An attempt to reach `peer` has failed.
+    pub(super) fn failed(&mut self, peer: &PeerId, attempt: ConnectionId) -> Next {
+        let Some(dial) = self.peers.get_mut(peer) else { return Next::Wait };
+        let before = dial.attempts.len();
+        dial.attempts.retain(|id| *id != attempt);
+        if dial.attempts.len() == before || !dial.attempts.is_empty() {
+            return Next::Wait;
+        }
+        dial.later.take().map_or(Next::Fail, |(_, addresses)| Next::Try(addresses))
+    }
+
+    /// The dial to `peer` is over: whoever waited for it.
+    pub(super) fn finish(&mut self, peer: &PeerId) -> Vec<Waiter> {
+        self.peers.remove(peer).map(|dial| dial.waiters).unwrap_or_default()
+    }
+
+    /// When second choices are due.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|dial| dial.later.as_ref().map(|(at, _)| *at)).min()
+    }
+
+    /// Second choices that are due.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let is_due = |dial: &mut Dial| dial.later.take_if(|(at, _)| *at <= now).map(|(_, addresses)| addresses);
+        self.peers.iter_mut().filter_map(|(peer, dial)| Some((*peer, is_due(dial)?))).collect()
+    }
+}
+
+impl Waiter {
+    /// Tells a waiter that its dial has failed. One that has gone hears nothing.
+    pub(super) fn fail(self, error: DialError) {
+        match self {
+            Self::Dial(reply) => drop(reply.send(Err(error))),
+            Self::Open(request) => drop(request.reply.send(Err(error.into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> Multiaddr {
+        "/ip4/10.0.0.1/tcp/1".parse().expect("address")
+    }
+
+    #[test]
+    fn second_choices_are_tried_when_the_first_has_failed() {
+        let mut dials = Dials::default();
+        let (peer, attempt) = (PeerId::random(), ConnectionId::new_unchecked(1));
+        let (reply, mut answer) = oneshot::channel();
+        assert!(dials.wait(peer, Waiter::Dial(reply)).expect("place"), "a dial has to be begun");
+        dials.began(peer, attempt);
+        dials.keep_for_later(peer, vec![address()], limits::HEAD_START);
+        assert!(dials.next_timeout().is_some());
+        assert_eq!(dials.failed(&peer, ConnectionId::new_unchecked(9)), Next::Wait, "not one of ours");
+        assert_eq!(dials.failed(&peer, attempt), Next::Try(vec![address()]));
+        dials.began(peer, attempt);
+        assert_eq!(dials.failed(&peer, attempt), Next::Fail);
+        for waiter in dials.finish(&peer) {
+            waiter.fail(DialError::NoAddress);
+        }
+        assert_eq!(answer.try_recv(), Ok(Err(DialError::NoAddress)));
+        assert!(!dials.is_dialling(&peer));
+    }
+
+    #[test]
+    fn second_choices_are_tried_when_their_time_has_come() {
+        let mut dials = Dials::default();
+        let peer = PeerId::random();
+        dials.began(peer, ConnectionId::new_unchecked(1));
+        dials.keep_for_later(peer, vec![address()], limits::HEAD_START);
+        assert_eq!(dials.due(Instant::now()), vec![]);
+        assert_eq!(dials.due(Instant::now() + limits::HEAD_START), vec![(peer, vec![address()])]);
+        assert_eq!(dials.next_timeout(), None);
+    }
+
+    #[test]
+    fn waiters_are_bounded() {
+        let mut dials = Dials::default();
+        let peer = PeerId::random();
+        for _ in 0..limits::WAITERS_PER_PEER {
+            dials.wait(peer, Waiter::Dial(oneshot::channel().0)).expect("place");
+        }
+        assert!(dials.wait(peer, Waiter::Dial(oneshot::channel().0)).is_err());
+        assert_eq!(dials.finish(&peer).len(), limits::WAITERS_PER_PEER);
+    }
+}

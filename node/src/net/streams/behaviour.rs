@@ -1,0 +1,129 @@
+//! Which connections there are, and on which of them a stream is opened.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use super::handler::{Asked, Handler};
+use super::{Doors, OpenRequest, Shared, StreamError};
+use crate::net::address::device_key;
+use crate::net::gate::Refusal;
+
+/// Opens and accepts the node's streams. Forgets a peer with its last connection.
+pub(in crate::net) struct Behaviour {
+    doors: Arc<Doors>,
+    peers: HashMap<PeerId, Peer>,
+    /// At most one per place for an outbound stream.
+    outbox: VecDeque<ToSwarm<Infallible, Asked>>,
+}
+
+struct Peer {
+    shared: Arc<Shared>,
+    /// Established connections, oldest first.
+    connections: Vec<ConnectionId>,
+}
+
+impl Behaviour {
+    pub(in crate::net) fn new(doors: Arc<Doors>) -> Self {
+        Self { doors, peers: HashMap::new(), outbox: VecDeque::new() }
+    }
+
+    /// Opens a stream on the oldest connection with `peer`: the newer one of two that crossed may be the one that goes.
+    /// The request is answered here or by the connection.
+    pub(in crate::net) fn open(&mut self, peer: PeerId, request: OpenRequest) {
+        let Some((known, connection)) = self.peers.get(&peer).and_then(|p| Some((p, *p.connections.first()?))) else {
+            drop(request.reply.send(Err(StreamError::Closed.into())));
+            return;
+        };
+        let Ok(place) = known.shared.outbound.clone().try_acquire_owned() else {
+            drop(request.reply.send(Err(StreamError::TooMany.into())));
+            return;
+        };
+        self.outbox.push_back(ToSwarm::NotifyHandler {
+            peer_id: peer,
+            handler: NotifyHandler::One(connection),
+            event: Asked { request, place },
+        });
+    }
+
+    /// Bytes received from and sent to a connected peer over streams.
+    pub(in crate::net) fn traffic(&self, peer: &PeerId) -> (u64, u64) {
+        self.peers.get(peer).map_or((0, 0), |peer| peer.shared.traffic.totals())
+    }
+
+    fn handler(&mut self, peer: PeerId) -> Result<Handler, ConnectionDenied> {
+        let key = device_key(&peer).ok_or_else(|| ConnectionDenied::new(Refusal::NoDeviceKey))?;
+        let known =
+            self.peers.entry(peer).or_insert_with(|| Peer { shared: Shared::new(key), connections: Vec::new() });
+        Ok(Handler::new(self.doors.clone(), known.shared.clone()))
+    }
+
+    fn remove(&mut self, peer: PeerId, connection: ConnectionId) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.connections.retain(|id| *id != connection);
+        if known.connections.is_empty() {
+            self.peers.remove(&peer);
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.handler(peer)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.handler(peer)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
+                let peer = self.peers.get_mut(&peer_id).expect("its handler was made before");
+                peer.connections.push(connection_id);
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. })
+            // A connection that another behaviour refused after its handler was made here.
+            | FromSwarm::ListenFailure(ListenFailure { peer_id: Some(peer_id), connection_id, .. })
+            | FromSwarm::DialFailure(DialFailure { peer_id: Some(peer_id), connection_id, .. }) => {
+                self.remove(peer_id, connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        // The network task polls the swarm after every `open`, so no waker is kept.
+        self.outbox.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+}

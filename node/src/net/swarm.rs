@@ -1,0 +1,389 @@
+//! The task that owns the swarm. Its loop only dispatches; each arm is a method of a few lines.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{self, ConnectionId, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
+use syncra_protocol::key::DeviceKey;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::address::{self, Scope, device_key, scope};
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::book::Book;
+use super::error::DialError;
+use super::lan::Sighting;
+use super::peers::Peers;
+use super::pending::{Dials, Next, Waiter};
+use super::streams::OpenRequest;
+use super::transport::Reach;
+use super::{NetEvent, PeerInfo, limits};
+
+/// What handles ask of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Dial { address: Multiaddr, reply: oneshot::Sender<Result<DeviceKey, DialError>> },
+    Open { peer: PeerId, request: OpenRequest },
+    AddAddresses { peer: PeerId, addresses: Vec<Multiaddr> },
+    Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
+    Disconnect { peer: PeerId, reply: oneshot::Sender<bool> },
+    Ban { peer: PeerId, reply: oneshot::Sender<()> },
+    Unban { peer: PeerId, reply: oneshot::Sender<bool> },
+}
+
+/// What outlives the swarm: everything that a restart keeps.
+pub(super) struct Ports {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) sightings: mpsc::Receiver<Sighting>,
+    pub(super) panics: mpsc::Receiver<()>,
+    pub(super) events: broadcast::Sender<NetEvent>,
+    pub(super) listening: watch::Sender<Vec<Multiaddr>>,
+    pub(super) bans: super::bans::Bans,
+    pub(super) stop: CancellationToken,
+    pub(super) reach: Reach,
+    pub(super) dials_neighbours: bool,
+}
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Somebody asked, or every handle is gone.
+    Stopped,
+    /// A task of the swarm has panicked: its state is not to be trusted.
+    Panicked,
+    /// A listener has closed by itself.
+    ListenerLost,
+}
+
+/// One life of the swarm.
+pub(super) struct Driver<'a> {
+    swarm: Swarm<Behaviour>,
+    ports: &'a mut Ports,
+    peers: Peers,
+    book: Book,
+    dials: Dials,
+    neighbours: HashMap<PeerId, DeviceKey>,
+    /// Wrong answers met while dialling a peer.
+    wrong: HashMap<PeerId, usize>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(mut swarm: Swarm<Behaviour>, ports: &'a mut Ports) -> Self {
+        for peer in ports.bans.iter() {
+            swarm.behaviour_mut().bans.block_peer(*peer);
+        }
+        Self {
+            swarm,
+            ports,
+            peers: Peers::default(),
+            book: Book::default(),
+            dials: Dials::default(),
+            neighbours: HashMap::new(),
+            wrong: HashMap::new(),
+        }
+    }
+
+    /// Runs until it is stopped or cannot go on. Whoever waits is answered by then or by the drop of its channel.
+    pub(super) async fn run(&mut self) -> End {
+        let stop = self.ports.stop.clone();
+        loop {
+            let wake = self.dials.next_timeout();
+            tokio::select! {
+                () = stop.cancelled() => return End::Stopped,
+                Some(()) = self.ports.panics.recv() => return End::Panicked,
+                event = self.swarm.select_next_some() => if let Some(end) = self.on_event(event) { return end },
+                Some(sighting) = self.ports.sightings.recv() => self.on_sighting(sighting),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.on_timeout(),
+                command = self.ports.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return End::Stopped,
+                },
+            }
+        }
+    }
+
+    /// Closes all connections in order, as far as `within` allows.
+    pub(super) async fn close(mut self, within: Duration) {
+        self.ports.commands.close();
+        while self.ports.commands.try_recv().is_ok() {} // drops the replies: "stopped"
+        self.dials = Dials::default();
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer); // an error means that it has just gone
+        }
+        let all_gone = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        if timeout(within, all_gone).await.is_err() {
+            tracing::debug!("connections did not close in time and are dropped");
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Dial { address, reply } => self.dial(&address, reply),
+            Command::Open { peer, request } => self.open(peer, request),
+            Command::AddAddresses { peer, addresses } => self.learn(peer, addresses),
+            Command::Peers { reply } => self.answer_peers(reply),
+            Command::Disconnect { peer, reply } => {
+                let _ = reply.send(self.swarm.disconnect_peer_id(peer).is_ok());
+            }
+            Command::Ban { peer, reply } => self.ban(peer, reply),
+            Command::Unban { peer, reply } => {
+                self.swarm.behaviour_mut().bans.unblock_peer(peer);
+                let _ = reply.send(self.ports.bans.remove(&peer));
+            }
+        }
+    }
+
+    fn dial(&mut self, address: &Multiaddr, reply: oneshot::Sender<Result<DeviceKey, DialError>>) {
+        let (peer, bare) = address::split_peer(address);
+        let Some(peer) = peer else { return self.dial_stranger(bare, reply) };
+        if peer == *self.swarm.local_peer_id() {
+            return Waiter::Dial(reply).fail(DialError::Itself);
+        }
+        if let Some(key) = self.peers.key(&peer) {
+            drop(reply.send(Ok(key)));
+            return;
+        }
+        match self.dials.wait(peer, Waiter::Dial(reply)) {
+            Ok(_) => self.attempt(peer, vec![bare]),
+            Err(waiter) => waiter.fail(DialError::TooManyWaiters),
+        }
+    }
+
+    fn dial_stranger(&mut self, address: Multiaddr, reply: oneshot::Sender<Result<DeviceKey, DialError>>) {
+        let options = DialOpts::unknown_peer_id().address(address).build();
+        let attempt = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => self.dials.began_with_stranger(attempt, reply),
+            // The swarm takes our own addresses out of every dial.
+            Err(swarm::DialError::NoAddresses) => drop(reply.send(Err(DialError::Itself))),
+            Err(error) => drop(reply.send(Err((&error).into()))),
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, request: OpenRequest) {
+        if self.swarm.is_connected(&peer) {
+            return self.swarm.behaviour_mut().streams.open(peer, request);
+        }
+        if peer == *self.swarm.local_peer_id() {
+            return Waiter::Open(request).fail(DialError::Itself);
+        }
+        match self.dials.wait(peer, Waiter::Open(request)) {
+            Ok(true) => self.begin(peer),
+            Ok(false) => {}
+            Err(waiter) => waiter.fail(DialError::TooManyWaiters),
+        }
+    }
+
+    /// Dials `peer` at all addresses in the book, the preferred ones first.
+    fn begin(&mut self, peer: PeerId) {
+        self.try_all(peer, self.book.addresses(&peer));
+    }
+
+    fn try_all(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let (first, second) = address::by_preference(addresses);
+        self.dials.keep_for_later(peer, second, limits::HEAD_START);
+        self.attempt(peer, first);
+    }
+
+    fn attempt(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build();
+        let attempt = options.connection_id();
+        self.dials.began(peer, attempt);
+        if let Err(error) = self.swarm.dial(options) {
+            self.on_attempt_failed(peer, attempt, &error);
+        }
+    }
+
+    fn on_attempt_failed(&mut self, peer: PeerId, attempt: ConnectionId, error: &swarm::DialError) {
+        if let swarm::DialError::WrongPeerId { address, .. } = error {
+            self.book.remove(&peer, &address::split_peer(address).1);
+        }
+        match self.dials.failed(&peer, attempt) {
+            Next::Wait => {}
+            Next::Try(addresses) => self.try_all(peer, addresses),
+            Next::Fail if self.may_try_others(peer, error) => self.begin(peer),
+            Next::Fail => self.finish_dial(peer, |waiter| waiter.fail(error.into())),
+        }
+    }
+
+    /// One wrong address spoils a whole attempt, so the others get another, a few times.
+    fn may_try_others(&mut self, peer: PeerId, error: &swarm::DialError) -> bool {
+        let is_wrong = matches!(error, swarm::DialError::WrongPeerId { .. });
+        if !is_wrong || self.book.addresses(&peer).is_empty() {
+            return false;
+        }
+        let n = self.wrong.entry(peer).or_default();
+        *n += 1;
+        *n <= limits::WRONG_PEERS
+    }
+
+    fn finish_dial(&mut self, peer: PeerId, mut answer: impl FnMut(Waiter)) {
+        self.wrong.remove(&peer);
+        self.dials.finish(&peer).into_iter().for_each(&mut answer);
+    }
+
+    fn on_timeout(&mut self) {
+        for (peer, addresses) in self.dials.due(Instant::now()) {
+            self.try_all(peer, addresses);
+        }
+    }
+
+    fn answer_peers(&self, reply: oneshot::Sender<Vec<PeerInfo>>) {
+        let traffic = |peer: &PeerId| self.swarm.behaviour().streams.traffic(peer);
+        drop(reply.send(self.peers.list(traffic)));
+    }
+
+    fn ban(&mut self, peer: PeerId, reply: oneshot::Sender<()>) {
+        if let Some(oldest) = self.ports.bans.add(peer) {
+            self.swarm.behaviour_mut().bans.unblock_peer(oldest);
+        }
+        self.swarm.behaviour_mut().bans.block_peer(peer); // closes its connections
+        self.finish_dial(peer, |waiter| waiter.fail(DialError::Banned));
+        let _ = reply.send(());
+    }
+
+    /// Dispatches one event of the swarm; says so when the swarm cannot go on.
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) -> Option<End> {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                self.on_closed(peer_id, connection_id, cause.as_ref());
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_dial_failed(connection_id, peer_id, &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_not_listening(&address),
+            SwarmEvent::ListenerClosed { reason, .. } => {
+                tracing::warn!(?reason, "a listener has closed");
+                return Some(End::ListenerLost);
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "inbound connection failed"),
+            SwarmEvent::ListenerError { error, .. } => tracing::debug!(%error, "a listener reports an error"),
+            _ => {}
+        }
+        None
+    }
+
+    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &libp2p::core::ConnectedPoint) {
+        let Some(key) = device_key(&peer) else { return }; // the gate refuses others
+        if endpoint.is_dialer() {
+            self.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
+        }
+        let is_first = self.peers.opened(peer, key, connection, endpoint);
+        if let Some(reply) = self.dials.stranger(connection) {
+            drop(reply.send(Ok(key)));
+        }
+        let waiters = self.dials.finish(&peer);
+        self.wrong.remove(&peer);
+        for waiter in waiters {
+            match waiter {
+                Waiter::Dial(reply) => drop(reply.send(Ok(key))),
+                Waiter::Open(request) => self.swarm.behaviour_mut().streams.open(peer, request),
+            }
+        }
+        if is_first {
+            tracing::info!(peer = key.fmt_short(), "connected");
+            self.emit(NetEvent::Connected { peer: key });
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, cause: Option<&swarm::ConnectionError>) {
+        let Some(key) = self.peers.closed(&peer, connection) else { return };
+        tracing::info!(peer = key.fmt_short(), ?cause, "disconnected");
+        self.emit(NetEvent::Disconnected { peer: key });
+    }
+
+    fn on_dial_failed(&mut self, attempt: ConnectionId, peer: Option<PeerId>, error: &swarm::DialError) {
+        if let Some(reply) = self.dials.stranger(attempt) {
+            drop(reply.send(Err(error.into())));
+        } else if let Some(peer) = peer {
+            self.on_attempt_failed(peer, attempt, error);
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        // What a far peer says about private networks is not about ours.
+        let is_near = self.peers.nearest(&peer_id) < Some(Scope::Public);
+        let addresses = info.listen_addrs.iter().map(|address| address::split_peer(address).1);
+        let addresses: Vec<_> = addresses.filter(|address| is_near || scope(address) == Scope::Public).collect();
+        self.learn(peer_id, addresses);
+        self.peers.identified(&peer_id, &info);
+    }
+
+    fn on_ping(&mut self, event: &ping::Event) {
+        if let Ok(rtt) = event.result {
+            self.peers.pinged(&event.peer, rtt);
+        }
+    }
+
+    fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let reach = self.ports.reach;
+        self.book.add(peer, addresses.into_iter().filter(|address| reach.covers(address)));
+    }
+
+    fn on_listening(&mut self, address: Multiaddr) {
+        tracing::debug!(%address, "listening");
+        self.ports.listening.send_modify(|known| known.push(address.clone()));
+        self.emit(NetEvent::NewListenAddr { address });
+    }
+
+    fn on_not_listening(&mut self, address: &Multiaddr) {
+        self.ports.listening.send_modify(|known| known.retain(|other| other != address));
+        self.emit(NetEvent::ExpiredListenAddr { address: address.clone() });
+    }
+
+    fn on_sighting(&mut self, sighting: Sighting) {
+        match sighting {
+            Sighting::Here { peer, addresses } => self.on_neighbour(peer, addresses),
+            Sighting::Gone { peer } => {
+                if let Some(key) = self.neighbours.remove(&peer) {
+                    self.emit(NetEvent::NeighbourGone { peer: key });
+                }
+            }
+        }
+    }
+
+    fn on_neighbour(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let is_known = self.neighbours.contains_key(&peer);
+        let Some(key) = device_key(&peer) else { return };
+        if !is_known && self.neighbours.len() >= limits::NEIGHBOURS || self.ports.bans.contains(&peer) {
+            return;
+        }
+        self.learn(peer, addresses.clone());
+        self.neighbours.insert(peer, key);
+        if !is_known {
+            self.emit(NetEvent::Neighbour { peer: key, addresses });
+        }
+        if self.ports.dials_neighbours && !self.swarm.is_connected(&peer) && !self.dials.is_dialling(&peer) {
+            self.dial_neighbour(peer);
+        }
+    }
+
+    fn dial_neighbour(&mut self, peer: PeerId) {
+        if *self.swarm.local_peer_id() < peer {
+            self.begin(peer);
+        } else {
+            let addresses = self.book.addresses(&peer);
+            self.dials.keep_for_later(peer, addresses, limits::YIELD_TO_NEIGHBOUR);
+        }
+    }
+
+    fn emit(&self, event: NetEvent) {
+        let _ = self.ports.events.send(event); // nobody may be listening
+    }
+}

@@ -1,0 +1,1 @@
+//! Stock libp2p nodes and garbage.
