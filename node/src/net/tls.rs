@@ -56,7 +56,7 @@ impl Tls {
     fn with_suites(keypair: &identity::Keypair, suites: [SupportedCipherSuite; 3]) -> Result<Self, TlsError> {
         let provider = Arc::new(CryptoProvider { cipher_suites: suites.to_vec(), ..aws_lc_rs::default_provider() });
         let (certificate, key) = certificate::generate(keypair)?;
-        let key = provider.key_provider.load_private_key(key.into())?;
+        let key = provider.key_provider.load_private_key(key)?;
         let ours = Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key)));
 
         let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
