@@ -1,5 +1,12 @@
 //! The Syncra node.
 
 pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod durable;
 pub mod flow;
+pub mod home;
+pub mod index;
+pub mod journal;
+pub mod logs;
 pub mod net;

@@ -1,0 +1,288 @@
+//! `config.toml`: what the user may decide, read strictly and saved whole.
+//!
+//! An unknown key is an error that names the nearest known one: a misspelt limit that is silently ignored is worse than
+//! a node that does not start. A missing file means every default. The command line lays its own values over these.
+
+mod strict;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{self, WriteError};
+
+/// Bytes of a configuration file.
+const FILE_BYTES: u64 = 256 << 10;
+
+/// What kind of node this is: the defaults that go together.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// A person's machine: LAN and internet.
+    #[default]
+    Desktop,
+    /// Never leaves the local links.
+    Lan,
+    /// Keeps a chosen set whole and always on.
+    Mirror,
+    /// Runs worlds without a person.
+    Headless,
+}
+
+/// How much a node tells in its log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// Degraded but healing.
+    Warn,
+    /// Lifecycle.
+    #[default]
+    Info,
+    /// Decisions.
+    Debug,
+    /// Frames.
+    Trace,
+}
+
+/// The doors of the API besides the Unix socket.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Loopback address for HTTP with tokens; none: the Unix socket only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// What the node may use of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of fetched content to keep; own releases and installs count but are never dropped for it.
+    pub disk_bytes: u64,
+    /// Peers at the same time.
+    pub peers: u32,
+    /// Bytes per second sent to peers outside the local links; none: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_bytes_per_second: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { disk_bytes: 64 << 30, peers: 256, upload_bytes_per_second: None }
+    }
+}
+
+/// All settings of a node.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The kind of node.
+    pub profile: Profile,
+    /// Addresses to listen on; empty: all interfaces, ports chosen by the system.
+    pub listen: Vec<Multiaddr>,
+    /// Nodes to connect to at the start.
+    pub bootstrap: Vec<Multiaddr>,
+    /// How much is logged.
+    pub log: LogLevel,
+    /// The API's doors.
+    pub api: Api,
+    /// What the node may use.
+    pub limits: Limits,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Far too large for settings.
+    #[error("{path} has {bytes} bytes, at most {FILE_BYTES} are read")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Not TOML, or a value of the wrong kind.
+    #[error("{message}")]
+    Malformed {
+        /// What and where.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("unknown key `{key}`{}", nearest.as_ref().map_or_else(String::new, |known| format!(", did you mean `{known}`?")))]
+    UnknownKey {
+        /// The key with its table.
+        key: String,
+        /// A known one that looks like it.
+        nearest: Option<String>,
+    },
+    /// A value that cannot work.
+    #[error("`{key}` {problem}")]
+    Value {
+        /// The key with its table.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl Config {
+    /// The settings in the file at `path`; the defaults if there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        match fs::metadata(path) {
+            Ok(found) if found.len() > FILE_BYTES => {
+                Err(ConfigError::TooLong { path: path.to_owned(), bytes: found.len() })
+            }
+            Ok(_) => Self::parse(&fs::read_to_string(path).map_err(read_error)?),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(read_error(source)),
+        }
+    }
+
+    /// The settings of a text.
+    ///
+    /// # Errors
+    /// [`ConfigError`], all but its `Read` and `TooLong`.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let malformed =
+            |error: toml::de::Error| ConfigError::Malformed { message: error.to_string().trim().to_owned() };
+        let table: toml::Table = toml::from_str(text).map_err(malformed)?;
+        strict::known_keys(&table, &Self::every_key())?;
+        let config: Self = toml::from_str(text).map_err(malformed)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Saves all settings; comments of the old file are lost.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the old file is then still there.
+    pub fn save(&self, path: &Path) -> Result<(), WriteError> {
+        durable::replace(path, self.to_toml().as_bytes())
+    }
+
+    /// The text that [`Config::parse`] reads back.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings are plain tables")
+    }
+
+    /// Settings with every key set, so that their names can be listed.
+    fn every_key() -> toml::Table {
+        let config = Self {
+            api: Api { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
+            limits: Limits { upload_bytes_per_second: Some(1), ..Limits::default() },
+            ..Self::default()
+        };
+        toml::Table::try_from(config).expect("settings are plain tables")
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let problem = |key, problem| Err(ConfigError::Value { key, problem });
+        if self.api.listen.is_some_and(|address| !address.ip().is_loopback()) {
+            return problem("api.listen", "must be a loopback address; other machines use a mirror's public gateway");
+        }
+        if self.limits.peers == 0 {
+            return problem("limits.peers", "must be at least 1");
+        }
+        if self.limits.upload_bytes_per_second == Some(0) {
+            return problem("limits.upload_bytes_per_second", "must be at least 1; leave it out for no limit");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn defaults_and_full_settings_survive_saving() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("config.toml");
+        assert_eq!(Config::load(&path).expect("defaults"), Config::default());
+        let text = r#"
+            profile = "lan"
+            listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/udp/4001/quic-v1"]
+            bootstrap = ["/dns4/mirror.example/tcp/4001"]
+            log = "debug"
+            [api]
+            listen = "127.0.0.1:8080"
+            [limits]
+            disk_bytes = 1_000_000
+            upload_bytes_per_second = 5
+        "#;
+        let config = Config::parse(text).expect("good");
+        assert_eq!((config.profile, config.limits.peers, config.listen.len()), (Profile::Lan, 256, 2));
+        for config in [Config::default(), config] {
+            config.save(&path).expect("saved");
+            assert_eq!(Config::load(&path).expect("loaded"), config);
+        }
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest_known_one() {
+        assert_eq!(error("profil = 'lan'"), "unknown key `profil`, did you mean `profile`?");
+        assert_eq!(
+            error("[limits]\ndisk-bytes = 1"),
+            "unknown key `limits.disk-bytes`, did you mean `limits.disk_bytes`?"
+        );
+        assert_eq!(error("[apis]\nlisten = ''"), "unknown key `apis`, did you mean `api`?");
+        assert_eq!(error("disk_bytes = 1"), "unknown key `disk_bytes`, did you mean `limits.disk_bytes`?");
+        assert_eq!(error("something_else = 1"), "unknown key `something_else`");
+    }
+
+    #[test]
+    fn wrong_values_are_errors() {
+        for text in [
+            "profile = 'server'",
+            "profile = 1",
+            "listen = '/ip4/0.0.0.0/tcp/1'",
+            "listen = ['0.0.0.0:1']",
+            "log = 'loud'",
+            "api = 1",
+            "limits.peers = -1",
+            "limits.disk_bytes = '1 GB'",
+            "profile = 'lan'\nprofile = 'lan'",
+            "profile =",
+            "\u{0}",
+        ] {
+            assert!(matches!(Config::parse(text), Err(ConfigError::Malformed { .. })), "{text}");
+        }
+        for text in ["api.listen = '0.0.0.0:80'", "limits.peers = 0", "limits.upload_bytes_per_second = 0"] {
+            assert!(matches!(Config::parse(text), Err(ConfigError::Value { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn unreadable_and_huge_files_are_named() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        assert!(matches!(Config::load(dir.path()), Err(ConfigError::Read { .. })));
+        let path = dir.path().join("config.toml");
+        fs::write(&path, [0xff, 0xfe]).expect("written");
+        assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+        fs::write(&path, vec![b'#'; 300 << 10]).expect("written");
+        assert!(matches!(Config::load(&path), Err(ConfigError::TooLong { .. })));
+    }
+}

@@ -1,0 +1,139 @@
+//! Where everything in a home is. One line per thing; nobody else joins paths onto the root.
+
+use std::path::{Path, PathBuf};
+
+/// The places inside a home. Only names: nothing is opened, made or locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the home at `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The home itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The version of the home, and whether its first start is finished.
+    #[must_use]
+    pub fn schema(&self) -> PathBuf {
+        self.root.join("schema")
+    }
+
+    /// Locked while a process uses the home.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Who has the lock, for messages.
+    #[must_use]
+    pub fn pid(&self) -> PathBuf {
+        self.root.join("pid")
+    }
+
+    /// Space to give back when the disk is full.
+    #[must_use]
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
+    /// Keys. Truth.
+    #[must_use]
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
+    /// The device's secret key. Truth.
+    #[must_use]
+    pub fn device_key(&self) -> PathBuf {
+        self.identity().join("device.key")
+    }
+
+    /// What only this device knows. Truth.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// Other writers' entries. Fetchable again.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// The blob store. Fetchable again, but for the bytes of own releases.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// Derived state. May be deleted at any time while no node runs.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// Everything about installs.
+    #[must_use]
+    pub fn installed(&self) -> PathBuf {
+        self.root.join("installed")
+    }
+
+    /// Unpacked releases, one directory per release id. Truth is the file system.
+    #[must_use]
+    pub fn installed_store(&self) -> PathBuf {
+        self.installed().join("store")
+    }
+
+    /// What was installed together, one file per generation.
+    #[must_use]
+    pub fn generations(&self) -> PathBuf {
+        self.installed().join("generations")
+    }
+
+    /// The pointer to the generation in force, switched by rename.
+    #[must_use]
+    pub fn current(&self) -> PathBuf {
+        self.installed().join("current")
+    }
+
+    /// Settings.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// Hashed API tokens.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.root.join("tokens.toml")
+    }
+
+    /// The Unix socket of the API.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("api.sock")
+    }
+
+    /// The directories that every home has.
+    pub(super) fn directories(&self) -> [PathBuf; 8] {
+        [
+            self.identity(),
+            self.journal(),
+            self.logs(),
+            self.blobs(),
+            self.index(),
+            self.installed(),
+            self.installed_store(),
+            self.generations(),
+        ]
+    }
+}
