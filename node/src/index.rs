@@ -319,6 +319,7 @@ impl Index {
         }
         let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut seal, mut writes) = (writer.seal, last_of_each(batch.writes));
+        seal.n_batches += 1;
         for write in &writes {
             let before = self.guarded(|engine| engine.read(&write.key))?;
             seal.replace(before.as_deref(), write.value.as_deref());
@@ -328,11 +329,7 @@ impl Index {
         self.guarded(|engine| engine.write(writes))?;
         writer.seal = seal;
         writer.unflushed += n_writes;
-        if writer.unflushed >= FLUSH_EVERY {
-            self.guarded(|engine| engine.flush())?;
-            writer.unflushed = 0;
-        }
-        Ok(())
+        if writer.unflushed >= FLUSH_EVERY { self.flush_with(&mut writer) } else { Ok(()) }
     }
 
     /// Makes everything written so far durable.
@@ -340,8 +337,11 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn flush(&self) -> Result<(), IndexError> {
-        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.guarded(|engine| engine.flush())?;
+        self.flush_with(&mut self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn flush_with(&self, writer: &mut Writer) -> Result<(), IndexError> {
+        self.guarded(|engine| engine.flush(writer.seal.n_batches))?;
         writer.unflushed = 0;
         Ok(())
     }
@@ -379,6 +379,20 @@ impl Index {
             Ok(Err(EngineError::Damaged(why))) => Err(self.condemn(&why)),
             Ok(Err(EngineError::Failed(why))) => Err(IndexError::Engine(why)),
             Err(panic) => Err(self.condemn(&panic)),
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// A clean end leaves nothing to replay. A damaged index is left as it is.
+    fn drop(&mut self) {
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if writer.unflushed == 0 || self.damaged.load(Ordering::SeqCst) {
+            return;
+        }
+        match engine::catch(|| self.engine.flush(writer.seal.n_batches)) {
+            Ok(Ok(())) => {}
+            failed => tracing::warn!(?failed, "the index was not flushed at its end; it may be behind"),
         }
     }
 }

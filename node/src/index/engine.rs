@@ -37,8 +37,12 @@ pub(super) trait Engine: Debug + Send + Sync {
     /// All or nothing, also after a crash.
     fn write(&self, writes: Vec<Write>) -> Result<(), EngineError>;
 
-    /// What was written is on the disk when this returns.
-    fn flush(&self) -> Result<(), EngineError>;
+    /// What was written is on the disk when this returns. `n_batches` is the seal's count, kept beside the content: an
+    /// engine that later shows an older state, whole in itself, is found out.
+    fn flush(&self, n_batches: u64) -> Result<(), EngineError>;
+
+    /// What the last flush was told, if that is still known.
+    fn flushed(&self) -> Option<u64>;
 
     /// Notes durably that the content is whole.
     fn mark_ready(&self) -> Result<(), EngineError>;
@@ -69,11 +73,13 @@ pub(super) fn unchecked(key: &[u8], mut stored: Vec<u8>) -> Option<Vec<u8>> {
     Some(stored)
 }
 
-/// Count and sum of all checks: a key that vanished leaves every other value in order, but not the seal.
+/// Count and sum of all checks: a key that vanished leaves every other value in order, but not the seal. And the number
+/// of batches so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seal {
     n_keys: u64,
     sum: u64,
+    pub(super) n_batches: u64,
 }
 
 impl Seal {
@@ -91,29 +97,40 @@ impl Seal {
     }
 
     pub(super) fn to_write(self) -> Write {
-        let value = [self.n_keys.to_le_bytes(), self.sum.to_le_bytes()].concat();
+        let value = [self.n_keys, self.sum, self.n_batches].map(u64::to_le_bytes).concat();
         Write { key: SEAL_KEY.to_vec(), value: Some(checked(SEAL_KEY, &value)) }
+    }
+
+    fn parse(stored: &[u8]) -> Option<Self> {
+        let value = unchecked(SEAL_KEY, stored.to_vec())?;
+        let [n_keys, sum, n_batches] = value.as_chunks::<8>().0 else { return None };
+        let [n_keys, sum, n_batches] = [n_keys, sum, n_batches].map(|number| u64::from_le_bytes(*number));
+        Some(Self { n_keys, sum, n_batches })
     }
 }
 
 /// Reads everything once: each value against its check, all of them against the seal. Also tells the bytes of it.
 pub(super) fn first_scan(engine: &dyn Engine) -> Result<(Seal, u64), EngineError> {
-    let (mut found, mut stored_seal, mut live_bytes, mut bad) = (Seal::default(), None, 0, false);
+    let damaged = |why: &str| EngineError::Damaged(why.to_owned());
+    let (mut found, mut seal, mut live_bytes, mut bad) = (Seal::default(), Seal::default(), 0, false);
     engine.range(&[], &mut |key, stored| {
         live_bytes += (key.len() + stored.len()) as u64;
         bad = unchecked(key, stored.to_vec()).is_none();
         if key == SEAL_KEY {
-            stored_seal = Some(stored.to_vec());
+            seal = Seal::parse(stored).unwrap_or_default();
         } else {
             found.replace(None, Some(stored));
         }
         !bad
     })?;
-    let empty_and_unsealed = stored_seal.is_none() && found == Seal::default();
-    if bad || !(empty_and_unsealed || stored_seal == found.to_write().value) {
-        return Err(EngineError::Damaged("the first scan found something else than was written".to_owned()));
+    found.n_batches = seal.n_batches;
+    if bad || found != seal {
+        return Err(damaged("the first scan found something else than was written"));
     }
-    Ok((found, live_bytes))
+    if engine.flushed().is_some_and(|flushed| flushed > seal.n_batches) {
+        return Err(damaged("what was flushed is gone"));
+    }
+    Ok((seal, live_bytes))
 }
 
 /// Runs something that may panic on damaged files; the text is what it said.

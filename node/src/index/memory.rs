@@ -44,8 +44,12 @@ impl Engine for Memory {
     }
 
     /// Memory has nothing to flush.
-    fn flush(&self) -> Result<(), EngineError> {
+    fn flush(&self, _n_batches: u64) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn flushed(&self) -> Option<u64> {
+        None
     }
 
     /// Memory is always whole and never there at the next start.

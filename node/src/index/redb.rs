@@ -65,8 +65,12 @@ impl Engine for Redb {
     }
 
     /// Every commit is durable.
-    fn flush(&self) -> Result<(), EngineError> {
+    fn flush(&self, _n_batches: u64) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn flushed(&self) -> Option<u64> {
+        None
     }
 
     /// Only tests open it, and they know.
