@@ -1,4 +1,13 @@
-//! What the verbs do, one file each.
+//! What the verbs do, one file each: free functions over the node's [`Parts`], none of which keeps state of its own.
 
+pub mod identity;
+pub mod pack;
+pub mod publish;
+pub mod release;
 pub mod secrets;
+pub mod unpack;
 pub mod walk;
+
+mod parts;
+
+pub use parts::{Parts, StartError};

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entry::{PackageGenesis, RefClass, Release};
+use crate::entry::{Body, PackageGenesis, RefClass, Release};
 use crate::evidence::{Evidence, Frontier, FrontierError};
 use crate::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
 use crate::key::DeviceKey;
@@ -160,6 +160,26 @@ impl PackageState {
             Some(Standing::SameAs(first)) => first,
             _ => release,
         }
+    }
+}
+
+impl IdentityState {
+    /// The identity whose first device `device` wrote a log of these bodies, its Genesis first.
+    #[must_use]
+    pub fn fold<'a>(identity: IdentityId, device: DeviceKey, bodies: impl IntoIterator<Item = &'a Body>) -> Self {
+        let devices = BTreeSet::from([device]);
+        let mut state = Self { identity, devices, names: BTreeMap::new(), handle: None };
+        for body in bodies {
+            match body {
+                Body::Name(claim) => match claim.package {
+                    Some(package) => drop(state.names.insert(claim.name.clone(), package)),
+                    None => drop(state.names.remove(&claim.name)),
+                },
+                Body::Handle(claim) => state.handle = Some(claim.handle.clone()),
+                _ => {}
+            }
+        }
+        state
     }
 }
 

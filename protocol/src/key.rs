@@ -49,8 +49,8 @@ impl DeviceKey {
     /// [`SignatureError`] also for weak and non-canonical keys.
     pub fn check(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| SignatureError)?;
-        // `from_bytes` accepts non-canonical encodings of a point; ids come from bytes, so there must be one.
-        if key.to_bytes() != self.0 || key.is_weak() {
+        // `from_bytes` accepts non-canonical encodings of a point and keeps them; ids come from bytes, so there must be one.
+        if key.to_edwards().compress().to_bytes() != self.0 || key.is_weak() {
             return Err(SignatureError);
         }
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);

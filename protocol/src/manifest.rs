@@ -126,6 +126,15 @@ impl Manifest {
         parse::parse(text)
     }
 
+    /// The manifest of a plain folder that has none: a name, a version, a kind, and no permissions.
+    #[must_use]
+    pub fn plain(name: PackageName, version: Version, kind: PackageKind) -> Self {
+        let header =
+            Header { name, version, kind, description: None, license: None, keywords: Vec::new(), engine: None };
+        let (permissions, files, run) = (Permissions::default(), FilePatterns::default(), Run::default());
+        Self { header, dependencies: BTreeMap::new(), permissions, files, run, ci: Vec::new() }
+    }
+
     /// The text of a new package's `syncra.toml`, with comments that explain what can be set.
     #[must_use]
     pub fn template(kind: PackageKind, name: &PackageName) -> String {

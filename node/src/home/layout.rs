@@ -57,6 +57,12 @@ impl Layout {
         self.identity().join("device.key")
     }
 
+    /// The recovery key, until the user has written it down. Truth.
+    #[must_use]
+    pub fn recovery_key(&self) -> PathBuf {
+        self.identity().join("recovery.key")
+    }
+
     /// What only this device knows. Truth.
     #[must_use]
     pub fn journal(&self) -> PathBuf {

@@ -24,19 +24,7 @@ fn identity(evidence: &Evidence, frontier: &Frontier, id: IdentityId) -> Option<
         let first = evidence.entries(origin, frontier).next();
         first.is_some_and(|seat| matches!(seat.body, Body::IdentityGenesis(_)))
     })?;
-    let mut state =
-        IdentityState { identity: id, devices: BTreeSet::from([log.key]), names: BTreeMap::new(), handle: None };
-    for seat in evidence.entries(log, frontier) {
-        match seat.body {
-            Body::Name(claim) => match claim.package {
-                Some(package) => drop(state.names.insert(claim.name.clone(), package)),
-                None => drop(state.names.remove(&claim.name)),
-            },
-            Body::Handle(claim) => state.handle = Some(claim.handle.clone()),
-            _ => {}
-        }
-    }
-    Some(state)
+    Some(IdentityState::fold(id, log.key, evidence.entries(log, frontier).map(|seat| seat.body)))
 }
 
 /// The package's logs that have rights: each says whose device it is, and that identity agrees.

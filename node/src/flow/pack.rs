@@ -1,0 +1,209 @@
+//! From files on disk to content in the blob store: cut on all cores, packed in tree order, stored as it goes.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use syncra_protocol::tree::pack::PackError;
+use syncra_protocol::tree::{ContentIndex, CutFile, FileCutter, Pack, PackParams, Packer, Segment};
+use tokio::sync::mpsc;
+
+use super::secrets::{self, Finding};
+use super::walk::{ReadError, SourceFile};
+use crate::blobs::{BlobError, Blobs, Import};
+
+/// Bytes of small files that one task reads and cuts: large enough to be worth a task.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Files in one batch, however small.
+const BATCH_FILES: usize = 512;
+/// Batches cut at once, and segments on their way to the store: bounds memory at some tens of MiB.
+const IN_FLIGHT: usize = 4;
+/// Bytes read at once from a large file.
+const READ_BYTES: usize = 1 << 20;
+
+/// A tree in the blob store, kept by the import's pins and not yet synced.
+#[derive(Debug)]
+pub struct Packed {
+    /// Files, segments, nodes, ids.
+    pub index: ContentIndex,
+    /// Keeps the blobs; sync it, then drop it once the truth names them.
+    pub import: Import,
+}
+
+/// Why a tree was not packed. What was stored already is collected like any blob that nothing names.
+#[derive(Debug, thiserror::Error)]
+pub enum PackTreeError {
+    /// A file could not be read, or changed meanwhile.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The blob store fails.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The tree exceeds a limit of releases.
+    #[error("the tree cannot be a release")]
+    Pack(#[from] PackError),
+    /// A file holds what looks like a secret.
+    #[error("`{}` holds what looks like {} (line {})", path.display(), finding.what, finding.line)]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like, and where.
+        finding: Finding,
+    },
+}
+
+/// Reads, cuts, packs and stores `files`, which are in tree order. `read_bytes` hears of every piece that was read.
+///
+/// # Errors
+/// [`PackTreeError`]; files that are `is_exempt` are not scanned for secrets.
+pub async fn pack(
+    blobs: &Blobs,
+    files: Vec<SourceFile>,
+    params: PackParams,
+    is_exempt: impl Fn(&SourceFile) -> bool,
+    read_bytes: impl Fn(u64),
+) -> Result<Packed, PackTreeError> {
+    let import = blobs.import();
+    let (segments, stored) = mpsc::channel::<Segment>(IN_FLIGHT);
+    let cut = async {
+        let mut packer = Packer::new(params);
+        let batches = batches(files, is_exempt).into_iter();
+        let mut cutting = stream::iter(batches)
+            .map(|batch| {
+                let segments = segments.clone();
+                async move {
+                    let cut = tokio::task::spawn_blocking(move || cut_batch(batch, params, &segments));
+                    cut.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+                }
+            })
+            .buffered(IN_FLIGHT);
+        while let Some(batch) = cutting.next().await {
+            for (file, cut) in batch? {
+                read_bytes(cut.size());
+                for segment in packer.add(file.path, file.executable, cut)? {
+                    send(&segments, segment).await?;
+                }
+            }
+        }
+        drop(cutting);
+        let Pack { segments: last, nodes, index } = packer.finish()?;
+        for segment in last {
+            send(&segments, segment).await?;
+        }
+        drop(segments);
+        Ok::<_, PackTreeError>((nodes, index))
+    };
+    let store = async {
+        let stored = stream::unfold(stored, async |mut stored| Some((stored.recv().await?, stored)));
+        stored.map(Ok::<_, PackTreeError>).try_for_each_concurrent(IN_FLIGHT, |segment| store(&import, segment)).await
+    };
+    // The store first: when it fails it drops its end, which ends the cutting too, and its error is the one to tell.
+    let (stored, cut) = futures::join!(store, cut);
+    stored?;
+    let (nodes, index) = cut?;
+    for (_, node) in nodes {
+        import.add(node.into()).await?;
+    }
+    import.add(index.hash_seq().encode().into()).await?;
+    Ok(Packed { index, import })
+}
+
+async fn send(segments: &mpsc::Sender<Segment>, segment: Segment) -> Result<(), PackTreeError> {
+    segments.send(segment).await.map_err(|_| BlobError::Stopped.into())
+}
+
+async fn store(import: &Import, segment: Segment) -> Result<(), PackTreeError> {
+    import.add(segment.bytes.into()).await?;
+    if let Some(list) = segment.chunk_list {
+        import.add(Bytes::from(list)).await?;
+    }
+    Ok(())
+}
+
+struct Job {
+    file: SourceFile,
+    scan: bool,
+}
+
+/// Neighbours that are read and cut by one task.
+fn batches(files: Vec<SourceFile>, is_exempt: impl Fn(&SourceFile) -> bool) -> Vec<Vec<Job>> {
+    let mut batches: Vec<Vec<Job>> = Vec::new();
+    let mut bytes = BATCH_BYTES;
+    for file in files {
+        let full = batches.last().is_none_or(|batch| batch.len() >= BATCH_FILES);
+        if full || bytes + file.size > BATCH_BYTES {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += file.size;
+        let scan = !is_exempt(&file);
+        batches.last_mut().expect("pushed above").push(Job { file, scan });
+    }
+    batches
+}
+
+fn cut_batch(
+    batch: Vec<Job>,
+    params: PackParams,
+    segments: &mpsc::Sender<Segment>,
+) -> Result<Vec<(SourceFile, CutFile)>, PackTreeError> {
+    let mut buffer = vec![0; READ_BYTES];
+    batch
+        .into_iter()
+        .map(|job| {
+            let cut = cut_file(&job, params, segments, &mut buffer)?;
+            Ok((job.file, cut))
+        })
+        .collect()
+}
+
+fn cut_file(
+    job: &Job,
+    params: PackParams,
+    segments: &mpsc::Sender<Segment>,
+    buffer: &mut [u8],
+) -> Result<CutFile, PackTreeError> {
+    let file = &job.file;
+    let mut open: File = file.open()?;
+    let mut cutter = FileCutter::new(params);
+    let mut first = true;
+    loop {
+        let n = fill(&mut open, buffer).map_err(|source| file.unreadable(source))?;
+        let piece = &buffer[..n];
+        let scan = std::mem::take(&mut first) && job.scan && file.size <= secrets::SCANNED_BYTES;
+        if let Some(finding) = scan.then(|| secrets::scan(piece)).flatten() {
+            return Err(PackTreeError::Secret { path: file.source.clone(), finding });
+        }
+        hand_out(segments, cutter.update(piece))?;
+        if n < buffer.len() {
+            break;
+        }
+    }
+    let (last, cut) = cutter.finish();
+    hand_out(segments, last)?;
+    file.unchanged(&open)?;
+    if cut.size() != file.size {
+        return Err(ReadError::Changed { path: file.source.clone() }.into());
+    }
+    Ok(cut)
+}
+
+fn hand_out(segments: &mpsc::Sender<Segment>, done: Vec<Segment>) -> Result<(), PackTreeError> {
+    done.into_iter().try_for_each(|segment| segments.blocking_send(segment).map_err(|_| BlobError::Stopped.into()))
+}
+
+/// Fills `buffer` as far as the file goes.
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match file.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(n)
+}

@@ -1,0 +1,145 @@
+//! The parts of one open home, in the order in which they are opened and closed.
+
+use std::sync::Arc;
+
+use syncra_protocol::id::IdentityId;
+use syncra_protocol::key::DeviceKey;
+use tokio::sync::OnceCell;
+
+use super::identity::{self, IdentityError};
+use crate::blobs::{self, Blobs};
+use crate::clock;
+use crate::config::{Config, ConfigError};
+use crate::durable::WriteError;
+use crate::event::Events;
+use crate::history::{Histories, OwnError};
+use crate::home::{Home, HomeError, KeyError, Layout};
+use crate::index::Index;
+use crate::journal::{self, HomeOrigin, Journal, Provenance};
+use crate::logs::{Logs, LogsError};
+
+/// Everything that flows work on.
+#[derive(Debug)]
+pub struct Parts {
+    home: Home,
+    /// `config.toml`.
+    pub config: Config,
+    /// This device.
+    pub device: DeviceKey,
+    /// The identity it belongs to.
+    pub identity: IdentityId,
+    /// Logs, verified and folded.
+    pub histories: Histories,
+    /// Derived state.
+    pub index: Index,
+    /// What happens, for readers.
+    pub events: Arc<Events>,
+    blobs: OnceCell<Blobs>,
+}
+
+/// Why a home's parts do not open.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The device key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// The journal belongs to another key than the key file.
+    #[error("the journal was written with the device key {}, not with the one in this home", .journal.fmt_short())]
+    OtherKey {
+        /// The journal's key.
+        journal: DeviceKey,
+    },
+    /// A record that must be journalled at a start was not.
+    #[error("the journal does not take records")]
+    Append(#[from] journal::AppendError),
+    /// The store of others' entries.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    /// Completing an interrupted publish.
+    #[error("an interrupted publish cannot be completed")]
+    Own(#[from] OwnError),
+    /// The first identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The schema file.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Parts {
+    /// Opens everything but the blob store; a new home gets its key, journal and identity.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(mut home: Home) -> Result<Self, StartError> {
+        let layout = home.layout().clone();
+        let config = Config::load(&layout.config())?;
+        let secret = home.device_secret()?;
+        let device = secret.public();
+        let here = HomeOrigin { fingerprint: home.origin_fingerprint()?, device };
+        let (journal, opened) = Journal::open(&layout.journal(), here)?;
+        match opened.provenance {
+            Provenance::Own => {}
+            Provenance::Unclaimed => journal.append(here).await?,
+            Provenance::OtherKey { journal } => return Err(StartError::OtherKey { journal }),
+            Provenance::Copied => {
+                tracing::warn!("this home was copied or moved: nothing is signed until it is adopted");
+            }
+        }
+        let (index, found) = Index::open(&layout.index());
+        let logs = Arc::new(Logs::open(&layout.logs(), index.clone())?);
+        if let crate::index::Opened::Rebuild { reason } = found {
+            tracing::info!(%reason, "the index was rebuilt from the logs");
+        }
+        let histories = Histories::open(journal, logs, secret).await?;
+        let identity = identity::own(&histories, &layout, device).await?;
+        home.finish_first_start()?;
+        let events = Events::new(clock::now());
+        Ok(Self { home, config, device, identity, histories, index, events, blobs: OnceCell::new() })
+    }
+
+    /// Where things are in the home.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        self.home.layout()
+    }
+
+    /// The home.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The blob store, opened when it is first needed: most verbs of a single command do without.
+    ///
+    /// # Errors
+    /// [`blobs::OpenError`].
+    pub async fn blobs(&self) -> Result<&Blobs, blobs::OpenError> {
+        let open = async || {
+            let (blobs, opened) = Blobs::open(self.layout().blobs()).await?;
+            tracing::debug!(?opened, "the blob store is open");
+            Ok(blobs)
+        };
+        self.blobs.get_or_try_init(open).await
+    }
+
+    /// Closes what was opened, last first. What callers still hold answers with errors.
+    pub async fn close(&self) {
+        if let Some(blobs) = self.blobs.get() {
+            blobs.shutdown().await;
+        }
+        if let Err(error) = self.index.flush() {
+            tracing::warn!(%error, "the index was not flushed and will be rebuilt");
+        }
+        self.histories.journal().clone().close().await;
+    }
+}

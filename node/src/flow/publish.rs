@@ -1,0 +1,463 @@
+//! Publishing: a directory becomes a release, in an order that survives a power cut at any point.
+//!
+//! Blobs first, synced; then the name, then the package's own log, each journalled, signed, noted. Whatever is cut off
+//! in between is completed at the next start or left for the collector, and publishing again converges.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use syncra_protocol::entry::{
+    Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefClass, RefMove, Release,
+};
+use syncra_protocol::fold::{PackageState, VersionState};
+use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
+use syncra_protocol::limits;
+use syncra_protocol::log::checkpoint::Checkpoint;
+use syncra_protocol::manifest::{Manifest, ManifestError, PackageKind, ResolveError, ResolvedManifest};
+use syncra_protocol::name::{PackageName, RefName};
+use syncra_protocol::origin::Origin;
+use syncra_protocol::reference::QualifiedName;
+use syncra_protocol::tree::{ContentIndex, PackParams};
+use syncra_protocol::version::Version;
+
+use super::Parts;
+use super::pack::{self, PackTreeError};
+use super::walk::{self, Selection, SourceFile, WalkError};
+use crate::blobs::{self, BlobError};
+use crate::clock;
+use crate::history::{self, Draft, History, LoadError, OwnError};
+use crate::journal::{AppendError, OwnRoot};
+use crate::progress::Progress;
+
+/// The manifest's file name.
+pub const MANIFEST_FILE: &str = "syncra.toml";
+
+/// What to publish.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Name of a plain folder; the manifest's counts where there is one.
+    pub name: Option<PackageName>,
+    /// Kind of a plain folder.
+    pub kind: Option<PackageKind>,
+    /// Version of a plain folder; by default one patch above the last.
+    pub version: Option<Version>,
+    /// The channel that will point to it.
+    pub channel: RefName,
+    /// What changed, for people.
+    pub note: Option<String>,
+    /// Paths (inside the package) that may hold what looks like a secret.
+    pub allow_secrets: Vec<String>,
+}
+
+/// What would be published: shown and confirmed before a package's first publish.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The manifest, written or made.
+    pub manifest: Manifest,
+    /// The package, unless this begins it.
+    pub package: Option<PackageId>,
+    /// The files, in tree order.
+    pub files: Vec<SourceFile>,
+    /// Dependencies by name.
+    pub dependencies: BTreeMap<QualifiedName, PackageId>,
+    request: Request,
+    /// A plain folder: its version may still move on.
+    is_plain: bool,
+}
+
+/// What was published.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The package.
+    pub package: PackageId,
+    /// Its name.
+    pub name: PackageName,
+    /// The release.
+    pub release_id: ReleaseId,
+    /// What its entry says.
+    pub release: Release,
+    /// The head of this device's log of the package.
+    pub checkpoint: Checkpoint,
+    /// Bytes that were not in the store before.
+    pub new_bytes: u64,
+    /// The same tree was published before; nothing was written but, perhaps, the channel.
+    pub already: bool,
+}
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The manifest is wrong.
+    #[error("{}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<ManifestError>,
+    },
+    /// The manifest cannot be read.
+    #[error("cannot read {}", path.display())]
+    ReadManifest {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A plain folder whose name or kind nobody said.
+    #[error("`{}` has no {MANIFEST_FILE}, and no {missing} was given", dir.display())]
+    Plain {
+        /// The folder.
+        dir: PathBuf,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// A dependency that is not known here.
+    #[error("the dependencies cannot be resolved")]
+    Dependencies(#[from] ResolveError),
+    /// The tree.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// Reading, cutting, storing.
+    #[error(transparent)]
+    Pack(#[from] PackTreeError),
+    /// The blob store.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The blob store does not open.
+    #[error(transparent)]
+    OpenBlobs(#[from] blobs::OpenError),
+    /// The version was published with other files.
+    #[error("version {version} of `{name}` was published before, with other files")]
+    VersionTaken {
+        /// The package.
+        name: PackageName,
+        /// The version.
+        version: Version,
+        /// The release that has it.
+        release: ReleaseId,
+    },
+    /// The package was begun as another kind.
+    #[error("`{name}` is a {was}, and the kind of a package never changes")]
+    KindChanged {
+        /// The package.
+        name: PackageName,
+        /// What it is.
+        was: PackageKind,
+    },
+    /// The note is too long.
+    #[error("a note of {bytes} bytes, at most {max} are allowed")]
+    LongNote {
+        /// Bytes given.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// What is known cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An entry that may not be written.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The log did not grow.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] AppendError),
+    /// The system stopped a task.
+    #[error("reading the directory was interrupted")]
+    Interrupted,
+}
+
+/// Reads manifest and directory; changes nothing.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn plan(
+    parts: &Parts,
+    request: Request,
+    known: impl Fn(&QualifiedName) -> Option<PackageId>,
+) -> Result<Plan, PublishError> {
+    let written = read_manifest(&request.dir)?;
+    let is_plain = written.is_none();
+    let names = parts.histories.identity(parts.identity)?.map(|state| state.names.clone()).unwrap_or_default();
+    let manifest = match written {
+        Some(manifest) => manifest,
+        None => plain_manifest(&request)?,
+    };
+    let package = names.get(&manifest.header.name).copied();
+    let selection = Selection {
+        include: manifest.files.include.iter().map(ToString::to_string).collect(),
+        exclude: manifest.files.exclude.iter().map(ToString::to_string).collect(),
+    };
+    let dir = request.dir.clone();
+    let walked = tokio::task::spawn_blocking(move || walk::walk(&dir, &selection)).await;
+    let files = walked.map_err(|_| PublishError::Interrupted)??;
+    let dependencies = manifest.unresolved().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+    manifest.resolve(&dependencies)?;
+    Ok(Plan { dir: request.dir.clone(), manifest, package, files, dependencies, request, is_plain })
+}
+
+/// Publishes what was planned.
+///
+/// # Errors
+/// [`PublishError`]; then no head was signed, or the publish is completed at the next start.
+pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Published, PublishError> {
+    let blobs = parts.blobs().await?;
+    let total: u64 = plan.files.iter().map(|file| file.size).sum();
+    let read = std::sync::atomic::AtomicU64::new(0);
+    let allowed = plan.request.allow_secrets.clone();
+    let is_exempt = |file: &SourceFile| allowed.iter().any(|path| path == file.path.as_str());
+    let packed = pack::pack(blobs, plan.files.clone(), PackParams::default(), is_exempt, |bytes| {
+        let done = bytes + read.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        progress.bytes("pack", done, Some(total));
+    })
+    .await?;
+    let history = match plan.package {
+        Some(package) => parts.histories.package(package)?,
+        None => None,
+    };
+    let target = Target::choose(parts, &plan, history.as_deref())?;
+    let resolved = resolve(&plan, &target)?;
+    if let Some(done) = already(&plan, &target, &packed.index)? {
+        return finish_already(parts, &plan, &target, done).await;
+    }
+    let manifest = packed.import.add(resolved.canonical_bytes().into()).await?.id;
+    let note = match &plan.request.note {
+        Some(text) => Some(packed.import.add(prose(text)?.into()).await?.id),
+        None => None,
+    };
+    progress.items("sync", 0, None);
+    packed.import.sync().await?;
+    let release = release_entry(&plan, &target, &packed.index, &resolved, (manifest, note));
+    let root = OwnRoot { content_root: release.content_root, package: target.package, kept: true };
+    parts.histories.journal().append(root).await?;
+    let new_bytes = packed.import.totals().new_bytes;
+    write(parts, &plan, &target, release, new_bytes).await
+}
+
+/// Which package and version this becomes.
+struct Target<'a> {
+    package: PackageId,
+    /// None: this begins the package.
+    state: Option<&'a PackageState>,
+    genesis: Option<Body>,
+    seen: Vec<syncra_protocol::entry::SeenHead>,
+    version: Version,
+}
+
+impl<'a> Target<'a> {
+    fn choose(parts: &Parts, plan: &Plan, history: Option<&'a History>) -> Result<Self, PublishError> {
+        let header = &plan.manifest.header;
+        if let Some(history) = history {
+            let was = history.state.genesis.kind;
+            if was != header.kind {
+                return Err(PublishError::KindChanged { name: header.name.clone(), was });
+            }
+            let version = if plan.is_plain { plain_version(plan, &history.state) } else { header.version.clone() };
+            let (state, seen) = (Some(&history.state), history::seen(&history.evidence));
+            return Ok(Self { package: history.state.package, state, genesis: None, seen, version });
+        }
+        let genesis = Body::PackageGenesis(PackageGenesis {
+            kind: header.kind,
+            owners: vec![parts.identity],
+            owner_threshold: 1,
+            creator: parts.identity,
+            log_key: parts.device,
+            nonce: clock::random(),
+        });
+        let package = PackageId::from(EntryId::of(&Entry::new(genesis.clone()).encode()?));
+        let version = header.version.clone();
+        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version })
+    }
+}
+
+fn read_manifest(dir: &Path) -> Result<Option<Manifest>, PublishError> {
+    let path = dir.join(MANIFEST_FILE);
+    let text = match std::fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(found) if found.len() > limits::MANIFEST_BYTES as u64 => {
+            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(PublishError::ReadManifest { path, source });
+        }
+        _ => std::fs::read_to_string(&path),
+    };
+    let text = text.map_err(|source| PublishError::ReadManifest { path: path.clone(), source })?;
+    Manifest::parse(&text).map(Some).map_err(|source| PublishError::Manifest { path, source: Box::new(source) })
+}
+
+fn plain_manifest(request: &Request) -> Result<Manifest, PublishError> {
+    let missing = |missing| PublishError::Plain { dir: request.dir.clone(), missing };
+    let name = request.name.clone().ok_or_else(|| missing("name"))?;
+    let kind = request.kind.ok_or_else(|| missing("kind"))?;
+    let version = request.version.clone().unwrap_or_else(|| Version::new(1, 0, 0));
+    Ok(Manifest::plain(name, version, kind))
+}
+
+/// One patch above the highest version there is, unless the user said one.
+fn plain_version(plan: &Plan, state: &PackageState) -> Version {
+    if let Some(version) = &plan.request.version {
+        return version.clone();
+    }
+    let highest = state.versions.keys().next_back().map(Version::numbers);
+    highest.map_or_else(|| Version::new(1, 0, 0), |(major, minor, patch)| Version::new(major, minor, patch + 1))
+}
+
+fn resolve(plan: &Plan, target: &Target<'_>) -> Result<ResolvedManifest, PublishError> {
+    let mut manifest = plan.manifest.clone();
+    manifest.header.version = target.version.clone();
+    Ok(manifest.resolve(&plan.dependencies)?)
+}
+
+/// The release that has these files already. A manifest's version must be this one; a plain folder takes any.
+fn already(
+    plan: &Plan,
+    target: &Target<'_>,
+    index: &ContentIndex,
+) -> Result<Option<(ReleaseId, Release)>, PublishError> {
+    let Some(state) = target.state else { return Ok(None) };
+    let tree = index.tree_id();
+    if plan.is_plain && plan.request.version.is_none() {
+        let same = state.versions.values().rev().filter_map(|version| match version {
+            VersionState::Settled(release) => Some(release),
+            VersionState::Contested(_) | VersionState::Forked(_) => None,
+        });
+        // Only the newest: an older tree published again is a new version.
+        let newest = same.map(|id| (*id, &state.releases[id].release)).next();
+        return Ok(newest.filter(|(_, r)| r.tree_id == tree).map(|(id, release)| (id, release.clone())));
+    }
+    let taken = match state.versions.get(&target.version) {
+        None => return Ok(None),
+        Some(VersionState::Settled(release)) => *release,
+        Some(VersionState::Contested(releases) | VersionState::Forked(releases)) => {
+            *releases.first().expect("a version has a release")
+        }
+    };
+    let release = &state.releases[&taken].release;
+    if release.tree_id == tree {
+        return Ok(Some((taken, release.clone())));
+    }
+    let (name, version) = (plan.manifest.header.name.clone(), target.version.clone());
+    Err(PublishError::VersionTaken { name, version, release: taken })
+}
+
+async fn finish_already(
+    parts: &Parts,
+    plan: &Plan,
+    target: &Target<'_>,
+    (release_id, release): (ReleaseId, Release),
+) -> Result<Published, PublishError> {
+    let origin = Origin::package(target.package, parts.device);
+    let moved = channel_move(plan, target, release_id);
+    let head = match moved {
+        Some(body) => parts.histories.append(origin, &target.seen, |draft| draft.push(body)).await?.0,
+        None => match parts.histories.package(target.package)?.and_then(|h| h.evidence.head(&origin).cloned()) {
+            Some(head) => head,
+            // The release is another device's; this one's log begins when it has something to say.
+            None => return Err(PublishError::Interrupted),
+        },
+    };
+    Ok(Published {
+        package: target.package,
+        name: plan.manifest.header.name.clone(),
+        release_id,
+        release,
+        checkpoint: *head.checkpoint(),
+        new_bytes: 0,
+        already: true,
+    })
+}
+
+fn release_entry(
+    plan: &Plan,
+    target: &Target<'_>,
+    index: &ContentIndex,
+    resolved: &ResolvedManifest,
+    (manifest, note): (BlobId, Option<BlobId>),
+) -> Release {
+    let declared = index.declared();
+    let dependencies = resolved.dependencies().iter();
+    let mut dependencies: Vec<Dependency> =
+        dependencies.map(|wanted| Dependency { package: wanted.package, req: wanted.req.clone() }).collect();
+    dependencies.sort_unstable_by_key(|wanted| wanted.package);
+    Release {
+        version: target.version.clone(),
+        tree_id: declared.tree_id,
+        content_root: declared.content_root,
+        manifest,
+        total_bytes: declared.total_bytes,
+        n_files: declared.n_files,
+        dependencies,
+        engine: plan.manifest.header.engine.clone(),
+        parents: channel_tip(plan, target).into_iter().collect(),
+        note,
+    }
+}
+
+/// Where the channel points now; of several tips the first.
+fn channel_tip(plan: &Plan, target: &Target<'_>) -> Option<ReleaseId> {
+    let channel = target.state?.refs.get(&(RefClass::Channel, plan.request.channel.clone()))?;
+    channel.tips.iter().find_map(|tip| tip.value)
+}
+
+fn channel_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
+    let old = channel_tip(plan, target);
+    let name = plan.request.channel.clone();
+    (old != Some(release)).then_some(Body::Ref(RefMove { class: RefClass::Channel, name, old, new: Some(release) }))
+}
+
+async fn write(
+    parts: &Parts,
+    plan: &Plan,
+    target: &Target<'_>,
+    release: Release,
+    new_bytes: u64,
+) -> Result<Published, PublishError> {
+    let name = plan.manifest.header.name.clone();
+    let mut seen = target.seen.clone();
+    if target.genesis.is_some() {
+        // The name first: cut off here, it names nothing yet, and publishing again names the new package.
+        let claim = Body::Name(NameClaim { name: name.clone(), package: Some(target.package) });
+        let identity = Origin::identity(parts.identity, parts.device);
+        let (head, _) = parts.histories.append(identity, &[], |draft| draft.push(claim)).await?;
+        seen.push(history::seen_head(&head));
+    }
+    let origin = Origin::package(target.package, parts.device);
+    let draft = |draft: &mut Draft| {
+        if let Some(genesis) = target.genesis.clone() {
+            draft.push(genesis)?;
+        }
+        let release_id = ReleaseId::from(draft.push(Body::Release(release.clone()))?);
+        if let Some(moved) = channel_move(plan, target, release_id) {
+            draft.push(moved)?;
+        }
+        Ok(release_id)
+    };
+    let (head, release_id) = parts.histories.append(origin, &seen, draft).await?;
+    Ok(Published {
+        package: target.package,
+        name,
+        release_id,
+        release,
+        checkpoint: *head.checkpoint(),
+        new_bytes,
+        already: false,
+    })
+}
+
+/// Prose as a blob: 16 random bytes first, so that its id gives nothing away once it is redacted.
+fn prose(text: &str) -> Result<Vec<u8>, PublishError> {
+    let mut bytes = clock::random::<16>().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    if bytes.len() > limits::PROSE_BYTES {
+        return Err(PublishError::LongNote { bytes: text.len(), max: limits::PROSE_BYTES - 16 });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! What this node knows of packages and identities: verified logs, folded; and the only place that adds to them.
+//!
+//! Own logs grow in [`own`] (journal frame, then signature, then the note, and only then anybody hears of it). Others'
+//! logs grow in [`foreign`] (entries synced, then the head remembered). Both end in a [`Change`], which followers,
+//! watchers and the index hear.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use syncra_protocol::entry::{self, Body, Decoded, SeenHead};
+use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
+use syncra_protocol::fold::{IdentityState, PackageState};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId};
+use syncra_protocol::key::DeviceSecret;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::note::NoteError;
+use syncra_protocol::origin::{Origin, Subject};
+use tokio::sync::broadcast;
+
+use crate::journal::Journal;
+use crate::logs::{Logs, LogsError};
+
+mod foreign;
+mod own;
+
+pub use foreign::CommitError;
+pub use own::{Draft, OwnError};
+
+/// Packages whose evidence is held in memory; the others are read again when they are needed.
+const HELD: usize = 256;
+/// Changes that a slow listener may lag behind before it has to look at everything again.
+const CHANGES: usize = 1_024;
+
+/// Entries as they lie on disk and travel.
+pub type EntryBytes = Arc<[u8]>;
+
+/// One package as known now. A value: what is known later is another one.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// Every verified log that speaks for the package.
+    pub evidence: Evidence,
+    /// What they add up to.
+    pub state: PackageState,
+    /// The bytes of the package's Genesis entry.
+    pub genesis: EntryBytes,
+    /// The bytes of its owners' Genesis entries.
+    pub identity_geneses: Vec<EntryBytes>,
+}
+
+/// Some log grew, durably.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The log's new head.
+    pub head: Head,
+}
+
+/// All histories. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Histories(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: Journal,
+    logs: Arc<Logs>,
+    secret: DeviceSecret,
+    /// Held while an own log grows: one writer, one history.
+    writing: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+    changes: broadcast::Sender<Change>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The logs of each subject of which anything is on disk.
+    origins: BTreeMap<Subject, BTreeSet<Origin>>,
+    packages: HashMap<PackageId, Arc<History>>,
+    identities: HashMap<IdentityId, Arc<IdentityState>>,
+}
+
+/// Why a history could not be read from this disk.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The store of entries fails.
+    #[error("the stored entries cannot be read")]
+    Logs(#[from] LogsError),
+    /// What the journal holds does not verify any more.
+    #[error("the remembered head of {origin} does not verify")]
+    Head {
+        /// The log.
+        origin: Origin,
+        /// What is wrong with it.
+        source: NoteError,
+    },
+    /// Entries on disk do not form the log that was verified.
+    #[error("the stored entries of {origin} do not verify")]
+    Entries {
+        /// The log.
+        origin: Origin,
+        /// What is wrong with them.
+        source: EvidenceError,
+    },
+    /// A Genesis entry on disk is not what it was.
+    #[error("a stored Genesis entry does not verify")]
+    Genesis(#[from] GenesisError),
+}
+
+impl Histories {
+    /// Over an open journal and store of entries; signs what a crash left unsigned.
+    ///
+    /// # Errors
+    /// [`OwnError`] when the journal does not take the missing notes.
+    pub async fn open(journal: Journal, logs: Arc<Logs>, secret: DeviceSecret) -> Result<Self, OwnError> {
+        let mut known = Known::default();
+        {
+            let truth = journal.truth();
+            let own = truth.own_logs().map(|(origin, _)| *origin);
+            for origin in own.chain(truth.heads().map(|head| head.origin)) {
+                known.origins.entry(origin.subject).or_default().insert(origin);
+            }
+        }
+        let (changes, _) = broadcast::channel(CHANGES);
+        let inner =
+            Inner { journal, logs, secret, writing: tokio::sync::Mutex::default(), known: Mutex::new(known), changes };
+        let histories = Self(Arc::new(inner));
+        histories.sign_unsigned().await?;
+        Ok(histories)
+    }
+
+    /// The journal beneath.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Hears of every log that grows from now on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
+    }
+
+    /// Every package of which anything is held, ascending.
+    #[must_use]
+    pub fn packages(&self) -> Vec<PackageId> {
+        let of_packages = |subject: &Subject| match subject {
+            Subject::Package(package) => Some(*package),
+            Subject::Identity(_) => None,
+        };
+        self.known().origins.keys().filter_map(of_packages).collect()
+    }
+
+    /// Every identity of which anything is held, ascending.
+    #[must_use]
+    pub fn identities(&self) -> Vec<IdentityId> {
+        let of_identities = |subject: &Subject| match subject {
+            Subject::Identity(identity) => Some(*identity),
+            Subject::Package(_) => None,
+        };
+        self.known().origins.keys().filter_map(of_identities).collect()
+    }
+
+    /// A package's history, if anything of it is held.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn package(&self, package: PackageId) -> Result<Option<Arc<History>>, LoadError> {
+        if let Some(history) = self.known().packages.get(&package) {
+            return Ok(Some(Arc::clone(history)));
+        }
+        let Some(history) = self.load(package)? else { return Ok(None) };
+        let history = Arc::new(history);
+        let mut known = self.known();
+        if known.packages.len() >= HELD {
+            known.packages.clear();
+        }
+        known.packages.insert(package, Arc::clone(&history));
+        Ok(Some(history))
+    }
+
+    /// What an identity's logs say, if anything of it is held.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn identity(&self, identity: IdentityId) -> Result<Option<Arc<IdentityState>>, LoadError> {
+        if let Some(state) = self.known().identities.get(&identity) {
+            return Ok(Some(Arc::clone(state)));
+        }
+        let logs = self.verified_logs(Subject::Identity(identity))?;
+        let id = EntryId::from_bytes(*identity.as_bytes());
+        let Some((head, entries)) = logs.iter().find(|(_, entries)| begins_with(entries, id)) else { return Ok(None) };
+        let bodies: Vec<Body> = entries.iter().filter_map(|entry| body_of(entry)).collect();
+        let state = Arc::new(IdentityState::fold(identity, head.origin().key, &bodies));
+        self.known().identities.insert(identity, Arc::clone(&state));
+        Ok(Some(state))
+    }
+
+    /// Entries `from..` of a log, as many as are stored in a row, `limit` at most.
+    ///
+    /// # Errors
+    /// [`LogsError`].
+    pub fn entries(&self, origin: &Origin, from: u64, limit: u64) -> Result<Vec<EntryBytes>, LogsError> {
+        if let Some(own) = self.0.journal.truth().own_log(origin) {
+            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            return Ok(own.entries().iter().skip(from).take(limit).cloned().collect());
+        }
+        let found = self.0.logs.read(origin, from..from.saturating_add(limit), usize::MAX)?;
+        Ok(found.entries.into_iter().map(Arc::from).collect())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self, package: PackageId) -> Result<Option<History>, LoadError> {
+        let package_logs = self.verified_logs(Subject::Package(package))?;
+        let Some(genesis) = genesis_of(&package_logs, EntryId::from_bytes(*package.as_bytes())) else {
+            return Ok(None);
+        };
+        let mut evidence = Evidence::open(package, &genesis)?;
+        let mut identity_geneses = Vec::new();
+        let mut logs = Vec::new();
+        for identity in evidence.genesis().owners.clone() {
+            let of_identity = self.verified_logs(Subject::Identity(identity))?;
+            if let Some(genesis) = genesis_of(&of_identity, EntryId::from_bytes(*identity.as_bytes())) {
+                evidence.admit_identity(&genesis)?;
+                identity_geneses.push(genesis);
+            }
+            logs.extend(of_identity);
+        }
+        logs.extend(package_logs);
+        for (head, entries) in &logs {
+            evidence.extend(entries, head).map_err(|source| LoadError::Entries { origin: *head.origin(), source })?;
+        }
+        self.freeze_forked(&mut evidence);
+        let state = evidence.fold();
+        Ok(Some(History { evidence, state, genesis, identity_geneses }))
+    }
+
+    /// The logs of `subject` whose entries are stored as far as their remembered head. A log with a gap is left out: its
+    /// entries are fetched again, and its head still guards against rollback.
+    fn verified_logs(&self, subject: Subject) -> Result<Vec<(Head, Vec<EntryBytes>)>, LoadError> {
+        let origins: Vec<Origin> = self.known().origins.get(&subject).into_iter().flatten().copied().collect();
+        let mut logs = Vec::with_capacity(origins.len());
+        for origin in origins {
+            let note = {
+                let truth = self.0.journal.truth();
+                let own = truth.own_log(&origin).map(|log| log.note().map(|note| note.note.clone()));
+                own.unwrap_or_else(|| truth.head(&origin).map(|head| head.note.clone()))
+            };
+            let Some(note) = note else { continue };
+            let head = Head::verify(&note).map_err(|source| LoadError::Head { origin, source })?;
+            let entries = self.entries(&origin, 0, head.size())?;
+            if entries.len() as u64 == head.size() {
+                logs.push((head, entries));
+            } else {
+                tracing::warn!(%origin, stored = entries.len(), size = head.size(), "entries are missing and will be fetched again");
+            }
+        }
+        Ok(logs)
+    }
+
+    /// A proof alone does not tell where the two histories part, so nothing of a forked log counts by itself: what
+    /// other owners have seen of it does. Installed copies stay.
+    fn freeze_forked(&self, evidence: &mut Evidence) {
+        let truth = self.0.journal.truth();
+        for (origin, proof) in truth.fork_proofs() {
+            if evidence.log(origin).is_none() {
+                continue;
+            }
+            match ForkProof::verify(proof) {
+                Ok(proof) => evidence.freeze(proof, 0),
+                Err(error) => tracing::error!(%origin, %error, "a stored fork proof does not verify"),
+            }
+        }
+    }
+
+    /// Forgets what was folded from a log that grew, and tells everybody.
+    fn changed(&self, head: Head) {
+        {
+            let mut known = self.known();
+            let subject = head.origin().subject;
+            known.origins.entry(subject).or_default().insert(*head.origin());
+            match subject {
+                Subject::Package(package) => drop(known.packages.remove(&package)),
+                Subject::Identity(identity) => {
+                    known.identities.remove(&identity);
+                    known.packages.retain(|_, history| !history.evidence.genesis().owners.contains(&identity));
+                }
+            }
+        }
+        // Nobody listening is fine.
+        let _ = self.0.changes.send(Change { head });
+    }
+}
+
+/// The entry with this id among the logs' first entries.
+fn genesis_of(logs: &[(Head, Vec<EntryBytes>)], id: EntryId) -> Option<EntryBytes> {
+    let (_, entries) = logs.iter().find(|(_, entries)| begins_with(entries, id))?;
+    entries.first().cloned()
+}
+
+fn begins_with(entries: &[EntryBytes], id: EntryId) -> bool {
+    entries.first().is_some_and(|entry| EntryId::of(entry) == id)
+}
+
+/// What an own entry says to have seen: every log of the set, as far as it is held.
+#[must_use]
+pub fn seen(evidence: &Evidence) -> Vec<SeenHead> {
+    evidence.heads().map(seen_head).collect()
+}
+
+/// A head as an entry names it.
+#[must_use]
+pub fn seen_head(head: &Head) -> SeenHead {
+    SeenHead { origin: *head.origin(), size: head.size(), root: head.root() }
+}
+
+/// The body of an entry that this device wrote or verified; none for a kind made later.
+#[must_use]
+pub fn body_of(bytes: &[u8]) -> Option<Body> {
+    match entry::decode(bytes) {
+        Ok(Decoded::Known(entry)) => Some(entry.body),
+        Ok(Decoded::Unknown { .. }) | Err(_) => None,
+    }
+}

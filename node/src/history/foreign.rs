@@ -1,0 +1,59 @@
+//! Growing others' logs, after they were verified: entries on disk first, then the head that guards against rollback.
+
+use syncra_protocol::id::EntryId;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::fork::ForkProof;
+
+use super::{Histories, body_of};
+use crate::clock;
+use crate::journal::{self, FirstSeen, ForkedLog, KnownHead};
+use crate::logs::LogsError;
+
+/// Why a verified continuation was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The store of entries fails.
+    #[error("the entries cannot be stored")]
+    Logs(#[from] LogsError),
+    /// The journal refuses or fails.
+    #[error("the head cannot be remembered")]
+    Journal(#[from] journal::AppendError),
+}
+
+impl Histories {
+    /// Keeps `entries`, which continue the log of `head` from entry `from` on. The caller has verified them (see
+    /// [`syncra_protocol::evidence::Evidence::verify`]); whatever is stored already is left as it is.
+    ///
+    /// # Errors
+    /// [`CommitError`]; then the log is as it was, or longer without its head, which the next commit mends.
+    pub async fn commit(&self, from: u64, entries: &[Vec<u8>], head: &Head) -> Result<(), CommitError> {
+        let origin = *head.origin();
+        if self.0.journal.truth().own_log(&origin).is_some_and(|own| own.size() >= head.size()) {
+            return Ok(());
+        }
+        self.0.logs.append(&origin, from, entries)?;
+        self.0.logs.sync()?;
+        let now = clock::now();
+        let releases = entries.iter().filter(|entry| is_release(entry));
+        let seen = releases.map(|entry| self.0.journal.append(FirstSeen { entry: EntryId::of(entry), at: now }));
+        futures::future::try_join_all(seen).await?;
+        let known = KnownHead { origin, size: head.size(), root: head.root(), note: head.note().to_vec() };
+        self.0.journal.append(known).await?;
+        self.changed(head.clone());
+        Ok(())
+    }
+
+    /// Keeps a fork proof for ever.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn keep_fork(&self, proof: &ForkProof) -> Result<(), CommitError> {
+        let forked = ForkedLog { origin: *proof.origin(), proof: proof.encode() };
+        self.0.journal.append(forked).await?;
+        Ok(())
+    }
+}
+
+fn is_release(entry: &[u8]) -> bool {
+    matches!(body_of(entry), Some(syncra_protocol::entry::Body::Release(_)))
+}
