@@ -292,17 +292,16 @@ impl Evidence {
     /// Makes a verified continuation part of the set.
     ///
     /// # Errors
-    /// [`EvidenceError::Stale`] if the log grew meanwhile, [`EvidenceError::Frozen`] if it was found forked.
+    /// [`EvidenceError::Stale`] if the log grew meanwhile. A fork found meanwhile is no error: the continuation was
+    /// verified before, and the node has made it durable.
     pub fn apply(&mut self, extension: Extension) -> Result<(), EvidenceError> {
         let Extension { log, head, from, items, stop } = extension;
         let origin = *log.origin();
-        if self.forks.contains_key(&origin) {
-            return Err(EvidenceError::Frozen);
-        }
         let held = self.size(&origin);
         if held != from {
             return Err(EvidenceError::Stale { held, from });
         }
+        self.learn_device(&origin, items.first().filter(|_| from == 0));
         match self.logs.entry(origin) {
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(Held { log, head, items, stop, n_counted: 0 });
@@ -315,6 +314,16 @@ impl Evidence {
         }
         self.settle(origin);
         Ok(())
+    }
+
+    /// An owner's own log names its first device as well as Genesis bytes from elsewhere.
+    fn learn_device(&mut self, origin: &Origin, first: Option<&Item>) {
+        if let Subject::Identity(identity) = origin.subject
+            && let Some(Body::IdentityGenesis(genesis)) = first.and_then(|item| item.body.as_ref())
+            && self.genesis.owners.contains(&identity)
+        {
+            self.identities.insert(identity, *genesis);
+        }
     }
 
     /// [`Evidence::verify`] and [`Evidence::apply`], for what is durable already.

@@ -15,6 +15,7 @@
 //! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
 //! | [`evidence`], [`fold`] | which logs speak for a package, what they say together |
 //! | [`message`] | what nodes say to each other |
+//! | [`sync`] | the machines that ask, verify and fetch |
 
 pub mod bounded;
 pub mod codec;
@@ -31,6 +32,7 @@ pub mod name;
 pub mod origin;
 pub mod path;
 pub mod reference;
+pub mod sync;
 mod text;
 pub mod time;
 pub mod tree;

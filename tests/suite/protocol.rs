@@ -11,6 +11,10 @@ mod entries;
 mod entry_samples;
 #[path = "protocol/fold.rs"]
 mod fold;
+#[path = "protocol/follow.rs"]
+mod follow;
+#[path = "protocol/follow_sim.rs"]
+mod follow_sim;
 #[path = "protocol/generated.rs"]
 mod generated;
 #[path = "protocol/histories.rs"]
@@ -29,6 +33,8 @@ mod path_oracle;
 mod path_vectors;
 #[path = "protocol/rng.rs"]
 mod rng;
+#[path = "protocol/sim.rs"]
+mod sim;
 #[path = "protocol/text_decoders.rs"]
 mod text_decoders;
 #[path = "protocol/world.rs"]

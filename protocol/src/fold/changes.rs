@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{PackageState, RefState};
+use super::{PackageState, RefState, VersionState};
 use crate::entry::RefClass;
 use crate::id::ReleaseId;
 use crate::name::RefName;
+use crate::origin::Origin;
+use crate::version::Version;
 
 /// What followers are told.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -18,6 +20,10 @@ pub struct Changes {
     pub yanked: Vec<ReleaseId>,
     /// Releases shown again.
     pub unyanked: Vec<ReleaseId>,
+    /// Versions newly contested, or found in one of two histories only.
+    pub disputed: Vec<Version>,
+    /// Logs newly found forked.
+    pub forked: Vec<Origin>,
     /// Whether an owner appeared, or its names or handle changed.
     pub owners: bool,
 }
@@ -50,13 +56,23 @@ impl PackageState {
         let (no_releases, no_yanks, no_refs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let old_releases = old.map_or(&no_releases, |old| &old.releases);
         let old_yanked = old.map_or(&no_yanks, |old| &old.yanked);
+        let no_forks: BTreeMap<Origin, u64> = BTreeMap::new();
+        let was_disputed = |version: &Version| old.is_some_and(|old| old.disputed().any(|other| other == version));
         Changes {
             releases: added(&self.releases, old_releases),
             refs: ref_changes(&self.refs, old.map_or(&no_refs, |old| &old.refs)),
             yanked: added(&self.yanked, old_yanked),
             unyanked: added(old_yanked, &self.yanked),
+            disputed: self.disputed().filter(|version| !was_disputed(version)).cloned().collect(),
+            forked: old.map_or_else(|| added(&self.forked, &no_forks), |old| added(&self.forked, &old.forked)),
             owners: old.map_or(!self.owners.is_empty(), |old| self.owners != old.owners),
         }
+    }
+}
+
+impl PackageState {
+    fn disputed(&self) -> impl Iterator<Item = &Version> {
+        self.versions.iter().filter(|(_, state)| !matches!(state, VersionState::Settled(_))).map(|(version, _)| version)
     }
 }
 

@@ -1,0 +1,129 @@
+//! Entries that peers send: each answer verified before the next is asked for, all of them before they are committed.
+
+use super::{ASK_TIMEOUT, Ask, Commit, Effect, Fault, Follower, LOG_FETCH_BYTES};
+use crate::Timestamp;
+use crate::evidence::EvidenceError;
+use crate::log::checkpoint::Head;
+use crate::log::fork::ForkProof;
+use crate::message::log::Entries;
+use crate::origin::Origin;
+use crate::sync::{Backoff, Peer};
+
+/// What an answer is worth.
+enum Verdict {
+    /// Verified and added to the work.
+    Grown,
+    /// Nothing newer than what there is.
+    Nothing,
+    /// The peer lies.
+    Lie,
+    /// The peer sends too much.
+    TooMuch,
+    /// The writer signed another history than the one held.
+    Fork(Box<ForkProof>),
+    /// The writer signed another history than the one that earlier answers began: begin again from what is held.
+    Restart,
+}
+
+impl Follower {
+    pub(super) fn on_entries(&mut self, now: Timestamp, peer: Peer, origin: Origin, answer: Entries) {
+        if self.fetches.get(&origin).is_none_or(|fetch| fetch.peer != peer) {
+            return; // late: given up or answered already
+        }
+        let head = Head::verify(&answer.note.0).ok().filter(|head| *head.origin() == origin);
+        let Some(head) = head else { return self.bar(peer, Fault::BadNote) };
+        self.on_head(peer, head.clone());
+        if !self.fetches.contains_key(&origin) {
+            return; // the head was a fork
+        }
+        match self.judge(&origin, &head, answer) {
+            Verdict::Grown => self.on_grown(now, peer, origin, &head),
+            Verdict::Lie => self.bar(peer, Fault::BadProof { origin }),
+            Verdict::TooMuch => self.bar(peer, Fault::Oversized),
+            Verdict::Fork(proof) => self.on_fork(peer, &proof),
+            Verdict::Restart => drop(self.fetches.remove(&origin)),
+            Verdict::Nothing => {
+                self.fetches.remove(&origin);
+                self.rest(now, peer, Ask::Entries(origin));
+            }
+        }
+    }
+
+    fn judge(&mut self, origin: &Origin, head: &Head, answer: Entries) -> Verdict {
+        let fetch = self.fetches.get_mut(origin).expect("the caller looked");
+        let (from, size) = (fetch.work.size(), head.size());
+        if size <= from || answer.entries.is_empty() {
+            return Verdict::Nothing;
+        }
+        let (Ok(prefix), Ok(reached)) = (answer.prefix_proof(from, size), answer.reached_proof(from, size)) else {
+            return Verdict::Lie;
+        };
+        if let Some(prefix) = prefix {
+            let (old_root, new_root) = prefix.roots();
+            if new_root != head.root() {
+                return Verdict::Lie;
+            }
+            if old_root != fetch.work.root() {
+                let ours = self.evidence.as_ref().and_then(|evidence| evidence.head(origin));
+                let proof = ours.and_then(|ours| ForkProof::new(ours, head, Some(&prefix)).ok());
+                return proof.map_or(Verdict::Restart, |proof| Verdict::Fork(Box::new(proof)));
+            }
+        }
+        let entries: Vec<Vec<u8>> = answer.entries.into_iter().map(|entry| entry.0).collect();
+        fetch.n_bytes += entries.iter().map(Vec::len).sum::<usize>();
+        if fetch.n_bytes > LOG_FETCH_BYTES {
+            return Verdict::TooMuch;
+        }
+        if fetch.work.extend_towards(&entries, &reached, head).is_err() {
+            return Verdict::Lie;
+        }
+        fetch.entries.extend(entries);
+        Verdict::Grown
+    }
+
+    /// Asks for the rest, or commits when there is none.
+    fn on_grown(&mut self, now: Timestamp, peer: Peer, origin: Origin, head: &Head) {
+        let fetch = self.fetches.get_mut(&origin).expect("the caller looked");
+        let from = fetch.work.size();
+        if from < head.size() {
+            fetch.deadline = now.after(ASK_TIMEOUT);
+            return self.effects.push_back(Effect::AskEntries { peer, origin, from });
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.backoff.succeed();
+        }
+        let fetch = self.fetches.remove(&origin).expect("the caller looked");
+        let evidence = self.evidence.as_ref().expect("nothing is fetched before the Genesis is known");
+        match evidence.verify(&fetch.entries, head) {
+            Ok(extension) => {
+                let first = from - fetch.entries.len() as u64;
+                self.committing.insert(origin, extension);
+                let commit = Commit { origin, first, entries: fetch.entries, head: head.clone() };
+                self.effects.push_back(Effect::Commit(commit));
+            }
+            Err(EvidenceError::First(error)) => {
+                self.refused.insert(origin);
+                self.fault(peer, Fault::BadEntry { origin, error });
+            }
+            // Full, or overtaken by an own publish or a fork proof meanwhile: nobody's fault.
+            Err(_) => drop(self.refused.insert(origin)),
+        }
+    }
+
+    pub(super) fn on_committed(&mut self, origin: Origin) {
+        let Some(extension) = self.committing.remove(&origin) else { return };
+        self.resting.remove(&origin);
+        let evidence = self.evidence.as_mut().expect("nothing is committed before the Genesis is known");
+        if evidence.apply(extension).is_ok() {
+            self.judge_offers(&origin);
+            self.refold();
+        }
+    }
+
+    pub(super) fn on_commit_failed(&mut self, now: Timestamp, origin: Origin) {
+        if self.committing.remove(&origin).is_some() {
+            let (until, backoff) = self.resting.entry(origin).or_insert((now, Backoff::default()));
+            *until = backoff.fail(now);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Heads that peers offer: verified, compared with what is held and with each other.
+
+use super::{Effect, Fault, Follower};
+use crate::Timestamp;
+use crate::evidence::Evidence;
+use crate::limits::EVIDENCE_LOGS;
+use crate::log::Standing;
+use crate::log::checkpoint::Head;
+use crate::log::fork::ForkProof;
+use crate::message::log::Heads;
+use crate::origin::{Origin, Subject};
+use crate::sync::Peer;
+
+impl Follower {
+    pub(super) fn on_notice(&mut self, now: Timestamp, peer: Peer, note: &[u8]) {
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_barred) else { return };
+        if self.evidence.is_none() && !state.heads_asked && state.rests_until <= now {
+            state.heads_at = now; // genesis bytes come with heads only
+        }
+        self.on_note(peer, note);
+    }
+
+    pub(super) fn on_heads(&mut self, now: Timestamp, peer: Peer, heads: &Heads) {
+        if self.peers.get(&peer).is_none_or(|state| !state.heads_asked) {
+            return; // late, or not asked for
+        }
+        self.heads_answered(now, peer);
+        if !self.admit(heads) {
+            return self.bar(peer, Fault::BadGenesis);
+        }
+        for note in &heads.notes {
+            if !self.on_note(peer, &note.0) {
+                return;
+            }
+        }
+    }
+
+    /// Checks genesis bytes and begins the evidence set with them.
+    fn admit(&mut self, heads: &Heads) -> bool {
+        let Ok(fresh) = Evidence::open(self.package, &heads.package_genesis.0) else { return false };
+        let evidence = self.evidence.get_or_insert(fresh);
+        heads.identity_geneses.iter().all(|genesis| evidence.admit_identity(&genesis.0).is_ok())
+    }
+
+    /// Takes in a note; false if the peer was barred for it.
+    pub(super) fn on_note(&mut self, peer: Peer, note: &[u8]) -> bool {
+        if self.is_known(peer, note) {
+            return true;
+        }
+        let Ok(head) = Head::verify(note) else {
+            self.bar(peer, Fault::BadNote);
+            return false;
+        };
+        if matches!(head.origin().subject, Subject::Package(package) if package != self.package) {
+            self.bar(peer, Fault::BadNote);
+            return false;
+        }
+        self.on_head(peer, head);
+        true
+    }
+
+    /// Whether these very bytes were verified before: most notes are old news.
+    fn is_known(&self, peer: Peer, note: &[u8]) -> bool {
+        let offered = self.peers.get(&peer).into_iter().flat_map(|state| state.offers.values());
+        let held = self.evidence.iter().flat_map(Evidence::heads);
+        offered.chain(held).any(|head| head.note() == note)
+    }
+
+    pub(super) fn on_head(&mut self, peer: Peer, head: Head) {
+        let origin = *head.origin();
+        let evidence = self.evidence.as_ref();
+        if evidence.is_some_and(|evidence| evidence.is_forked(&origin)) {
+            return; // nothing newer of it is accepted, and nothing worse can be shown
+        }
+        if let Some((log, ours)) = evidence.and_then(|evidence| Some((evidence.log(&origin)?, evidence.head(&origin)?)))
+        {
+            match log.compare(&head) {
+                Standing::Ahead { .. } => {}
+                Standing::Same | Standing::OtherLog => return,
+                Standing::Behind => return self.on_older(peer, origin, log.size(), head.size()),
+                Standing::Forked => {
+                    let proof = ForkProof::from_log(log, ours, &head);
+                    return self.on_fork(peer, &proof.expect("the log holds its own head and contradicts the other"));
+                }
+            }
+        }
+        // Two peers offer what nobody has delivered: equal sizes must be equal roots.
+        let others = self.peers.values().filter_map(|state| state.offers.get(&origin));
+        if let Some(proof) = others.filter_map(|other| ForkProof::new(other, &head, None).ok()).next() {
+            return self.on_fork(peer, &proof);
+        }
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.offers.len() < EVIDENCE_LOGS || state.offers.contains_key(&origin) {
+            let newest = state.offers.entry(origin).or_insert_with(|| head.clone());
+            if head.size() > newest.size() {
+                *newest = head;
+            }
+        }
+    }
+
+    fn on_older(&mut self, peer: Peer, origin: Origin, held: u64, offered: u64) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.offers.remove(&origin);
+        if state.lagging.insert(origin, offered) != Some(offered) {
+            self.fault(peer, Fault::Rollback { origin, held, offered });
+        }
+    }
+
+    /// Keeps the evidence, freezes the log, and says what that changes.
+    pub(super) fn on_fork(&mut self, peer: Peer, proof: &ForkProof) {
+        self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
+        self.freeze(proof);
+    }
+
+    pub(super) fn freeze(&mut self, proof: &ForkProof) {
+        let origin = proof.origin();
+        if let Some(evidence) = &mut self.evidence {
+            evidence.freeze(proof.clone(), 0);
+        }
+        self.fetches.remove(origin);
+        for state in self.peers.values_mut() {
+            state.offers.remove(origin);
+        }
+        self.refold();
+    }
+
+    /// Once a log has grown, offers that nobody could judge before can be.
+    pub(super) fn judge_offers(&mut self, origin: &Origin) {
+        let offers: Vec<_> =
+            self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.offers.get(origin)?.clone()))).collect();
+        for (peer, head) in offers {
+            let log = self.evidence.as_ref().and_then(|evidence| evidence.log(origin));
+            match log.map(|log| log.compare(&head)) {
+                Some(Standing::Forked) => return self.on_head(peer, head),
+                Some(Standing::Ahead { .. }) | None => {}
+                // It offered this before we held more: no rollback.
+                Some(_) => {
+                    if let Some(state) = self.peers.get_mut(&peer) {
+                        state.offers.remove(origin);
+                    }
+                }
+            }
+        }
+    }
+}
