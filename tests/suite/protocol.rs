@@ -9,6 +9,10 @@ mod decoders;
 mod entries;
 #[path = "protocol/entry_samples.rs"]
 mod entry_samples;
+#[path = "protocol/fetch.rs"]
+mod fetch;
+#[path = "protocol/fetch_sim.rs"]
+mod fetch_sim;
 #[path = "protocol/fold.rs"]
 mod fold;
 #[path = "protocol/follow.rs"]
