@@ -185,7 +185,8 @@ impl Config {
     }
 
     /// Settings with every key set, so that their names can be listed.
-    fn every_key() -> toml::Table {
+    #[must_use]
+    pub fn every_key() -> toml::Table {
         let config = Self {
             api: Api { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
             limits: Limits { upload_bytes_per_second: Some(1), ..Limits::default() },

@@ -1,5 +1,6 @@
 //! The Syncra node.
 
+pub mod api;
 pub mod blobs;
 pub mod clock;
 pub mod config;
@@ -12,4 +13,5 @@ pub mod index;
 pub mod journal;
 pub mod logs;
 pub mod net;
+pub mod problem;
 pub mod progress;

@@ -1,0 +1,110 @@
+//! What a verb is, and the table of all of them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+
+use super::openapi::Shape;
+use super::service::Service;
+use super::token::Scope;
+use super::{answer, openapi, stream, verbs};
+use crate::problem::Problem;
+use crate::progress::Progress;
+
+/// Where all routes begin.
+pub const PREFIX: &str = "/api/v1";
+
+/// The HTTP methods of this API: reading and changing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// Reads; the request stands in the query string, so its fields are plain.
+    Get,
+    /// Changes, or takes a structured request: a JSON body.
+    Post,
+}
+
+/// One thing that the node does for a caller, over any door.
+pub trait Verb: 'static {
+    /// Its name in the API document, for example `tokens_create`.
+    const NAME: &'static str;
+    /// How it is called.
+    const METHOD: Method;
+    /// Where, below [`PREFIX`].
+    const PATH: &'static str;
+    /// What a token must grant.
+    const SCOPE: Scope;
+    /// One sentence for the API document.
+    const ABOUT: &'static str;
+    /// What the caller says.
+    type Request: Serialize + DeserializeOwned + ToSchema + Send + 'static;
+    /// What it gets.
+    type Response: Serialize + DeserializeOwned + ToSchema + Send + 'static;
+
+    /// Does it. Dropping the future is how a caller gives up: what must not stop half-way belongs in a task.
+    ///
+    /// # Errors
+    /// A [`Problem`] ready for the caller.
+    fn run(
+        service: &Arc<Service>,
+        request: Self::Request,
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Self::Response, Problem>> + Send;
+}
+
+/// A row of the table: everything about a route but the types.
+pub(super) struct Route {
+    pub(super) name: &'static str,
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) scope: Scope,
+    pub(super) about: &'static str,
+    pub(super) handler: MethodRouter<Arc<Service>>,
+    pub(super) shape: Shape,
+}
+
+impl Route {
+    fn of<V: Verb>() -> Self {
+        let handler = match V::METHOD {
+            Method::Get => get(serve::<V>),
+            Method::Post => post(serve::<V>),
+        };
+        let shape = Shape::of::<V>();
+        Self { name: V::NAME, method: V::METHOD, path: V::PATH, scope: V::SCOPE, about: V::ABOUT, handler, shape }
+    }
+}
+
+/// Every route there is. A new verb is one line here.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::of::<verbs::status::Status>(),
+        Route::of::<verbs::config::ListConfig>(),
+        Route::of::<verbs::config::SetConfig>(),
+        Route::of::<verbs::token::CreateToken>(),
+        Route::of::<verbs::token::ListTokens>(),
+        Route::of::<verbs::token::RevokeToken>(),
+        stream::events_route(),
+        openapi::document_route(),
+    ]
+}
+
+/// The handler of every verb: read, run, answer, in plain JSON or as a stream of frames.
+async fn serve<V: Verb>(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let frames = stream::wants_ndjson(request.headers());
+    let input = match answer::read_request::<V>(request).await {
+        Ok(input) => input,
+        Err(problem) => return answer::failure(problem),
+    };
+    if frames {
+        return stream::frames::<V>(service, input);
+    }
+    match V::run(&service, input, &Progress::unwatched()).await {
+        Ok(response) => answer::json(&response),
+        Err(problem) => answer::failure(problem),
+    }
+}

@@ -1,0 +1,5 @@
+//! The verbs, one file for each family: what is asked, what is answered, and the work.
+
+pub mod config;
+pub mod status;
+pub mod token;
