@@ -1,0 +1,139 @@
+//! The command line: raw arguments, then a resolved [`Context`], then one verb.
+//!
+//! One verb is one file in `cli/`: its arguments, whose doc comment is its manual, and what it does. Verbs ask the
+//! [`client`] for the work, which is the running node or, without one, the same service in this process; and they print
+//! through the [`ui`] only. Verbs that do not exist yet are not declared: whoever types one is told the nearest known.
+
+mod check;
+mod client;
+mod completions;
+mod config;
+mod context;
+mod events;
+mod explain;
+mod new;
+mod status;
+mod token;
+mod ui;
+mod up;
+mod usage;
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::LogLevel;
+use crate::problem::{Code, Problem};
+use context::{Context, Globals};
+use ui::Ui;
+use usage::Parsed;
+
+/// The content network of SyncraEngine: publish, find, fetch, verify and follow packages, without a cloud.
+///
+/// Every install runs one node. Start it by `syncra up`; most verbs also work without it.
+///
+/// Data goes to stdout, talk to stderr; with `--json` both are JSON. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found,
+/// 4 needs identity or permission, 5 verification failed, 6 unreachable, 7 conflict, 8 refused by policy, 9 disk or
+/// quota, 10 node not running, 130 interrupted. `syncra explain CODE` tells more about an error.
+#[derive(Debug, Parser)]
+#[command(name = "syncra", version, max_term_width = 110, propagate_version = false, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Every verb there is. A new one is a file, a line here and a line in [`Verb::run`].
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Up(up::Args),
+    New(new::Args),
+    Check(check::Args),
+    Status(status::Args),
+    Events(events::Args),
+    Token(token::Args),
+    Config(config::Args),
+    Explain(explain::Args),
+    Completions(completions::Args),
+}
+
+impl Verb {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        match self {
+            Self::Up(args) => args.run(context).await,
+            Self::New(args) => args.run(context),
+            Self::Check(args) => args.run(context),
+            Self::Status(args) => args.run(context).await,
+            Self::Events(args) => args.run(context).await,
+            Self::Token(args) => args.run(context).await,
+            Self::Config(args) => args.run(context).await,
+            Self::Explain(args) => args.run(context),
+            Self::Completions(args) => args.run(context),
+        }
+    }
+
+    /// The verb that stays in the foreground stops in its own order when it is interrupted.
+    fn handles_interrupt(&self) -> bool {
+        matches!(self, Self::Up(_))
+    }
+
+    /// How much is logged without `-v`: a node in the foreground as the settings say, a command only what is wrong.
+    fn log_level(&self, context: &Context) -> LogLevel {
+        match self {
+            // Settings that cannot be read are told when the node opens its home.
+            Self::Up(_) => context.config().map(|config| config.log).unwrap_or_default(),
+            _ => LogLevel::Warn,
+        }
+    }
+}
+
+/// Runs the program with these arguments, the first of which is its own name; returns the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match usage::parse(&args) {
+        Parsed::Run(cli) => cli,
+        Parsed::Text { ui, text } => return finish(&ui, ui.text(&text)),
+        Parsed::Wrong { ui, problem } => return finish(&ui, Err(problem)),
+    };
+    let context = Context::resolve(cli.globals);
+    let ui = context.ui().clone();
+    // A panic is our bug, and still an answer: the caller gets an exit code and, if asked for, JSON.
+    let result = catch_unwind(AssertUnwindSafe(|| run(cli.verb, &context)));
+    finish(&ui, result.unwrap_or_else(|_| Err(Problem::new(Code::Bug, "syncra stopped at a bug of its own"))))
+}
+
+fn run(verb: Verb, context: &Context) -> Result<(), Problem> {
+    context.init_logging(verb.log_level(context));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::io("cannot start the runtime", &error))?;
+    let handles_interrupt = verb.handles_interrupt();
+    let result = runtime.block_on(async {
+        let work = Box::pin(verb.run(context));
+        if handles_interrupt {
+            return work.await;
+        }
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(Problem::new(Code::Interrupted, "interrupted")),
+        }
+    });
+    // Not waiting for threads: one may sit in a read of the terminal that nobody answers any more.
+    runtime.shutdown_background();
+    result
+}
+
+fn finish(ui: &Ui, result: Result<(), Problem>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        // Whoever reads our output has seen enough, like `head`: nothing is wrong.
+        Err(_) if ui.reader_left() => 0,
+        Err(problem) => {
+            ui.problem(&problem);
+            problem.kind().exit_code()
+        }
+    }
+}

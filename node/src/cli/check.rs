@@ -1,0 +1,151 @@
+//! `syncra check`
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use syncra_protocol::limits::{MANIFEST_BYTES, RELEASE_BYTES};
+use syncra_protocol::manifest::{MANIFEST_FILE, Manifest};
+
+use super::context::Context;
+use super::ui::text;
+use crate::flow::secrets::{SCANNED_BYTES, scan};
+use crate::flow::walk::{Selection, SourceFile, walk};
+use crate::problem::{Code, Problem};
+
+/// Check a package before publishing it
+///
+/// Reads `syncra.toml`, applies the ignore rules, and looks at every path that would be
+/// published, also for what looks like a key or password. Prints what would go out.
+/// Changes nothing.
+///
+/// Examples:
+///   syncra check
+///   syncra check examples/packages/lighthouse
+///   syncra check --json | jq .data.files
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The package's directory
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+/// What would be published.
+#[derive(Debug, Serialize)]
+struct Checked {
+    name: String,
+    version: String,
+    kind: &'static str,
+    total_bytes: u64,
+    n_files: usize,
+    files: Vec<FileInfo>,
+    secrets: Vec<Secret>,
+}
+
+/// What should perhaps not go out.
+#[derive(Debug, Serialize)]
+struct Secret {
+    path: String,
+    line: usize,
+    what: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct FileInfo {
+    path: String,
+    bytes: u64,
+    executable: bool,
+}
+
+impl Args {
+    pub(super) fn run(self, context: &Context) -> Result<(), Problem> {
+        let manifest = read_manifest(&self.dir)?;
+        let selection = Selection {
+            include: manifest.files.include.iter().map(ToString::to_string).collect(),
+            exclude: manifest.files.exclude.iter().map(ToString::to_string).collect(),
+        };
+        let files = walk(&self.dir, &selection)?;
+        check_started(&manifest, &files)?;
+        let total_bytes = files.iter().map(|file| file.size).sum();
+        if total_bytes > RELEASE_BYTES {
+            let message = format!("the files have {total_bytes} bytes, a release at most {RELEASE_BYTES}");
+            return Err(Problem::new(Code::TreeInvalid, message));
+        }
+        let checked = Checked {
+            name: manifest.header.name.to_string(),
+            version: manifest.header.version.to_string(),
+            kind: manifest.header.kind.as_str(),
+            total_bytes,
+            n_files: files.len(),
+            files: files.iter().map(FileInfo::from).collect(),
+            secrets: secrets(&files)?,
+        };
+        for Secret { path, line, what } in &checked.secrets {
+            context.ui().warning(&format!("`{path}` line {line} looks like {what}"));
+        }
+        context.ui().data("check", &checked, human)
+    }
+}
+
+impl From<&SourceFile> for FileInfo {
+    fn from(file: &SourceFile) -> Self {
+        Self { path: file.path.to_string(), bytes: file.size, executable: file.executable }
+    }
+}
+
+fn read_manifest(dir: &Path) -> Result<Manifest, Problem> {
+    let path = dir.join(MANIFEST_FILE);
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Problem::new(Code::ManifestMissing, format!("there is no `{}`", path.display()))
+        }
+        _ => Problem::io(format!("cannot read `{}`", path.display()), &error),
+    };
+    let length = std::fs::metadata(&path).map_err(failed)?.len();
+    if length > MANIFEST_BYTES as u64 {
+        let message = format!("`{}` has {length} bytes, at most {MANIFEST_BYTES} are allowed", path.display());
+        return Err(Problem::new(Code::ManifestInvalid, message));
+    }
+    let bytes = std::fs::read(&path).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Problem::new(Code::ManifestInvalid, format!("`{}` is not UTF-8 text", path.display())))?;
+    Manifest::parse(&text).map_err(|error| {
+        let problem = Problem::from(error);
+        Problem { message: format!("{}: {}", path.display(), problem.message), ..problem }
+    })
+}
+
+/// What the manifest starts must be among what is published.
+fn check_started(manifest: &Manifest, files: &[SourceFile]) -> Result<(), Problem> {
+    let started = manifest.run.start.iter().chain(&manifest.run.headless);
+    for path in started {
+        if !files.iter().any(|file| file.path == *path) {
+            let message = format!("`[run]` names `{path}`, which is not among the files that would be published");
+            return Err(Problem::new(Code::ManifestInvalid, message));
+        }
+    }
+    Ok(())
+}
+
+/// What looks like a secret in the beginning of each file.
+fn secrets(files: &[SourceFile]) -> Result<Vec<Secret>, Problem> {
+    let mut found = Vec::new();
+    for file in files {
+        let mut bytes = Vec::new();
+        let read = file.open()?.take(SCANNED_BYTES).read_to_end(&mut bytes);
+        read.map_err(|error| file.unreadable(error))?;
+        found.extend(scan(&bytes).map(|hit| Secret { path: file.path.to_string(), line: hit.line, what: hit.what }));
+    }
+    Ok(found)
+}
+
+fn human(checked: &Checked) -> String {
+    let size = text::bytes(checked.total_bytes);
+    let head = format!("{} {} ({}): {} files, {size}", checked.name, checked.version, checked.kind, checked.n_files);
+    let line = |file: &FileInfo| {
+        let mark = if file.executable { "*" } else { "" };
+        format!("{:>10}  {}{mark}", text::bytes(file.bytes), file.path)
+    };
+    std::iter::once(head).chain(checked.files.iter().map(line)).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,71 @@
+//! Who does the work: the node that runs on this home, or the same service in this process.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use crate::api::client::Address;
+use crate::api::{self, Service, Verb};
+use crate::home::Home;
+use crate::problem::{Code, Problem};
+use crate::progress::Progress;
+
+/// Who does the work.
+#[derive(Debug)]
+pub(super) enum Client {
+    /// A running node, over one of its doors.
+    Remote(api::Client),
+    /// This process, which holds the home's lock meanwhile.
+    Local(Arc<Service>),
+}
+
+impl Client {
+    /// The node that runs, else this process.
+    ///
+    /// # Errors
+    /// [`Code::NodeNotRunning`] when `--api` names a node that does not answer; whatever is wrong with the home.
+    pub(super) async fn open(context: &Context) -> Result<Self, Problem> {
+        if let Some(remote) = remote(context).await? {
+            return Ok(Self::Remote(remote));
+        }
+        let home = Home::open(&context.home()?)?;
+        Ok(Self::Local(Service::open(home)?))
+    }
+
+    /// Calls a verb and shows its progress.
+    ///
+    /// # Errors
+    /// The verb's.
+    pub(super) async fn call<V: Verb>(&self, context: &Context, request: V::Request) -> Result<V::Response, Problem> {
+        let bars = context.ui().bars();
+        let service = match self {
+            Self::Remote(client) => return client.call::<V>(&request, |frame| bars.show(&frame)).await,
+            Self::Local(service) => service,
+        };
+        let (progress, mut reader) = Progress::watched();
+        let mut work = std::pin::pin!(V::run(service, request, &progress));
+        loop {
+            tokio::select! {
+                biased;
+                Some(frame) = reader.recv() => bars.show(&frame),
+                result = &mut work => return result,
+            }
+        }
+    }
+}
+
+/// The running node, for verbs that mean nothing without one.
+///
+/// # Errors
+/// [`Code::NodeNotRunning`].
+pub(super) async fn running(context: &Context) -> Result<api::Client, Problem> {
+    let home = context.home()?;
+    remote(context)
+        .await?
+        .ok_or_else(|| Problem::new(Code::NodeNotRunning, format!("no node runs on the home `{}`", home.display())))
+}
+
+async fn remote(context: &Context) -> Result<Option<api::Client>, Problem> {
+    let Some(address) = context.api() else { return Ok(api::Client::find(&context.home()?).await) };
+    let token = std::env::var("SYNCRA_TOKEN").ok().filter(|token| !token.is_empty());
+    Ok(Some(api::Client::new(Address::parse(address)?, token)))
+}

@@ -1,0 +1,124 @@
+//! Global flags, raw and resolved.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::ui::{Color, Ui};
+use crate::config::{Config, LogLevel};
+use crate::home::{Home, Layout};
+use crate::problem::Problem;
+
+/// Flags that every verb takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Globals {
+    /// Directory with keys, packages and settings [env: SYNCRA_HOME] [default: the platform's place for data]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+
+    /// API of the node to talk to: `unix:PATH` or `HOST:PORT`; for `up`: also listen on this loopback address
+    ///
+    /// Over TCP the token stands in the environment variable SYNCRA_TOKEN.
+    #[arg(long, global = true, value_name = "ADDR")]
+    api: Option<String>,
+
+    /// Print data as JSON on stdout, errors as JSON on stderr
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Say nothing but data and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Say more about what is done; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Do not use the network
+    #[arg(long, global = true)]
+    offline: bool,
+
+    /// Answer yes to every question
+    #[arg(long, short, global = true)]
+    yes: bool,
+
+    /// When to use colours; NO_COLOR is honoured too
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    color: Color,
+
+    /// How long to wait for the network
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+}
+
+/// What the flags mean here and now.
+#[derive(Debug)]
+pub(super) struct Context {
+    globals: Globals,
+    ui: Ui,
+}
+
+impl Context {
+    pub(super) fn resolve(globals: Globals) -> Self {
+        let ui = Ui::new(globals.json, globals.quiet, globals.yes, globals.color);
+        Self { globals, ui }
+    }
+
+    pub(super) fn ui(&self) -> &Ui {
+        &self.ui
+    }
+
+    /// The home's directory; it need not exist.
+    pub(super) fn home(&self) -> Result<PathBuf, Problem> {
+        Ok(Home::locate(self.globals.home.as_deref().filter(|path| *path != Path::new("")))?)
+    }
+
+    /// The home's settings.
+    pub(super) fn config(&self) -> Result<Config, Problem> {
+        Ok(Config::load(&Layout::new(&self.home()?).config())?)
+    }
+
+    /// Where the user says that the API is.
+    pub(super) fn api(&self) -> Option<&str> {
+        self.globals.api.as_deref()
+    }
+
+    /// Whether the network is off limits.
+    #[expect(dead_code, reason = "the verbs that use the network read it")]
+    pub(super) fn offline(&self) -> bool {
+        self.globals.offline
+    }
+
+    /// How long to wait for the network.
+    #[expect(dead_code, reason = "the verbs that use the network read it")]
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.globals.timeout)
+    }
+
+    /// Sends diagnostics to stderr: what `SYNCRA_LOG` says, else what `-q` and `-v` say, else `level` for our own
+    /// modules and warnings for the rest.
+    pub(super) fn init_logging(&self, level: LogLevel) {
+        let level = match (self.globals.quiet, self.globals.verbose) {
+            (true, _) => LogLevel::Error,
+            (false, 0) => level,
+            (false, 1) => LogLevel::Debug,
+            (false, _) => LogLevel::Trace,
+        };
+        let level = match level {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        };
+        let filter = EnvFilter::try_from_env("SYNCRA_LOG")
+            .unwrap_or_else(|_| EnvFilter::new(format!("warn,syncra_node={level},syncra_protocol={level}")));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let set = log.with_ansi(self.ui.has_color()).try_init();
+        // Set already: this process embeds the program, and its own log is the better one.
+        drop(set);
+    }
+}

@@ -1,0 +1,49 @@
+//! `syncra events`
+
+use super::client;
+use super::context::Context;
+use super::ui::text;
+use crate::event::{Event, EventFrame};
+use crate::problem::Problem;
+
+/// Follow what happens in the node
+///
+/// Prints one line for each event until the node stops or you press Ctrl-C; with `--json`
+/// one JSON object a line, the same as the API's events. `resync` means that events were
+/// missed: read the state anew.
+///
+/// Examples:
+///   syncra events
+///   syncra events --since 0 --json        all that the node remembers, then what comes
+///   syncra events --since 1767225600123   what came after the event with this number
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// Begin after the event with this number; 0 for all that is remembered
+    #[arg(long, value_name = "N")]
+    since: Option<u64>,
+}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let node = client::running(context).await?;
+        let mut events = node.events(self.since).await?;
+        while let Some(frame) = events.next().await? {
+            context.ui().frame(&frame, human)?;
+        }
+        context.ui().note("the node has stopped");
+        Ok(())
+    }
+}
+
+fn human(frame: &EventFrame) -> String {
+    let what = match &frame.event {
+        Event::NodeStarted => "the node is up".to_owned(),
+        Event::NodeStopping => "the node is stopping".to_owned(),
+        Event::Resync => "some events were missed".to_owned(),
+        Event::TokenCreated { id } => format!("token `{id}` was made"),
+        Event::TokenRevoked { id } => format!("token `{id}` was revoked"),
+        Event::ConfigChanged { key } => format!("setting `{key}` was changed"),
+    };
+    format!("{}  {}  {what}", frame.seq, text::utc(frame.at_ms))
+}

@@ -1,0 +1,45 @@
+//! `syncra status`
+
+use super::client::Client;
+use super::context::Context;
+use super::ui::text;
+use crate::api::types::Empty;
+use crate::api::verbs::status::{Status, StatusResponse};
+use crate::problem::Problem;
+
+/// Show how the node is
+///
+/// Without a running node it shows what this home has.
+///
+/// Examples:
+///   syncra status
+///   syncra status --json
+///   SYNCRA_TOKEN=… syncra status --api 127.0.0.1:4711
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let client = Client::open(context).await?;
+        let status = client.call::<Status>(context, Empty {}).await?;
+        context.ui().data("status", &status, human)
+    }
+}
+
+fn human(status: &StatusResponse) -> String {
+    let mut lines = vec![format!("home:    {}", status.home)];
+    match (status.running, status.pid, status.uptime_ms) {
+        (true, Some(pid), Some(uptime)) => {
+            lines.push(format!("node:    running, process {pid}, for {}", text::span(uptime)));
+        }
+        _ => lines.push("node:    not running; start it by `syncra up`".to_owned()),
+    }
+    lines.extend(status.peer_id.iter().map(|peer| format!("peer id: {peer}")));
+    for address in status.api.iter().flat_map(super::up::api_lines) {
+        lines.push(format!("api:     {address}"));
+    }
+    lines.push(format!("tokens:  {}", status.n_tokens));
+    lines.push(format!("version: {}", status.version));
+    lines.join("\n")
+}

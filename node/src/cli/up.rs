@@ -1,0 +1,134 @@
+//! `syncra up`
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::context::Context;
+use crate::api::Service;
+use crate::api::doors::Doors;
+use crate::api::types::ApiAddresses;
+use crate::event::Event;
+use crate::home::Home;
+use crate::problem::{Code, Problem};
+
+/// Run the node in the foreground
+///
+/// Opens the home, then the API, and prints one line when it is ready; with `--json` that
+/// line is `{"schema":"syncra/v1/up","data":{"peer_id":…,"listen":[…],"api":{…}}}`.
+/// Ctrl-C or SIGTERM stops it in order; a second Ctrl-C at once.
+///
+/// The API is a Unix socket in the home, for you alone. `--api 127.0.0.1:PORT` opens it
+/// on loopback TCP too, where every call needs a token (see `syncra token`); port 0 takes
+/// a free one. Settings: `syncra config`.
+///
+/// Examples:
+///   syncra up
+///   syncra up --home ./second-node --api 127.0.0.1:0
+///   syncra up --json -q
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {}
+
+/// The ready line.
+#[derive(Debug, Serialize)]
+struct Ready {
+    peer_id: String,
+    listen: Vec<String>,
+    api: ApiAddresses,
+}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let asked = context.api().map(tcp_address).transpose()?;
+        // Before anything is open, so that a stop is never missed.
+        let mut stop = Stop::listen()?;
+        let service = Service::open(Home::open(&context.home()?)?)?;
+        let tcp = asked.or(context.config()?.api.listen);
+        let peer_id = service.peer_id()?;
+        let doors = Doors::open(&service, tcp).await?;
+        service.emit(Event::NodeStarted);
+        let ready = Ready { peer_id, listen: Vec::new(), api: doors.addresses().clone() };
+        let printed = context.ui().data("up", &ready, human);
+        if printed.is_ok() {
+            stop.requested().await;
+            tracing::info!("stopping");
+        }
+        service.stop();
+        tokio::select! {
+            () = doors.close() => {}
+            () = stop.requested() => return Err(Problem::new(Code::Interrupted, "stopped at once")),
+        }
+        tracing::info!("stopped");
+        printed
+    }
+}
+
+fn tcp_address(text: &str) -> Result<SocketAddr, Problem> {
+    let text = text.strip_prefix("http://").unwrap_or(text);
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| {
+        Problem::new(Code::BadArgument, format!("`{text}` is not an address to listen on"))
+            .with_hint("it is `127.0.0.1:PORT`, with port 0 for a free one; the socket in the home is always open")
+    })
+}
+
+fn human(ready: &Ready) -> String {
+    let mut lines = vec![format!("ready: {}", ready.peer_id)];
+    lines.extend(ready.listen.iter().map(|address| format!("listening on {address}")));
+    lines.extend(api_lines(&ready.api).into_iter().map(|address| format!("api at {address}")));
+    lines.join(", ")
+}
+
+/// Where the API is, as `--api` takes it.
+pub(super) fn api_lines(api: &ApiAddresses) -> Vec<String> {
+    let socket = api.socket.iter().map(|path| format!("unix:{path}"));
+    socket.chain(api.tcp.clone()).collect()
+}
+
+/// The system's wish that the process ends.
+#[cfg(unix)]
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn listen() -> Result<Self, Problem> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = |error| Problem::io("cannot listen for signals", &error);
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate()).map_err(failed)? })
+    }
+
+    async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The system's wish that the process ends.
+#[cfg(windows)]
+struct Stop {
+    interrupt: tokio::signal::windows::CtrlC,
+    close: tokio::signal::windows::CtrlClose,
+}
+
+#[cfg(windows)]
+impl Stop {
+    fn listen() -> Result<Self, Problem> {
+        use tokio::signal::windows::{ctrl_c, ctrl_close};
+        let failed = |error| Problem::io("cannot listen for signals", &error);
+        Ok(Self { interrupt: ctrl_c().map_err(failed)?, close: ctrl_close().map_err(failed)? })
+    }
+
+    async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.close.recv() => {}
+        }
+    }
+}
