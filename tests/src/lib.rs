@@ -1,5 +1,9 @@
 //! What the suites share.
 
+pub mod program;
+
+pub use program::{Home, Node, Output, syncra_bin};
+
 /// Notes that a test could not run here, and why; `cargo xtask test` counts these.
 ///
 /// # Panics

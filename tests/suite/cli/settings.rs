@@ -1,0 +1,82 @@
+//! Tokens and settings, with and without a node.
+
+use syncra_tests::Home;
+
+#[test]
+fn tokens_are_made_listed_and_revoked() {
+    let home = Home::new();
+    let made = home.json(["token", "create", "--name", "ci", "--scope", "read", "--scope", "publish"]);
+    let id = made["token"]["id"].as_str().expect("an id").to_owned();
+    assert!(made["secret"].as_str().is_some_and(|secret| secret.len() > 50));
+    // For scripts without --json the secret alone is on stdout.
+    let plain = home.run(["token", "create", "--scope", "read"]);
+    assert!(plain.stdout.starts_with("syncra_") && plain.stdout.lines().count() == 1, "{}", plain.stdout);
+    let list = home.json(["token", "list"]);
+    assert_eq!(list["tokens"].as_array().map(Vec::len), Some(2));
+    assert!(!list.to_string().contains("syncra_"));
+    assert_eq!(home.json(["token", "revoke", &id, "--dry-run"])["dry_run"], true);
+    home.json(["token", "revoke", &id]);
+    let (exit, error) = home.fails(["token", "revoke", &id]);
+    assert_eq!((exit, error["code"].as_str()), (3, Some("E0303")));
+    assert_eq!(home.json(["token", "list"])["tokens"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let home = Home::new();
+    let made = home.json(["token", "create", "--scope", "admin", "--dry-run"]);
+    assert!(made.get("secret").is_none());
+    home.json(["config", "set", "limits.peers", "7", "--dry-run"]);
+    assert_eq!(home.json(["token", "list"])["tokens"].as_array().map(Vec::len), Some(0));
+    assert_ne!(home.json(["config", "get", "limits.peers"])["value"], "7");
+}
+
+#[test]
+fn settings_are_set_strictly_and_reset() {
+    let home = Home::new();
+    let before = home.json(["config", "get", "limits.peers"])["value"].clone();
+    let changed = home.json(["config", "set", "limits.peers", "64"]);
+    assert_eq!(
+        (&changed["old"], changed["new"].as_str(), changed["needs_restart"].as_bool()),
+        (&before, Some("64"), Some(false))
+    );
+    home.json(["config", "set", "profile", "lan"]);
+    assert_eq!(home.run(["config", "get", "profile"]).stdout, "lan\n");
+    assert_eq!(home.json(["config", "set", "limits.peers"])["new"], before);
+    for (key, value, exit, code) in [
+        ("limits.pears", "1", 2, "E0203"),
+        ("limits", "1", 2, "E0202"),
+        ("limits.peers", "none", 2, "E0202"),
+        ("limits.peers", "0", 2, "E0202"),
+        ("limits.peers", "-1", 2, "E0202"),
+        ("profile", "server", 2, "E0202"),
+        ("profile.x", "1", 2, "E0202"),
+        ("api.listen", "0.0.0.0:80", 2, "E0202"),
+        ("", "1", 2, "E0203"),
+    ] {
+        let (found, error) = home.fails(["config", "set", key, value]);
+        assert_eq!((found, error["code"].as_str()), (exit, Some(code)), "{key}={value}: {error}");
+    }
+    assert_eq!(home.fails(["config", "get", "limits.pears"]).0, 2);
+    assert!(home.json(["config", "list"])["settings"].as_object().is_some_and(|all| all.contains_key("api.listen")));
+}
+
+#[test]
+fn a_running_node_takes_settings_and_opens_the_doors_they_name() {
+    let home = Home::new();
+    home.json(["config", "set", "api.listen", "127.0.0.1:0"]);
+    let node = home.up([""; 0]);
+    assert!(node.ready()["api"]["tcp"].is_string());
+    let changed = home.json(["config", "set", "limits.peers", "9"]);
+    assert_eq!(changed["needs_restart"], true);
+}
+
+#[test]
+fn settings_that_cannot_be_read_stop_the_start() {
+    let home = Home::new();
+    home.json(["status"]);
+    std::fs::write(home.path().join("config.toml"), "profil = \"lan\"\n").expect("written");
+    let (exit, error) = home.fails(["up"]);
+    assert_eq!((exit, error["code"].as_str()), (2, Some("E0203")));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("`profile`")), "{error}");
+}
