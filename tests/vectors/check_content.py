@@ -194,5 +194,6 @@ def main(vectors):
     print(f"{len(walk.files)} files agree")
 
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    main(json.load(file))
+if __name__ == "__main__":
+    with open(sys.argv[1], encoding="utf-8") as file:
+        main(json.load(file))
