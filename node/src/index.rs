@@ -109,7 +109,10 @@ pub enum IndexError {
     /// What is stored is not what was written. The next start rebuilds.
     #[error("the index is damaged: {0}")]
     Damaged(String),
-    /// The engine failed, for instance on a full disk.
+    /// The disk is full. sled needs a restart after that.
+    #[error("no space left on the disk of the index")]
+    DiskFull,
+    /// The engine failed.
     #[error("the index engine failed: {0}")]
     Engine(String),
 }
@@ -377,6 +380,7 @@ impl Index {
         match engine::catch(|| operation(self.shared.engine.as_ref())) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(EngineError::Damaged(why))) => Err(self.condemn(&why)),
+            Ok(Err(EngineError::DiskFull)) => Err(IndexError::DiskFull),
             Ok(Err(EngineError::Failed(why))) => Err(IndexError::Engine(why)),
             Err(panic) => Err(self.condemn(&panic)),
         }

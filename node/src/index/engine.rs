@@ -10,11 +10,16 @@ pub(super) const CHECK_BYTES: usize = 8;
 const SEAL_KEY: &[u8] = b"\x00seal";
 
 /// Why an engine failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EngineError {
     /// It says itself that its files are not what it wrote.
+    #[error("{0}")]
     Damaged(String),
-    /// Anything else, for instance a full disk.
+    /// There is no space left.
+    #[error("no space left on the disk")]
+    DiskFull,
+    /// Anything else.
+    #[error("{0}")]
     Failed(String),
 }
 

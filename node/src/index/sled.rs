@@ -13,6 +13,7 @@
 //!    in itself. So each flush leaves a number outside (`FLUSHED`) that the content must reach.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -95,12 +96,10 @@ pub(super) fn open(dir: &Path) -> Result<(Sled, Seal), RebuildReason> {
 }
 
 fn open_and_scan(place: Place) -> Result<(Sled, Seal), RebuildReason> {
-    let damaged = |error| match error {
-        EngineError::Damaged(why) | EngineError::Failed(why) => RebuildReason::Damaged(why),
-    };
+    let damaged = |error: EngineError| RebuildReason::Damaged(error.to_string());
     let sled = open_files(place).map_err(damaged)?;
     let (seal, live_bytes) = engine::first_scan(&sled).map_err(damaged)?;
-    let disk_bytes = sled.db.size_on_disk().map_err(failed).map_err(damaged)?;
+    let disk_bytes = sled.db.size_on_disk().map_err(EngineError::from).map_err(damaged)?;
     if disk_bytes > BLOAT_BYTES && disk_bytes / BLOAT_FACTOR > live_bytes {
         return Err(RebuildReason::Bloated { disk_bytes, live_bytes });
     }
@@ -113,23 +112,24 @@ pub(super) fn begin(dir: &Path) -> Result<Sled, String> {
     let begin = || -> Result<Sled, EngineError> {
         if place.database().exists() {
             if place.set_aside().exists() {
-                fs::remove_dir_all(place.set_aside()).map_err(failed)?;
+                fs::remove_dir_all(place.set_aside())?;
             }
-            fs::rename(place.database(), place.set_aside()).map_err(failed)?;
+            fs::rename(place.database(), place.set_aside())?;
         }
-        durable::make_dir(&place.database()).map_err(failed)?;
+        durable::make_dir(&place.database())?;
         let sled = open_files(place.clone())?;
         sled.sync_names()?;
         Ok(sled)
     };
     match engine::catch(begin) {
         Ok(Ok(sled)) => Ok(sled),
-        Ok(Err(EngineError::Damaged(why) | EngineError::Failed(why))) | Err(why) => Err(why),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(panic) => Err(panic),
     }
 }
 
 fn open_files(place: Place) -> Result<Sled, EngineError> {
-    delete_half_made_snapshots(&place.database()).map_err(failed)?;
+    delete_half_made_snapshots(&place.database())?;
     // Flushed by us: a flush in the background would not be followed by the second sync.
     let config = ::sled::Config::new().path(place.database()).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let patience = Instant::now();
@@ -140,11 +140,11 @@ fn open_files(place: Place) -> Result<Sled, EngineError> {
             {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
-            other => break other.map_err(failed)?,
+            other => break other?,
         }
     };
     // Windows syncs only through a handle that may write.
-    let file = OpenOptions::new().read(true).write(true).open(place.database().join("db")).map_err(failed)?;
+    let file = OpenOptions::new().read(true).write(true).open(place.database().join("db"))?;
     Ok(Sled { db, file, place })
 }
 
@@ -159,36 +159,28 @@ fn delete_half_made_snapshots(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn failed(error: impl Into<SledOrDisk>) -> EngineError {
-    match error.into() {
-        SledOrDisk::Sled(error @ (::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_))) => {
-            EngineError::Damaged(error.to_string())
-        }
-        SledOrDisk::Sled(error) => EngineError::Failed(error.to_string()),
-        SledOrDisk::Disk(why) => EngineError::Failed(why),
-    }
-}
-
-enum SledOrDisk {
-    Sled(::sled::Error),
-    Disk(String),
-}
-
-impl From<::sled::Error> for SledOrDisk {
+impl From<::sled::Error> for EngineError {
     fn from(error: ::sled::Error) -> Self {
-        Self::Sled(error)
+        match error {
+            ::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_) => Self::Damaged(error.to_string()),
+            ::sled::Error::Io(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
-impl From<std::io::Error> for SledOrDisk {
+impl From<std::io::Error> for EngineError {
     fn from(error: std::io::Error) -> Self {
-        Self::Disk(error.to_string())
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
-impl From<durable::WriteError> for SledOrDisk {
+impl From<durable::WriteError> for EngineError {
     fn from(error: durable::WriteError) -> Self {
-        Self::Disk(error.to_string())
+        if error.is_disk_full() { Self::DiskFull } else { Self::Failed(error.to_string()) }
     }
 }
 
@@ -197,22 +189,22 @@ impl Sled {
     fn sync_names(&self) -> Result<(), EngineError> {
         for name in ["conf", "db"] {
             let path = self.place.database().join(name);
-            let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-            file.sync_all().map_err(failed)?;
+            let file = OpenOptions::new().read(true).write(true).open(path)?;
+            file.sync_all()?;
         }
-        durable::sync_dir(&self.place.database()).map_err(failed)?;
-        durable::sync_dir(&self.place.dir).map_err(failed)
+        durable::sync_dir(&self.place.database())?;
+        durable::sync_dir(&self.place.dir).map_err(EngineError::from)
     }
 }
 
 impl Engine for Sled {
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        Ok(self.db.get(key).map_err(failed)?.map(|value| value.to_vec()))
+        Ok(self.db.get(key)?.map(|value| value.to_vec()))
     }
 
     fn range(&self, start: &[u8], more: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), EngineError> {
         for pair in self.db.range(start..) {
-            let (key, value) = pair.map_err(failed)?;
+            let (key, value) = pair?;
             if !more(&key, &value) {
                 break;
             }
@@ -221,7 +213,7 @@ impl Engine for Sled {
     }
 
     fn last_at_or_before(&self, key: &[u8]) -> Result<Option<super::Pair>, EngineError> {
-        let last = self.db.range(..=key).next_back().transpose().map_err(failed)?;
+        let last = self.db.range(..=key).next_back().transpose()?;
         Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
@@ -233,15 +225,15 @@ impl Engine for Sled {
                 None => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(failed)
+        self.db.apply_batch(batch).map_err(EngineError::from)
     }
 
     fn flush(&self, n_batches: u64) -> Result<(), EngineError> {
-        self.db.flush().map_err(failed)?;
-        self.file.sync_all().map_err(failed)?;
+        self.db.flush()?;
+        self.file.sync_all()?;
         // After the sync and not synced itself, so it never says more than what is on disk.
         let number = n_batches.to_le_bytes();
-        fs::write(self.place.flushed(), engine::checked(FLUSHED, &number)).map_err(failed)
+        fs::write(self.place.flushed(), engine::checked(FLUSHED, &number)).map_err(EngineError::from)
     }
 
     fn flushed(&self) -> Option<u64> {
@@ -251,7 +243,7 @@ impl Engine for Sled {
 
     fn mark_ready(&self) -> Result<(), EngineError> {
         self.sync_names()?;
-        durable::replace(&self.place.marker(), Place::marker_text().as_bytes()).map_err(failed)
+        durable::replace(&self.place.marker(), Place::marker_text().as_bytes()).map_err(EngineError::from)
     }
 
     fn unmark_ready(&self) {

@@ -196,7 +196,7 @@ impl Store {
         }
     }
 
-    fn rotate(&mut self) -> Result<(), WriteError> {
+    pub(super) fn rotate(&mut self) -> Result<(), WriteError> {
         let mut seal = Vec::new();
         frame::push(&mut seal, &self.salt, SEAL, &[]);
         let unsealed_bytes = self.active.len();

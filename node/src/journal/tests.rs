@@ -168,11 +168,10 @@ fn acknowledged_bytes_that_are_cut_off_are_named() {
     write_samples(dir.path());
     let whole = fs::read(only_segment(dir.path())).expect("there");
     for len in HEADER_BYTES..whole.len() {
-        let cut = copy(dir.path());
-        fs::write(only_segment(cut.path()), &whole[..len]).expect("written");
-        let error = open(cut.path()).expect_err("lost");
+        fs::write(only_segment(dir.path()), &whole[..len]).expect("written");
+        let error = open(dir.path()).expect_err("lost");
         assert!(matches!(error, OpenError::Damaged { offset, .. } if offset as usize <= len), "cut at {len}: {error}");
-        assert_eq!(fs::read(only_segment(cut.path())).expect("there"), &whole[..len], "refused, not repaired");
+        assert_eq!(fs::read(only_segment(dir.path())).expect("there"), &whole[..len], "refused, not repaired");
     }
 }
 
@@ -183,15 +182,14 @@ fn every_flipped_bit_is_noticed_and_what_is_before_can_be_salvaged() {
     let whole = fs::read(only_segment(dir.path())).expect("there");
     let mut salvaged_records = 0;
     for at in 0..whole.len() {
-        let flipped = copy(dir.path());
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
-        fs::write(only_segment(flipped.path()), bytes).expect("written");
-        match open(flipped.path()) {
+        fs::write(only_segment(dir.path()), bytes).expect("written");
+        match open(dir.path()) {
             Err(OpenError::Damaged { offset, .. }) => assert!(offset as usize <= at),
             other => panic!("byte {at}: {other:?}"),
         }
-        let (truth, damage) = salvage(flipped.path());
+        let (truth, damage) = salvage(dir.path());
         assert!(damage.is_some());
         salvaged_records = salvaged_records.max(truth.own_log(&origin(1)).map_or(0, OwnLog::size));
     }
@@ -282,25 +280,43 @@ fn a_missing_segment_is_named() {
     }
 }
 
+/// Puts all records into the mailbox before the writer starts, so that they wait together.
+fn append_together(dir: &Path, records: Vec<Record>) -> (Journal, Vec<Result<(), AppendError>>) {
+    let (journal, _, store, mailbox) = Journal::prepare(dir, here(), SEGMENT_BYTES).expect("opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    let appends: Vec<_> = records.into_iter().map(|record| journal.append(record)).collect();
+    let writer = async {
+        std::thread::spawn(move || writer::run(store, mailbox));
+    };
+    // In this order: every append is polled once, then the writer starts.
+    let (answers, ()) = runtime.block_on(async { tokio::join!(biased; futures::future::join_all(appends), writer) });
+    (journal, answers)
+}
+
 #[test]
 fn waiting_appends_share_a_sync_and_each_is_answered_once() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (journal, _, store, mailbox) = Journal::prepare(dir.path(), here(), SEGMENT_BYTES).expect("opens");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-    runtime.block_on(async {
-        let heads: Vec<_> = (1..=100).map(|n| journal.append(head(n, 1))).collect();
-        let writer = async {
-            // Every append is in the mailbox before the writer starts: they are polled first.
-            tokio::task::yield_now().await;
-            std::thread::spawn(move || writer::run(store, mailbox));
-        };
-        let (answers, ()) = tokio::join!(biased; futures::future::join_all(heads), writer);
-        assert!(answers.iter().all(Result::is_ok));
-        assert_eq!(answers.len(), 100);
-    });
+    let (journal, answers) = append_together(dir.path(), (1..=100).map(|n| head(n, 1).into()).collect());
+    assert_eq!(answers.len(), 100);
+    assert!(answers.iter().all(Result::is_ok));
     assert_eq!(journal.stats(), Stats { records: 100, syncs: 1, compactions: 0 });
     assert_eq!(journal.truth().heads().count(), 100);
-    runtime.block_on(journal.close());
+    journal.close_blocking();
+}
+
+#[test]
+fn appends_about_one_log_are_decided_one_after_the_other() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let other = OwnAppend { entries: vec![b"another first entry".to_vec()], ..append(1, 0) };
+    let records: [Record; 6] =
+        [here().into(), append(1, 0).into(), other.into(), head(4, 2).into(), head(4, 1).into(), note(1, 1).into()];
+    let (journal, answers) = append_together(dir.path(), records.into());
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.map_err(|error| error.to_string())).collect();
+    let not_the_end = Refusal::NotTheEnd { known: 1, offered: 0 }.to_string();
+    let rollback = Refusal::Rollback { held: 2, offered: 1 }.to_string();
+    assert_eq!(answers, [Ok(()), Ok(()), Err(not_the_end), Ok(()), Err(rollback), Ok(())]);
+    assert_eq!(journal.truth().own_log(&origin(1)).expect("there").entries()[0].as_ref(), b"entry 0 of 1");
+    journal.close_blocking();
 }
 
 #[test]
@@ -445,6 +461,36 @@ fn compaction_keeps_the_truth_and_drops_the_rest() {
     let (journal, opened) = open(dir.path()).expect("opens");
     assert_eq!(*journal.truth(), truth);
     assert_eq!(opened.torn_bytes, 0);
+}
+
+#[test]
+fn a_crash_between_two_compacted_segments_changes_nothing() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (mut store, _) = Store::open(dir.path(), here(), SEGMENT_BYTES).expect("opens");
+    for round in 0..6 {
+        let heads = (1..=20).map(|n| head(n, round * 20 + u64::from(n)).into());
+        let follow = if round % 2 == 0 {
+            Record::from(Follow { package: PackageId::from_bytes([3; 32]), channel: None })
+        } else {
+            Unfollow { package: PackageId::from_bytes([3; 32]) }.into()
+        };
+        store.commit(heads.chain([append(1, round).into(), follow]).collect()).expect("written");
+        store.rotate().expect("rotated");
+    }
+    let before = copy(dir.path());
+    let truth = store.truth().read().expect("not poisoned").clone();
+    store.compact().expect("compacted");
+    for choice in 0..64 {
+        let mixed = copy(dir.path());
+        for number in (1..=6).filter(|number| choice >> (number - 1) & 1 == 1) {
+            fs::copy(segment::path(before.path(), number), segment::path(mixed.path(), number)).expect("copied");
+        }
+        let (journal, opened) = open(mixed.path()).expect("opens");
+        assert_eq!(opened.torn_bytes, 0);
+        assert!(*journal.truth() == truth, "choice {choice:b}");
+    }
+    let bytes = |dir: &Path| (1..=6).map(|n| fs::metadata(segment::path(dir, n)).expect("there").len()).sum::<u64>();
+    assert!(bytes(dir.path()) * 2 < bytes(before.path()));
 }
 
 #[test]
