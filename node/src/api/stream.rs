@@ -168,3 +168,57 @@ impl Reader {
 fn until_stopped(reader: Reader) -> impl Stream<Item = EventFrame> + Send {
     stream::unfold(reader, |mut reader| async move { reader.next().await.map(|frame| (frame, reader)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A verb at work that reports three times, and tells when it is dropped.
+    fn run(result: Result<u32, Problem>) -> (Run<u32>, Arc<AtomicBool>) {
+        struct Alive(Arc<AtomicBool>);
+        impl Drop for Alive {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let dropped = Arc::new(AtomicBool::new(false));
+        let alive = Alive(dropped.clone());
+        let (progress, reader) = Progress::watched();
+        let work: Work<u32> = Box::pin(async move {
+            let _alive = alive;
+            for done in 1..=3 {
+                progress.bytes("fetch", done, Some(3));
+                tokio::task::yield_now().await;
+            }
+            result
+        });
+        (Run { work, reader }, dropped)
+    }
+
+    #[tokio::test]
+    async fn progress_comes_first_and_one_last_frame_ends_the_stream() {
+        for (result, last) in [(Ok(7), "{\"result\":7}\n"), (Err(Problem::new(Code::Timeout, "late")), "{\"error\":")] {
+            let (mut run, _) = run(result);
+            for done in 1..=3 {
+                let (frame, is_last) = run.next().await;
+                let expected = format!(
+                    "{{\"progress\":{{\"stage\":\"fetch\",\"done\":{done},\"total\":3,\"unit\":\"bytes\"}}}}\n"
+                );
+                assert_eq!((line(&frame), is_last), (Bytes::from(expected), false));
+            }
+            let (frame, is_last) = run.next().await;
+            assert!(is_last && line(&frame).starts_with(last.as_bytes()));
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_is_dropped() {
+        let (mut run, dropped) = run(Ok(7));
+        drop(run.next().await);
+        assert!(!dropped.load(Ordering::Relaxed));
+        drop(run);
+        assert!(dropped.load(Ordering::Relaxed));
+    }
+}
