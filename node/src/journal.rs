@@ -95,6 +95,22 @@ pub struct Opened {
     pub unsigned: Vec<Unsigned>,
 }
 
+/// How a journal is opened.
+#[derive(Debug)]
+struct Options {
+    here: HomeOrigin,
+    /// A file to give up when the disk is full.
+    reserve: Option<PathBuf>,
+    /// Bytes after which a segment is sealed.
+    segment_bytes: u64,
+}
+
+impl Options {
+    const fn new(here: HomeOrigin) -> Self {
+        Self { here, reserve: None, segment_bytes: SEGMENT_BYTES }
+    }
+}
+
 /// What the journal did since it was opened.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
@@ -112,6 +128,7 @@ pub struct Journal {
     mailbox: mpsc::Sender<Command>,
     truth: Arc<RwLock<Truth>>,
     counters: Arc<Counters>,
+    here: HomeOrigin,
 }
 
 impl Journal {
@@ -121,11 +138,19 @@ impl Journal {
     /// # Errors
     /// [`OpenError`]; nothing is changed then.
     pub fn open(dir: &Path, here: HomeOrigin) -> Result<(Self, Opened), OpenError> {
-        Self::open_sized(dir, here, SEGMENT_BYTES)
+        Self::start(dir, Options::new(here))
     }
 
-    fn open_sized(dir: &Path, here: HomeOrigin, segment_bytes: u64) -> Result<(Self, Opened), OpenError> {
-        let (journal, opened, store, mailbox) = Self::prepare(dir, here, segment_bytes)?;
+    /// [`Journal::open`], and when the disk is full, the file `reserve` is given up once and the write tried again.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_with_reserve(dir: &Path, here: HomeOrigin, reserve: PathBuf) -> Result<(Self, Opened), OpenError> {
+        Self::start(dir, Options { reserve: Some(reserve), ..Options::new(here) })
+    }
+
+    fn start(dir: &Path, options: Options) -> Result<(Self, Opened), OpenError> {
+        let (journal, opened, store, mailbox) = Self::prepare(dir, options)?;
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer::run(store, mailbox))
@@ -134,18 +159,13 @@ impl Journal {
     }
 
     /// Everything but the thread.
-    fn prepare(
-        dir: &Path,
-        here: HomeOrigin,
-        segment_bytes: u64,
-    ) -> Result<(Self, Opened, Store, mpsc::Receiver<Command>), OpenError> {
-        let (store, torn_bytes) = Store::open(dir, here, segment_bytes)?;
+    fn prepare(dir: &Path, options: Options) -> Result<(Self, Opened, Store, mpsc::Receiver<Command>), OpenError> {
+        let here = options.here;
+        let (store, torn_bytes) = Store::open(dir, options)?;
         let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let journal = Self { mailbox: sender, truth: store.truth(), counters: store.counters() };
-        let opened = {
-            let truth = journal.truth();
-            Opened { torn_bytes, provenance: truth.provenance(&here), unsigned: truth.unsigned() }
-        };
+        let journal = Self { mailbox: sender, truth: store.truth(), counters: store.counters(), here };
+        let provenance = journal.truth().provenance(&here);
+        let opened = Opened { torn_bytes, provenance, unsigned: journal.unsigned() };
         Ok((journal, opened, store, mailbox))
     }
 
@@ -177,6 +197,13 @@ impl Journal {
     /// What the journal says. Do not hold the guard across an append: the writer waits for it.
     pub fn truth(&self) -> RwLockReadGuard<'_, Truth> {
         self.truth.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Own entries to sign now: none in a home that is not known to be this device's own.
+    #[must_use]
+    pub fn unsigned(&self) -> Vec<Unsigned> {
+        let truth = self.truth();
+        if truth.provenance(&self.here) == Provenance::Own { truth.unsigned() } else { Vec::new() }
     }
 
     /// What was done since the journal was opened.

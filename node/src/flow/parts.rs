@@ -58,6 +58,12 @@ pub enum StartError {
         /// The journal's key.
         journal: DeviceKey,
     },
+    /// The home has been used, but its journal is empty.
+    #[error("the journal in {path} is lost; restore it from a backup")]
+    JournalLost {
+        /// The journal.
+        path: std::path::PathBuf,
+    },
     /// A record that must be journalled at a start was not.
     #[error("the journal does not take records")]
     Append(#[from] journal::AppendError),
@@ -86,10 +92,12 @@ impl Parts {
         let secret = home.device_secret()?;
         let device = secret.public();
         let here = HomeOrigin { fingerprint: home.origin_fingerprint()?, device };
-        let (journal, opened) = Journal::open(&layout.journal(), here)?;
+        let (journal, opened) = Journal::open_with_reserve(&layout.journal(), here, layout.reserve())?;
         match opened.provenance {
             Provenance::Own => {}
-            Provenance::Unclaimed => journal.append(here).await?,
+            Provenance::Unclaimed if home.is_new() => journal.append(here).await?,
+            // Going on would sign a second history over the lost one.
+            Provenance::Unclaimed => return Err(StartError::JournalLost { path: layout.journal() }),
             Provenance::OtherKey { journal } => return Err(StartError::OtherKey { journal }),
             Provenance::Copied => {
                 tracing::warn!("this home was copied or moved: nothing is signed until it is adopted");
@@ -98,7 +106,10 @@ impl Parts {
         let (index, found) = Index::open(&layout.index());
         let logs = Arc::new(Logs::open(&layout.logs(), index.clone())?);
         if let crate::index::Opened::Rebuild { reason } = found {
-            tracing::info!(%reason, "the index was rebuilt from the logs");
+            match index.finish_rebuild() {
+                Ok(()) => tracing::info!(%reason, "the index was rebuilt from the logs"),
+                Err(error) => tracing::warn!(%error, "the index is not kept and will be rebuilt at the next start"),
+            }
         }
         let histories = Histories::open(journal, logs, secret).await?;
         let identity = identity::own(&histories, &layout, device).await?;
@@ -141,5 +152,32 @@ impl Parts {
             tracing::warn!(%error, "the index was not flushed and will be rebuilt");
         }
         self.histories.journal().clone().close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clean_restart_is_the_same_device_and_rebuilds_nothing() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let parts = Parts::open(Home::open(dir.path()).expect("made")).await.expect("first start");
+        let (device, identity) = (parts.device, parts.identity);
+        parts.close().await;
+        drop(parts);
+        let parts = Parts::open(Home::open(dir.path()).expect("opens")).await.expect("second start");
+        assert_eq!((parts.device, parts.identity, parts.index.rebuilds()), (device, identity, 0));
+    }
+
+    #[tokio::test]
+    async fn a_lost_journal_is_not_begun_anew() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let parts = Parts::open(Home::open(dir.path()).expect("made")).await.expect("first start");
+        parts.close().await;
+        drop(parts);
+        std::fs::remove_dir_all(dir.path().join("journal")).expect("removed");
+        let error = Parts::open(Home::open(dir.path()).expect("opens")).await.expect_err("lost");
+        assert!(matches!(error, StartError::JournalLost { .. }), "{error}");
     }
 }

@@ -60,7 +60,7 @@ impl Histories {
 
     /// Signs what the last process journalled and did not come to sign. The same bytes give the same signature.
     pub(super) async fn sign_unsigned(&self) -> Result<(), OwnError> {
-        let unsigned = self.0.journal.truth().unsigned();
+        let unsigned = self.0.journal.unsigned();
         for log in unsigned {
             tracing::info!(origin = %log.origin, size = log.size, "completing a publish that was interrupted");
             self.sign(Checkpoint { origin: log.origin, size: log.size, root: log.root }).await?;

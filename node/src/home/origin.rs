@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-/// A hash over the machine's id and the journal directory's birth (time and file number).
+/// A hash over the machine's id and the journal directory's birth (or, where that tells nothing, its file number).
 ///
 /// It changes when the home is copied, restored or moved to another file system, and stays when it is renamed. Where
 /// the system tells neither birth nor machine, copies on that axis go unnoticed.
@@ -41,7 +41,10 @@ fn combine(machine: &[u8], birth: &[u8]) -> Fingerprint {
 fn birth(found: &fs::Metadata) -> Vec<u8> {
     let born = found.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let mut bytes = born.as_nanos().to_le_bytes().to_vec();
-    bytes.extend_from_slice(&file_number(found).to_le_bytes());
+    // Some file systems number their files anew at every mount, so the number counts only where the birth does not tell:
+    // where there is none, and on macOS, whose copies keep it.
+    let number = if born.is_zero() || cfg!(target_os = "macos") { file_number(found) } else { 0 };
+    bytes.extend_from_slice(&number.to_le_bytes());
     bytes
 }
 

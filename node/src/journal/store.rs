@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::mark::{self, Mark, Place};
-use super::record::{HomeOrigin, Record, Slot};
+use super::record::{Record, Slot};
 use super::segment::{self, DamageCause, SEAL, Scan};
 use super::truth::{Refusal, Truth};
 use super::writer::Counters;
-use super::{OpenError, RECORD_BYTES};
+use super::{OpenError, Options, RECORD_BYTES};
 use crate::durable::frame::{self, CHECK_BYTES, Check, HEADER_BYTES};
 use crate::durable::{self, AppendFile, WriteError};
 
@@ -63,8 +63,7 @@ struct Tail {
 #[derive(Debug)]
 pub(super) struct Store {
     dir: PathBuf,
-    here: HomeOrigin,
-    segment_bytes: u64,
+    options: Options,
     active: AppendFile,
     number: u64,
     salt: Check,
@@ -79,7 +78,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens what is in `dir`; also tells how many bytes of a torn end were cut off.
-    pub(super) fn open(dir: &Path, here: HomeOrigin, segment_bytes: u64) -> Result<(Self, u64), OpenError> {
+    pub(super) fn open(dir: &Path, options: Options) -> Result<(Self, u64), OpenError> {
         durable::make_dir(dir)?;
         let mut contents = Contents::default();
         let tail = match load(dir, &mut contents)? {
@@ -102,8 +101,7 @@ impl Store {
         };
         let mut store = Self {
             dir: dir.to_owned(),
-            here,
-            segment_bytes,
+            options,
             active,
             number: tail.number,
             salt: tail.salt,
@@ -128,7 +126,7 @@ impl Store {
 
     /// What to do with a record: `Ok(true)` write it, `Ok(false)` it is on disk already.
     pub(super) fn decide(&self, record: &Record) -> Result<bool, Refusal> {
-        self.truth.read().unwrap_or_else(PoisonError::into_inner).decide(&self.here, record)
+        self.truth.read().unwrap_or_else(PoisonError::into_inner).decide(&self.options.here, record)
     }
 
     /// Writes decided records with one sync, then lets the truth have them.
@@ -142,7 +140,7 @@ impl Store {
             salt = frame::push(&mut bytes, &salt, record.kind(), &record.encode());
             places.push(Location { segment: self.number, offset, bytes: start + bytes.len() - offset });
         }
-        self.active.append(&bytes)?;
+        self.append(&bytes)?;
         self.sync()?;
         self.salt = salt;
         self.counters.committed(records.len());
@@ -167,6 +165,22 @@ impl Store {
         (*truth, self.slots, self.usage) = (contents.truth, contents.slots, contents.usage);
     }
 
+    /// Appends; if the disk is full and there is a reserve, that is given up first.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        match self.active.append(bytes) {
+            Err(error) if error.is_disk_full() && self.give_up_reserve() => self.active.append(bytes).map(drop),
+            other => other.map(drop),
+        }
+    }
+
+    fn give_up_reserve(&mut self) -> bool {
+        let given_up = self.options.reserve.take().is_some_and(|reserve| fs::remove_file(reserve).is_ok());
+        if given_up {
+            tracing::warn!("the disk is full: the reserve is given up, free some space");
+        }
+        given_up
+    }
+
     fn sync(&mut self) -> Result<(), WriteError> {
         let synced = self.active.sync();
         if synced.is_err() {
@@ -188,7 +202,7 @@ impl Store {
 
     /// Begins the next segment if this one is full, and compacts. Failures leave everything usable as it is.
     pub(super) fn tend(&mut self) {
-        if self.active.len() < self.segment_bytes || self.active.is_broken() {
+        if self.active.len() < self.options.segment_bytes || self.active.is_broken() {
             return;
         }
         if let Err(error) = self.rotate().and_then(|()| self.compact()) {

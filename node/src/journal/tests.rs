@@ -254,7 +254,8 @@ fn frames_cannot_be_left_out_repeated_or_swapped() {
 #[test]
 fn a_missing_segment_is_named() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (journal, _) = Journal::open_sized(dir.path(), here(), 300).expect("opens");
+    let (journal, _) =
+        Journal::start(dir.path(), Options { segment_bytes: 300, ..Options::new(here()) }).expect("opens");
     journal.append_blocking(here()).expect("appended");
     for size in 0..40 {
         journal.append_blocking(head(1, size + 1)).expect("appended");
@@ -282,7 +283,7 @@ fn a_missing_segment_is_named() {
 
 /// Puts all records into the mailbox before the writer starts, so that they wait together.
 fn append_together(dir: &Path, records: Vec<Record>) -> (Journal, Vec<Result<(), AppendError>>) {
-    let (journal, _, store, mailbox) = Journal::prepare(dir, here(), SEGMENT_BYTES).expect("opens");
+    let (journal, _, store, mailbox) = Journal::prepare(dir, Options::new(here())).expect("opens");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
     let appends: Vec<_> = records.into_iter().map(|record| journal.append(record)).collect();
     let writer = async {
@@ -340,7 +341,7 @@ fn many_threads_and_a_close_in_between_leave_nobody_waiting() {
 #[test]
 fn a_failing_disk_answers_everybody_and_breaks_the_journal_until_reopened() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (journal, _, mut store, mailbox) = Journal::prepare(dir.path(), here(), SEGMENT_BYTES).expect("opens");
+    let (journal, _, mut store, mailbox) = Journal::prepare(dir.path(), Options::new(here())).expect("opens");
     store.fail_from_now_on();
     let writer = std::thread::spawn(move || writer::run(store, mailbox));
     for n in 1..5 {
@@ -408,6 +409,7 @@ fn a_copied_home_signs_nothing_until_it_caught_up_or_was_adopted() {
     let there = HomeOrigin { fingerprint: Fingerprint::from_bytes([8; 32]), ..here() };
     let (journal, opened) = Journal::open(dir.path(), there).expect("opens");
     assert_eq!(opened.provenance, Provenance::Copied);
+    assert_eq!((opened.unsigned, journal.unsigned()), (Vec::new(), Vec::new()), "a copy has nothing to sign");
     let refused = |record: Record| match journal.append_blocking(record) {
         Err(AppendError::Refused(refusal)) => refusal,
         other => panic!("{other:?}"),
@@ -441,7 +443,8 @@ fn another_key_is_noticed() {
 #[test]
 fn compaction_keeps_the_truth_and_drops_the_rest() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (journal, _) = Journal::open_sized(dir.path(), here(), 4096).expect("opens");
+    let (journal, _) =
+        Journal::start(dir.path(), Options { segment_bytes: 4096, ..Options::new(here()) }).expect("opens");
     for record in samples() {
         journal.append_blocking(record).expect("appended");
     }
@@ -466,7 +469,7 @@ fn compaction_keeps_the_truth_and_drops_the_rest() {
 #[test]
 fn a_crash_between_two_compacted_segments_changes_nothing() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (mut store, _) = Store::open(dir.path(), here(), SEGMENT_BYTES).expect("opens");
+    let (mut store, _) = Store::open(dir.path(), Options::new(here())).expect("opens");
     for round in 0..6 {
         let heads = (1..=20).map(|n| head(n, round * 20 + u64::from(n)).into());
         let follow = if round % 2 == 0 {
