@@ -9,9 +9,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bao_tree::io::BaoContentItem;
+use bao_tree::io::{BaoContentItem, Leaf, Parent};
 use bytes::{Bytes, BytesMut};
 use futures::io::{AsyncRead, AsyncWrite};
+use iroh_blobs::api::blobs::ImportBaoHandle;
 use iroh_blobs::get::StreamPair;
 use iroh_blobs::get::fsm::{
     AtBlobContent, AtBlobHeader, AtBlobHeaderNextError, AtClosing, AtConnected, AtEndBlob, AtStartChild,
@@ -23,15 +24,18 @@ use syncra_protocol::limits;
 
 use super::error::{BlobError, FetchError};
 use super::gc::Pins;
-use super::ranges::Ranges;
+use super::ranges::{GROUP_BYTES, Ranges};
 use super::stream::{self, Receiver, Wire};
 use super::{Blobs, hash, room};
 
-/// Whole blobs up to this size are collected in memory and written at once: the store makes four files and syncs
-/// three of them for a blob that comes in parts.
-const WHOLE_BYTES: u64 = 256 << 10;
+/// Whole blobs up to this size are collected in memory and written at once: for a blob that comes in parts the store
+/// makes four files and syncs three of them. Bounds what one fetch holds in memory, and what a kill can lose of it.
+const WHOLE_BYTES: u64 = limits::SEGMENT_BYTES as u64;
 /// Groups on their way to the store: bounds memory when the disk is slower than the peer.
 const ITEMS_IN_FLIGHT: usize = 64;
+
+/// What fails when the store does.
+const WRITING: &str = "writing fetched bytes";
 
 /// What to ask a peer for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,7 +278,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         let end = match NonZeroU64::new(size) {
             None if id == BlobId::of(b"") => skip(content, id).await?,
             None => return Err(FetchError::Corrupt(id)),
-            Some(_) if whole && size <= WHOLE_BYTES => self.whole(content, id, size).await?,
+            Some(size) if whole && size.get() <= WHOLE_BYTES => self.whole(content, id, size).await?,
             Some(size) => self.parts(content, id, size, whole).await?,
         };
         self.stats.blobs += 1;
@@ -282,37 +286,75 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         Ok(end)
     }
 
-    /// Collects a small blob in memory, then adds it.
+    /// Collects a blob in memory, then adds it. When the answer breaks off, what came goes to the store in parts.
     async fn whole<S>(
         &mut self,
         mut content: AtBlobContent<Receiver<S>>,
         id: BlobId,
-        size: u64,
+        size: NonZeroU64,
     ) -> Result<AtEndBlob<Receiver<S>>, FetchError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut bytes = BytesMut::new();
-        let end = loop {
+        let mut parents = Vec::new();
+        let ended = loop {
             match content.next().await {
-                BlobContentNext::Done(end) => break end,
-                BlobContentNext::More((next, item)) => {
-                    if let BaoContentItem::Leaf(leaf) = item.map_err(|error| bad_content(error, id))? {
-                        self.count(leaf.data.len());
-                        bytes.extend_from_slice(&leaf.data);
+                BlobContentNext::Done(end) => break Ok(end),
+                BlobContentNext::More((next, Ok(item))) => {
+                    match item {
+                        BaoContentItem::Parent(parent) => parents.push((bytes.len(), parent)),
+                        BaoContentItem::Leaf(leaf) => {
+                            self.count(leaf.data.len());
+                            bytes.extend_from_slice(&leaf.data);
+                        }
                     }
                     content = next;
                 }
+                BlobContentNext::More((_, Err(error))) => break Err(bad_content(error, id)),
             }
         };
-        let bytes: Bytes = bytes.freeze();
-        if bytes.len() as u64 != size {
-            return Err(FetchError::Corrupt(id));
+        let bytes = bytes.freeze();
+        match ended {
+            Ok(_) if bytes.len() as u64 != size.get() => Err(FetchError::Corrupt(id)),
+            Ok(end) => {
+                if !self.blobs.has(id).await? {
+                    self.blobs.put(id, bytes).await?;
+                }
+                Ok(end)
+            }
+            Err(error) => {
+                if !bytes.is_empty() && !self.blobs.has(id).await? {
+                    self.keep(id, size, &bytes, parents).await?;
+                }
+                Err(error)
+            }
         }
-        if !self.blobs.has(id).await? {
-            self.blobs.put(id, bytes).await?;
+    }
+
+    /// Gives the store the verified beginning of a blob: groups, and parents with the offset that each precedes.
+    async fn keep(
+        &self,
+        id: BlobId,
+        size: NonZeroU64,
+        bytes: &Bytes,
+        parents: Vec<(usize, Parent)>,
+    ) -> Result<(), FetchError> {
+        let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
+        let import = import.map_err(|_| BlobError::Stopped)?;
+        let mut parents = parents.into_iter().peekable();
+        let mut offset = 0;
+        while offset < bytes.len() {
+            while let Some((_, parent)) = parents.next_if(|(before, _)| *before <= offset) {
+                // When the store stops taking, its answer below says why.
+                let _ = import.tx.send(BaoContentItem::Parent(parent)).await;
+            }
+            let end = bytes.len().min(offset + GROUP_BYTES as usize);
+            let leaf = Leaf { offset: offset as u64, data: bytes.slice(offset..end) };
+            let _ = import.tx.send(BaoContentItem::Leaf(leaf)).await;
+            offset = end;
         }
-        Ok(end)
+        Ok(ended(import).await?)
     }
 
     /// Hands verified groups to the store as they come, so that a fetch that breaks off has lost nothing.
@@ -326,8 +368,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let doing = "writing fetched bytes";
-        room::check(self.blobs.0.layout.root(), size.get(), room::RESERVE_BYTES, doing)?;
+        room::check(self.blobs.0.layout.root(), size.get(), room::RESERVE_BYTES, WRITING)?;
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
         let import = import.map_err(|_| BlobError::Stopped)?;
         let received = loop {
@@ -345,12 +386,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
                 BlobContentNext::More((_, Err(error))) => break Err(bad_content(error, id)),
             }
         };
-        // Ends the import and waits until the store has written what it was given, also after a failure.
-        drop(import.tx);
-        match import.rx.await {
-            Ok(written) => written.map_err(BlobError::api(doing))?,
-            Err(_) => return Err(BlobError::Stopped.into()),
-        }
+        ended(import).await?;
         let end = received?;
         if self.blobs.has(id).await? {
             self.blobs.note_unsynced(id);
@@ -365,6 +401,15 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             self.stats.payload += bytes as u64;
             (self.progress)(Progress::Bytes(bytes as u64));
         }
+    }
+}
+
+/// Ends an import and waits until the store has written what it was given, also after a failure.
+async fn ended(import: ImportBaoHandle) -> Result<(), BlobError> {
+    drop(import.tx);
+    match import.rx.await {
+        Ok(written) => written.map_err(BlobError::api(WRITING)),
+        Err(_) => Err(BlobError::Stopped),
     }
 }
 
@@ -387,7 +432,7 @@ fn bad_content(error: DecodeError, id: BlobId) -> FetchError {
     match error {
         DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => FetchError::Corrupt(id),
         DecodeError::Read { source, .. } => FetchError::transport(source),
-        DecodeError::Write { source, .. } => BlobError::io("writing fetched bytes")(source).into(),
+        DecodeError::Write { source, .. } => BlobError::io(WRITING)(source).into(),
         _ => FetchError::Cut(id),
     }
 }

@@ -1,5 +1,7 @@
 //! Collection, lost and damaged databases, unclean stops, rot.
 
+use syncra_protocol::limits;
+
 use super::*;
 
 #[tokio::test]
@@ -204,9 +206,12 @@ async fn after_an_unclean_stop_hollow_blobs_are_found() {
 async fn a_killed_process_loses_no_complete_blob_and_goes_on_with_partial_ones() {
     for committed in [true, false] {
         let (author, reader) = (Node::new().await, Node::new().await);
-        let release = Release::publish(&author, contents(900)).await;
-        // The first segment is complete, the second half done, and the peer holds its breath.
-        let pause_at = SEGMENT as u64 + (SEGMENT as u64 / 4);
+        // Larger than any segment, so it goes to the store in parts; that is what leaves something half done.
+        let large = limits::SEGMENT_BYTES + 5_000;
+        let release = Release::publish(&author, vec![noise(900, SEGMENT), noise(901, large)]).await;
+        // The first blob is complete, of the second some is here, and the peer holds its breath.
+        let pause_at = 2 * SEGMENT as u64;
+        let options = FetchOptions { idle: IDLE, blob_bytes: large as u64 };
         let (reached, mut paused) = tokio::sync::mpsc::channel(1);
         let meddle: Meddle = Box::new(move |offset, _| {
             if offset < pause_at {
@@ -218,12 +223,11 @@ async fn a_killed_process_loses_no_complete_blob_and_goes_on_with_partial_ones()
         });
         let (kept_open, stream) = hold_open(dial_through(&author, meddle));
         let (blobs, request) = (reader.blobs.clone(), all(release.root));
-        let fetching = tokio::spawn(async move {
-            let options = FetchOptions { idle: IDLE, ..FetchOptions::default() };
-            blobs.fetch(stream, &request, &options, &blobs.pins(), |_| {}).await
-        });
+        let (options, allowed) = (options.clone(), options);
+        let fetching =
+            tokio::spawn(async move { blobs.fetch(stream, &request, &options, &blobs.pins(), |_| {}).await });
         paused.recv().await.unwrap();
-        let second = release.children[3].0;
+        let second = release.children[1].0;
         while reader.blobs.local_bytes(second).await.unwrap() < SEGMENT as u64 / 8 {
             tokio::task::yield_now().await;
         }
@@ -237,13 +241,14 @@ async fn a_killed_process_loses_no_complete_blob_and_goes_on_with_partial_ones()
         let (blobs, opened) = Blobs::open(copy.path()).await.unwrap();
         let survivor = Node { blobs, dir: copy };
         assert_eq!(opened.lost, 0, "{opened:?}");
-        let (first, bytes) = &release.children[1];
+        let (first, bytes) = &release.children[0];
         assert_eq!(survivor.blobs.read_segment(*first).await.unwrap(), bytes);
         if committed {
             assert!(survivor.blobs.local_bytes(second).await.unwrap() >= SEGMENT as u64 / 8);
         }
         let request = rest(&survivor, release.root).await;
-        fetch(&survivor, dial(&author), &request).await.unwrap();
+        let pins = survivor.blobs.pins();
+        survivor.blobs.fetch(dial(&author), &request, &allowed, &pins, |_| {}).await.unwrap();
         release.assert_whole(&survivor).await;
     }
 }
