@@ -62,13 +62,23 @@ struct Inner {
     pins: PinTable,
     /// Held for reading while pins are taken, for writing during a collection.
     gate: Arc<tokio::sync::RwLock<()>>,
+    /// Held by the one collection that may be under way.
+    collecting: Arc<tokio::sync::Mutex<()>>,
     /// Blobs that became complete since the last sync of theirs.
     unsynced: Mutex<HashSet<BlobId>>,
 }
 
 impl Inner {
     fn new(store: FsStore, layout: Layout, sweeper: Sweeper) -> Self {
-        Self { store, layout, sweeper, pins: PinTable::default(), gate: Arc::default(), unsynced: Mutex::default() }
+        Self {
+            store,
+            layout,
+            sweeper,
+            pins: PinTable::default(),
+            gate: Arc::default(),
+            collecting: Arc::default(),
+            unsynced: Mutex::default(),
+        }
     }
 }
 

@@ -5,17 +5,18 @@
 //! waits until we ask for a run, so a collection happens exactly when asked for, with exactly our live set.
 //!
 //! Order: [`Blobs::collect`] first closes the gate (no new pins), then copies the pins, and only then may the caller
-//! read its live set. So a blob that is named by the truth just before its pin goes is in one of the two.
+//! read its live set. So a blob that is named by the truth just before its pin goes is in one of the two. The sweep
+//! opens the gate between its steps, and from then on spares whatever is pinned, however shortly.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use iroh_blobs::Hash;
 use iroh_blobs::store::{GcConfig, ProtectCb, ProtectOutcome};
 use syncra_protocol::id::BlobId;
-use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockWriteGuard, mpsc, oneshot};
 
 use super::error::BlobError;
 use super::files;
@@ -24,6 +25,10 @@ use super::{Blobs, hash};
 
 /// Age at which a file of an import that never ended goes: a failed import (full disk) leaves one behind.
 const STALE_TEMP: Duration = Duration::from_secs(3600);
+/// Blobs removed in the first and the smallest step of a collection. The store answers nothing while files go.
+const FIRST_STEP: usize = 64;
+/// What a step may take before the next one is smaller; below the patience of a peer whose fetch waits for a pin.
+const STEP: Duration = Duration::from_secs(1);
 
 /// One run asked of the library's collector.
 struct Run {
@@ -81,12 +86,21 @@ impl Sweeper {
     }
 }
 
-/// How often each blob is pinned.
+/// Which blobs are pinned.
 #[derive(Debug, Default)]
-pub(super) struct PinTable(Mutex<HashMap<BlobId, usize>>);
+pub(super) struct PinTable(Mutex<PinCounts>);
+
+#[derive(Debug, Default)]
+struct PinCounts {
+    /// How often each blob is pinned.
+    pinned: HashMap<BlobId, usize>,
+    /// During a collection: every blob that was pinned at any time since it began. The truth may have named it and
+    /// the pin be gone before the collection comes to it.
+    touched: Option<HashSet<BlobId>>,
+}
 
 impl PinTable {
-    fn with<T>(&self, work: impl FnOnce(&mut HashMap<BlobId, usize>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut PinCounts) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -111,7 +125,8 @@ impl Pins {
         self.blobs.0.pins.with(|pins| {
             for id in ids {
                 if held.insert(id) {
-                    *pins.entry(id).or_default() += 1;
+                    *pins.pinned.entry(id).or_default() += 1;
+                    pins.touched.as_mut().map(|touched| touched.insert(id));
                 }
             }
         });
@@ -123,10 +138,10 @@ impl Drop for Pins {
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.blobs.0.pins.with(|pins| {
             for id in held.iter() {
-                if let Some(count) = pins.get_mut(id) {
+                if let Some(count) = pins.pinned.get_mut(id) {
                     *count -= 1;
                     if *count == 0 {
-                        pins.remove(id);
+                        pins.pinned.remove(id);
                     }
                 }
             }
@@ -143,35 +158,53 @@ pub struct Freed {
     pub bytes: u64,
 }
 
-/// A collection that may begin: the gate is closed and the pins are copied. Dropping it aborts.
+/// A collection that may begin: new pins wait. Dropping it aborts.
 #[derive(Debug)]
 pub struct Collection {
     blobs: Blobs,
-    pinned: HashSet<BlobId>,
-    _gate: OwnedRwLockWriteGuard<()>,
+    gate: Option<OwnedRwLockWriteGuard<()>>,
+    _only_one: OwnedMutexGuard<()>,
 }
 
 impl Collection {
-    /// Removes every blob that is neither in `live`, the complete live set, nor pinned.
+    /// Removes every blob that is neither in `live`, the complete live set, nor pinned. Goes in steps: between them
+    /// pins are given out again, so nobody waits for more than a step.
     ///
     /// # Errors
     /// [`BlobError`] when the store failed; what was removed until then was not live.
-    pub async fn sweep(self, live: &HashSet<BlobId>) -> Result<Freed, BlobError> {
-        let blobs = &self.blobs;
-        let mut live = live.clone();
-        live.extend(self.pinned);
-        let dead: HashSet<BlobId> = blobs.known().await?.into_iter().filter(|id| !live.contains(id)).collect();
+    pub async fn sweep(mut self, live: &HashSet<BlobId>) -> Result<Freed, BlobError> {
+        let blobs = self.blobs.clone();
+        let touched = || blobs.0.pins.with(|pins| pins.touched.clone().unwrap_or_default());
+        let before = touched();
+        let known = blobs.known().await?;
+        let mut dead: Vec<BlobId> = known.into_iter().filter(|id| !live.contains(id) && !before.contains(id)).collect();
         let layout = blobs.0.layout.clone();
-        let ids: Vec<BlobId> = dead.iter().copied().collect();
-        let bytes = blocking(move || {
-            remove_stale_temps(layout.temp());
-            ids.iter().flat_map(|id| layout.files_of(*id)).map(|path| file_bytes(&path)).sum()
-        })
-        .await;
-        if !dead.is_empty() {
-            blobs.run(&live, &dead).await?;
+        blocking(move || remove_stale_temps(layout.temp())).await;
+        let mut freed = Freed::default();
+        let mut step = FIRST_STEP;
+        while !dead.is_empty() {
+            let gate = match self.gate.take() {
+                Some(gate) => gate,
+                None => blobs.0.gate.clone().write_owned().await,
+            };
+            let touched = touched();
+            let mut doomed = dead.split_off(dead.len().saturating_sub(step));
+            doomed.retain(|id| !touched.contains(id));
+            let started = Instant::now();
+            // Everything else stays: what is live, what was pinned since (new blobs are), what comes in a later step.
+            let keep = live.iter().chain(&touched).chain(&dead).copied().map(hash).collect();
+            freed.bytes += blobs.remove_all_but(keep, &doomed).await?;
+            freed.blobs += doomed.len() as u64;
+            drop(gate);
+            step = if started.elapsed() < STEP { step * 2 } else { (step / 2).max(FIRST_STEP) };
         }
-        Ok(Freed { blobs: dead.len() as u64, bytes })
+        Ok(freed)
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        self.blobs.0.pins.with(|pins| pins.touched = None);
     }
 }
 
@@ -192,11 +225,12 @@ impl Blobs {
     }
 
     /// Begins a collection. Work out the live set only after this returns, and drop the collection unswept when any
-    /// part of that set cannot be read. Meanwhile new pins wait, so do nothing here that needs one.
+    /// part of that set cannot be read. Until the sweep begins new pins wait, so do nothing that needs one.
     pub async fn collect(&self) -> Collection {
+        let only_one = self.0.collecting.clone().lock_owned().await;
         let gate = self.0.gate.clone().write_owned().await;
-        let pinned = self.0.pins.with(|pins| pins.keys().copied().collect());
-        Collection { blobs: self.clone(), pinned, _gate: gate }
+        self.0.pins.with(|pins| pins.touched = Some(pins.pinned.keys().copied().collect()));
+        Collection { blobs: self.clone(), gate: Some(gate), _only_one: only_one }
     }
 
     /// Removes exactly these blobs, whatever pins them.
@@ -208,16 +242,27 @@ impl Blobs {
         let mut live = self.known().await?;
         live.extend(on_disk.iter().filter_map(|path| files::owner(path)));
         let dead: HashSet<BlobId> = dead.iter().copied().collect();
-        self.0.pins.with(|pins| live.extend(pins.keys()));
-        live.retain(|id| !dead.contains(id));
-        self.run(&live, &dead).await
+        self.0.pins.with(|pins| live.extend(pins.pinned.keys()));
+        let keep = live.into_iter().filter(|id| !dead.contains(id)).map(hash).collect();
+        self.remove_all_but(keep, &Vec::from_iter(dead)).await.map(drop)
     }
 
-    /// Lets the library's collector remove everything but `live`, of which `dead` is known to exist.
-    async fn run(&self, live: &HashSet<BlobId>, dead: &HashSet<BlobId>) -> Result<(), BlobError> {
-        self.0.sweeper.run(live.iter().copied().map(hash).collect()).await?;
-        self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| !dead.contains(id));
-        Ok(())
+    /// Lets the library's collector remove everything but `keep`; `doomed` is what that is known to be. Tells their
+    /// bytes. New pins must be waiting.
+    async fn remove_all_but(&self, keep: HashSet<Hash>, doomed: &[BlobId]) -> Result<u64, BlobError> {
+        if doomed.is_empty() {
+            return Ok(0);
+        }
+        let layout = self.0.layout.clone();
+        let ids = doomed.to_vec();
+        let measure = move || ids.iter().flat_map(|id| layout.files_of(*id)).map(|path| file_bytes(&path)).sum();
+        let bytes = blocking(measure).await;
+        self.0.sweeper.run(keep).await?;
+        let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        doomed.iter().for_each(|id| {
+            unsynced.remove(id);
+        });
+        Ok(bytes)
     }
 
     /// Disk space taken, measured by looking at every file.

@@ -79,6 +79,31 @@ async fn collection_removes_exactly_what_nothing_names() {
     again.assert_whole(&reader).await;
 }
 
+/// While a large collection runs, an import that needs blobs it has not come to yet, and is named and unpinned at
+/// once, keeps them.
+#[tokio::test]
+async fn what_is_pinned_during_a_collection_stays() {
+    let node = Node::new().await;
+    let release = Release::publish(&node, (0..300).map(|seed| noise(seed, 600)).collect()).await;
+    let collection = node.blobs.collect().await;
+    let import = async {
+        let import = node.blobs.import();
+        for (_, bytes) in &release.children {
+            import.add(bytes.clone()).await.unwrap();
+        }
+        import.add(noise(1000, 5_000)).await.unwrap();
+    };
+    let live = HashSet::new();
+    let (freed, ()) = tokio::join!(collection.sweep(&live), import);
+    assert!(freed.unwrap().blobs <= 301);
+    // Whatever went before the import came to it was added anew.
+    for (id, bytes) in &release.children {
+        assert_eq!(node.blobs.read(*id, 600).await.unwrap(), bytes);
+    }
+    assert!(node.blobs.has(BlobId::of(&noise(1000, 5_000))).await.unwrap());
+    assert_eq!(node.blobs.collect().await.sweep(&live).await.unwrap().blobs, 301);
+}
+
 #[tokio::test]
 async fn collection_takes_partial_blobs_and_they_can_be_fetched_anew() {
     let (author, reader) = (Node::new().await, Node::new().await);
