@@ -43,7 +43,11 @@ impl Args {
         let asked = context.api().map(tcp_address).transpose()?;
         // Before anything is open, so that a stop is never missed.
         let mut stop = Stop::listen()?;
-        let service = Service::open(Home::open(&context.home()?)?)?;
+        let home = Home::open(&context.home()?)?;
+        if let Err(error) = home.ensure_reserve() {
+            tracing::warn!(%error, "no space is set aside for a full disk");
+        }
+        let service = Service::open(home)?;
         let tcp = asked.or(context.config()?.api.listen);
         let peer_id = service.peer_id()?;
         let doors = Doors::open(&service, tcp).await?;
