@@ -1,5 +1,7 @@
 //! What the suites share.
 
+#[cfg(target_os = "linux")]
+pub mod crash;
 pub mod program;
 
 pub use program::{Home, Node, Output, syncra_bin};

@@ -71,6 +71,18 @@ impl Home {
         Self { dir, path }
     }
 
+    /// A home that does not exist yet, in memory where the system has such a place: for tests that start the program a
+    /// thousand times and would wait for the disk's syncs.
+    ///
+    /// # Panics
+    /// When there is no temporary directory.
+    #[must_use]
+    pub fn in_memory(name: &str) -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
+        let path = dir.path().join(name);
+        Self { dir, path }
+    }
+
     /// The home.
     #[must_use]
     pub fn path(&self) -> &Path {
