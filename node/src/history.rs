@@ -269,7 +269,7 @@ impl Histories {
                 continue;
             }
             match ForkProof::verify(proof) {
-                Ok(proof) => evidence.freeze(proof, 0),
+                Ok(proof) => evidence.freeze(proof),
                 Err(error) => tracing::error!(%origin, %error, "a stored fork proof does not verify"),
             }
         }

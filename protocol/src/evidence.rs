@@ -35,9 +35,17 @@ pub const STRANGER_LOGS: usize = 64;
 pub struct Evidence {
     package: PackageId,
     genesis: PackageGenesis,
-    identities: BTreeMap<IdentityId, IdentityGenesis>,
+    genesis_bytes: Vec<u8>,
+    identities: BTreeMap<IdentityId, Owner>,
     logs: BTreeMap<Origin, Held>,
     forks: BTreeMap<Origin, Fork>,
+}
+
+/// The first device of an owner, and the bytes that say so.
+#[derive(Debug, Clone)]
+struct Owner {
+    genesis: IdentityGenesis,
+    bytes: Vec<u8>,
 }
 
 /// One log of the set.
@@ -65,7 +73,8 @@ struct Item {
 #[derive(Debug, Clone)]
 struct Fork {
     proof: ForkProof,
-    n_common: u64,
+    /// None while nobody knows; of several other histories the shortest common part.
+    n_common: Option<u64>,
 }
 
 /// A verified continuation of one log, not yet part of the set: to be made durable before [`Evidence::apply`].
@@ -76,6 +85,8 @@ pub struct Extension {
     from: u64,
     items: Vec<Item>,
     stop: Option<(u64, StopReason)>,
+    /// An owner that these entries begin.
+    owner: Option<(IdentityId, Owner)>,
 }
 
 /// Why a log's entries do not count from some index on, though its key signed them.
@@ -184,7 +195,14 @@ impl Evidence {
         if PackageId::from(EntryId::of(genesis)) != package {
             return Err(GenesisError::OtherId);
         }
-        Ok(Self { package, genesis: body, identities: BTreeMap::new(), logs: BTreeMap::new(), forks: BTreeMap::new() })
+        Ok(Self {
+            package,
+            genesis: body,
+            genesis_bytes: genesis.to_vec(),
+            identities: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            forks: BTreeMap::new(),
+        })
     }
 
     /// Learns the first device of an owner from the bytes of the identity's Genesis entry, so that its logs are known
@@ -198,7 +216,7 @@ impl Evidence {
         if !self.genesis.owners.contains(&identity) {
             return Err(GenesisError::NotOwner(identity));
         }
-        self.identities.insert(identity, body);
+        self.identities.insert(identity, Owner { genesis: body, bytes: genesis.to_vec() });
         Ok(identity)
     }
 
@@ -212,6 +230,17 @@ impl Evidence {
     #[must_use]
     pub const fn genesis(&self) -> &PackageGenesis {
         &self.genesis
+    }
+
+    /// The bytes of the package's Genesis entry, for whoever knows nothing yet.
+    #[must_use]
+    pub fn genesis_bytes(&self) -> &[u8] {
+        &self.genesis_bytes
+    }
+
+    /// The bytes of the Genesis entries of the owners that are known.
+    pub fn identity_genesis_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.identities.values().map(|owner| &*owner.bytes)
     }
 
     /// The log of `origin` as far as it is held.
@@ -245,7 +274,7 @@ impl Evidence {
     }
 
     fn is_owners(&self, origin: &Origin) -> bool {
-        let is_device = |identity: &IdentityGenesis| identity.log_key == origin.key;
+        let is_device = |owner: &Owner| owner.genesis.log_key == origin.key;
         match origin.subject {
             Subject::Package(package) if package != self.package => false,
             Subject::Package(_) => origin.key == self.genesis.log_key || self.identities.values().any(is_device),
@@ -286,7 +315,9 @@ impl Evidence {
             stop = stop.or(reason.map(|reason| (index, reason)));
             items.push(item);
         }
-        Ok(Extension { log, head: head.clone(), from, items, stop })
+        let first = entries.first().map_or(&[][..], AsRef::as_ref);
+        let owner = self.owner_begun(&origin, first, items.first().filter(|_| from == 0));
+        Ok(Extension { log, head: head.clone(), from, items, stop, owner })
     }
 
     /// Makes a verified continuation part of the set.
@@ -295,13 +326,13 @@ impl Evidence {
     /// [`EvidenceError::Stale`] if the log grew meanwhile. A fork found meanwhile is no error: the continuation was
     /// verified before, and the node has made it durable.
     pub fn apply(&mut self, extension: Extension) -> Result<(), EvidenceError> {
-        let Extension { log, head, from, items, stop } = extension;
+        let Extension { log, head, from, items, stop, owner } = extension;
         let origin = *log.origin();
         let held = self.size(&origin);
         if held != from {
             return Err(EvidenceError::Stale { held, from });
         }
-        self.learn_device(&origin, items.first().filter(|_| from == 0));
+        self.identities.extend(owner);
         match self.logs.entry(origin) {
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(Held { log, head, items, stop, n_counted: 0 });
@@ -317,13 +348,11 @@ impl Evidence {
     }
 
     /// An owner's own log names its first device as well as Genesis bytes from elsewhere.
-    fn learn_device(&mut self, origin: &Origin, first: Option<&Item>) {
-        if let Subject::Identity(identity) = origin.subject
-            && let Some(Body::IdentityGenesis(genesis)) = first.and_then(|item| item.body.as_ref())
-            && self.genesis.owners.contains(&identity)
-        {
-            self.identities.insert(identity, *genesis);
-        }
+    fn owner_begun(&self, origin: &Origin, bytes: &[u8], first: Option<&Item>) -> Option<(IdentityId, Owner)> {
+        let Subject::Identity(identity) = origin.subject else { return None };
+        let Some(Body::IdentityGenesis(genesis)) = first?.body else { return None };
+        let is_owner = self.genesis.owners.contains(&identity);
+        is_owner.then(|| (identity, Owner { genesis, bytes: bytes.to_vec() }))
     }
 
     /// [`Evidence::verify`] and [`Evidence::apply`], for what is durable already.
@@ -335,11 +364,23 @@ impl Evidence {
         self.apply(extension)
     }
 
-    /// Keeps a fork proof for ever: nothing newer of that log is accepted. Of its entries the first `n_common` are known
-    /// to be in both histories; the later ones count only where another owner's `seen` fixes them.
-    pub fn freeze(&mut self, proof: ForkProof, n_common: u64) {
-        let fork = self.forks.entry(*proof.origin()).or_insert(Fork { proof, n_common });
-        fork.n_common = fork.n_common.max(n_common);
+    /// Keeps a fork proof for ever: nothing newer of that log is accepted.
+    pub fn freeze(&mut self, proof: ForkProof) {
+        self.forks.entry(*proof.origin()).or_insert(Fork { proof, n_common: None });
+    }
+
+    /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The
+    /// later ones count only where another owner's `seen` fixes them. Without effect on a log that is not forked.
+    pub fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
+        if let Some(fork) = self.forks.get_mut(origin) {
+            fork.n_common = Some(fork.n_common.map_or(n_common, |known| known.min(n_common)));
+        }
+    }
+
+    /// The entries of a forked log that are known to be in both histories.
+    #[must_use]
+    pub fn n_common(&self, origin: &Origin) -> Option<u64> {
+        self.forks.get(origin)?.n_common
     }
 
     /// The fork proofs held.

@@ -115,13 +115,13 @@ impl Evidence {
     /// For a forked log: how many of its entries count in spite of that. Those in both histories, and those that an
     /// unforked owner has seen, if no owner has seen another history.
     pub(crate) fn settled(&self, origin: &Origin, owners: impl Fn(&Origin) -> bool) -> Option<u64> {
-        let fork = self.forks.get(origin)?;
+        let n_common = self.forks.get(origin)?.n_common.unwrap_or(0);
         let mut fixed = 0;
         for (_, held) in self.logs.iter().filter(|(log, _)| owners(log) && !self.forks.contains_key(*log)) {
             for (index, item) in (0..).zip(&held.items) {
                 for head in item.seen.iter().filter(|head| head.origin == *origin) {
                     if self.contradicts(head) {
-                        return Some(fork.n_common);
+                        return Some(n_common);
                     }
                     if index < held.n_counted {
                         fixed = head.size.max(fixed);
@@ -129,7 +129,7 @@ impl Evidence {
                 }
             }
         }
-        Some(fixed.max(fork.n_common))
+        Some(fixed.max(n_common))
     }
 }
 

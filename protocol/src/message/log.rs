@@ -10,6 +10,7 @@ use super::{MessageError, Refusal};
 use crate::bounded::{self, Blob};
 use crate::codec;
 use crate::entry::OWNER_LIMIT;
+use crate::evidence::Evidence;
 use crate::id::{LogHash, PackageId};
 use crate::limits::{
     ENTRIES_PER_FRAME, ENTRY_BYTES, FRAME_BYTES, HEADS_PER_FRAME, NOTE_BYTES, OFFERS_PER_FRAME, PROOF_HASHES,
@@ -134,7 +135,7 @@ pub struct Offers {
 pub struct Offer {
     /// The package.
     pub package: PackageId,
-    /// Changes whenever the answerer learns something new of the package.
+    /// Changes whenever the answerer learns something new of the package: [`crate::evidence::Frontier::digest`].
     pub frontier: [u8; 32],
 }
 
@@ -179,6 +180,27 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Answer, MessageError> {
             Err(MessageError::Rule("promises more after nothing"))
         }
         _ => Ok(answer),
+    }
+}
+
+impl Heads {
+    /// The answer to `Heads` of a node that holds `evidence`. Notes lose their cosignatures where these would not fit
+    /// into the frame.
+    #[must_use]
+    pub fn answer(evidence: &Evidence) -> Self {
+        let mut left = FRAME_BYTES / 2;
+        let note = |head: &Head| match left.checked_sub(head.note().len() + LENGTH_BYTES) {
+            Some(rest) => {
+                left = rest;
+                Blob(head.note().to_vec())
+            }
+            None => Blob(head.without_cosignatures().note().to_vec()),
+        };
+        Self {
+            package_genesis: Blob(evidence.genesis_bytes().to_vec()),
+            identity_geneses: evidence.identity_genesis_bytes().map(|bytes| Blob(bytes.to_vec())).collect(),
+            notes: evidence.heads().map(note).collect(),
+        }
     }
 }
 

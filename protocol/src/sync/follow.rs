@@ -20,6 +20,7 @@ use crate::log::fork::ForkProof;
 use crate::message::log::{Entries, Heads};
 use crate::origin::Origin;
 
+mod branch;
 mod entries;
 mod heads;
 mod plan;
@@ -139,6 +140,13 @@ pub enum Effect {
         /// What.
         fault: Fault,
     },
+    /// The two histories of a forked log are one for this many entries; to be kept with the fork proof.
+    Common {
+        /// The log.
+        origin: Origin,
+        /// Entries in both.
+        n_common: u64,
+    },
     /// Something is missing and nobody can be asked for it before this time, or before a peer comes.
     RetryAt(Timestamp),
 }
@@ -205,6 +213,8 @@ pub struct Follower {
     state: Option<PackageState>,
     peers: BTreeMap<Peer, PeerState>,
     fetches: BTreeMap<Origin, Fetch>,
+    /// Other histories of forked logs, being compared with ours.
+    branches: BTreeMap<Origin, branch::Branch>,
     committing: BTreeMap<Origin, Extension>,
     /// Logs left alone until then: their commit failed.
     resting: BTreeMap<Origin, (Timestamp, Backoff)>,
@@ -231,6 +241,8 @@ struct PeerState {
     offers: BTreeMap<Origin, Head>,
     /// Sizes of rollbacks already reported.
     lagging: BTreeMap<Origin, u64>,
+    /// Forked logs whose history it was asked for.
+    branches_asked: BTreeSet<Origin>,
 }
 
 /// One log being fetched from one peer.
@@ -254,6 +266,7 @@ impl Follower {
             state: None,
             peers: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            branches: BTreeMap::new(),
             committing: BTreeMap::new(),
             resting: BTreeMap::new(),
             refused: BTreeSet::new(),
@@ -311,7 +324,7 @@ impl Follower {
             Input::Heads { peer, heads } => self.on_heads(now, peer, &heads),
             Input::Entries { peer, origin, entries } => self.on_entries(now, peer, origin, entries),
             Input::Failed { peer, ask, failure } => self.on_failed(now, peer, ask, failure),
-            Input::Committed(origin) => self.on_committed(origin),
+            Input::Committed(origin) => self.on_committed(now, origin),
             Input::CommitFailed(origin) => self.on_commit_failed(now, origin),
             Input::Fork(proof) => self.freeze(&proof),
         }

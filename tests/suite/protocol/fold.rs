@@ -408,7 +408,7 @@ fn after_a_fork_only_what_an_owner_has_seen_counts() {
     let mut branch = world.writers[1].fork(2);
     branch.append(vec![], release("1.1.0", 66));
     let (ours, theirs) = (world.writers[1].head_at(3), branch.head());
-    evidence.freeze(ForkProof::new(&ours, &theirs, None).unwrap(), 0);
+    evidence.freeze(ForkProof::new(&ours, &theirs, None).unwrap());
     let bob = world.writers[1].origin();
     assert!(evidence.is_forked(&bob));
     assert_eq!(evidence.forks().count(), 1);
@@ -433,6 +433,6 @@ fn after_a_fork_only_what_an_owner_has_seen_counts() {
     evidence.extend(alice.slice(2, 3), &alice.head()).unwrap();
     assert_eq!(evidence.fold().forked, [(bob, 0)].into());
     assert_eq!(selected(&evidence, &Pick::Release(fixed)), Err(SelectError::Forked { version: version("1.0.0") }));
-    evidence.freeze(ForkProof::new(&ours, &branch.head(), None).unwrap(), 2);
+    evidence.settle_fork(&bob, 2);
     assert_eq!(evidence.fold().forked, [(bob, 2)].into(), "what is in both histories is settled");
 }

@@ -212,7 +212,37 @@ fn a_longer_or_shorter_branch_is_a_fork_too() {
         let [Fault::Fork(proof)] = &faults[..] else { panic!("{name}: {faults:?}") };
         assert_eq!(ForkProof::verify(&proof.encode()).unwrap(), **proof, "{name}");
         assert_eq!(sim.held(reader, &origin), held, "{name}: what is held stays, nothing is added");
+        assert_eq!(sim.nodes[reader].common, [(origin, 1)], "{name}: only the Genesis is in both histories");
     }
+}
+
+#[test]
+fn what_is_in_both_histories_stays_installable() {
+    let mut world = World::new(1);
+    let old = world.publish(0, vec![], "1.0.0", 1);
+    let mut branch = world.writers[0].fork(2);
+    let new = world.publish(0, vec![], "1.1.0", 2);
+    for n in 0..20 {
+        branch.append(vec![], release(&format!("2.0.{n}"), 66));
+    }
+    let mut sim = Sim::seeded(14, world);
+    sim.server(Manner::Honest);
+    let reader = sim.reader();
+    sim.run_for(10 * SECOND);
+    let origin = branch.origin();
+    let silent = sim.server(Manner::Silent);
+    sim.run_for(SECOND);
+    let peer = sim.nodes[silent].peer;
+    sim.input(reader, Input::Notice { peer, note: branch.head_at(3).note().to_vec() });
+    sim.run_for(MINUTE);
+    assert!(sim.follower(reader).evidence().unwrap().is_forked(&origin));
+    let select = |sim: &Sim, id| sim.follower(reader).state().unwrap().select(&Pick::Release(id)).is_ok();
+    assert!(!select(&sim, old), "as long as nobody shows where the histories part");
+    let liar = sim.server(Manner::Honest);
+    sim.nodes[liar].store.insert(origin, Stored::of(&branch, branch.size()));
+    sim.run_for(MINUTE);
+    assert_eq!(sim.nodes[reader].common, [(origin, 2)]);
+    assert!(select(&sim, old) && !select(&sim, new));
 }
 
 #[test]

@@ -81,6 +81,7 @@ pub(crate) struct Node {
     /// What is durable here, and served.
     pub(crate) store: BTreeMap<Origin, Stored>,
     pub(crate) faults: Vec<(Peer, Fault)>,
+    pub(crate) common: Vec<(Origin, u64)>,
     pub(crate) n_updates: usize,
     pub(crate) n_retries: usize,
 }
@@ -137,7 +138,7 @@ impl Sim {
     fn add(&mut self, manner: Manner, follower: Option<Follower>, store: BTreeMap<Origin, Stored>) -> usize {
         let seed = u8::try_from(200 + self.nodes.len()).unwrap();
         let peer = DeviceSecret::from_seed(&[seed; 32]).public();
-        let node = Node { peer, manner, follower, store, faults: vec![], n_updates: 0, n_retries: 0 };
+        let node = Node { peer, manner, follower, store, faults: vec![], common: vec![], n_updates: 0, n_retries: 0 };
         self.nodes.push(node);
         let new = self.nodes.len() - 1;
         for other in 0..new {
@@ -309,6 +310,7 @@ impl Sim {
                     node.n_updates += 1;
                 }
                 Effect::Fault { peer, fault } => node.faults.push((peer, fault)),
+                Effect::Common { origin, n_common } => node.common.push((origin, n_common)),
                 Effect::RetryAt(at) => {
                     assert!(at > self.queue.now);
                     node.n_retries += 1;
@@ -374,9 +376,8 @@ impl Sim {
         };
         let identities = self.identity_geneses.iter().filter(holds);
         let genesis = self.world.genesis.clone();
-        let knows = node.follower.as_ref().is_none_or(|follower| follower.evidence().is_some());
-        if !knows {
-            return None;
+        if let Some(follower) = &node.follower {
+            return follower.evidence().map(Heads::answer);
         }
         let mut heads = Heads {
             package_genesis: Blob(genesis),

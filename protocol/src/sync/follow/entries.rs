@@ -27,12 +27,15 @@ enum Verdict {
 
 impl Follower {
     pub(super) fn on_entries(&mut self, now: Timestamp, peer: Peer, origin: Origin, answer: Entries) {
+        if self.branches.get(&origin).is_some_and(|branch| branch.peer == peer) {
+            return self.on_branch(now, peer, origin, &answer);
+        }
         if self.fetches.get(&origin).is_none_or(|fetch| fetch.peer != peer) {
             return; // late: given up or answered already
         }
         let head = Head::verify(&answer.note.0).ok().filter(|head| *head.origin() == origin);
         let Some(head) = head else { return self.bar(peer, Fault::BadNote) };
-        self.on_head(peer, head.clone());
+        self.on_head(now, peer, head.clone());
         if !self.fetches.contains_key(&origin) {
             return; // the head was a fork
         }
@@ -40,7 +43,7 @@ impl Follower {
             Verdict::Grown => self.on_grown(now, peer, origin, &head),
             Verdict::Lie => self.bar(peer, Fault::BadProof { origin }),
             Verdict::TooMuch => self.bar(peer, Fault::Oversized),
-            Verdict::Fork(proof) => self.on_fork(peer, &proof),
+            Verdict::Fork(proof) => self.on_fork(now, peer, &proof),
             Verdict::Restart => drop(self.fetches.remove(&origin)),
             Verdict::Nothing => {
                 self.fetches.remove(&origin);
@@ -110,12 +113,12 @@ impl Follower {
         }
     }
 
-    pub(super) fn on_committed(&mut self, origin: Origin) {
+    pub(super) fn on_committed(&mut self, now: Timestamp, origin: Origin) {
         let Some(extension) = self.committing.remove(&origin) else { return };
         self.resting.remove(&origin);
         let evidence = self.evidence.as_mut().expect("nothing is committed before the Genesis is known");
         if evidence.apply(extension).is_ok() {
-            self.judge_offers(&origin);
+            self.judge_offers(now, &origin);
             self.refold();
         }
     }

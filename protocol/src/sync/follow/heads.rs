@@ -17,7 +17,7 @@ impl Follower {
         if self.evidence.is_none() && !state.heads_asked && state.rests_until <= now {
             state.heads_at = now; // genesis bytes come with heads only
         }
-        self.on_note(peer, note);
+        self.on_note(now, peer, note);
     }
 
     pub(super) fn on_heads(&mut self, now: Timestamp, peer: Peer, heads: &Heads) {
@@ -29,7 +29,7 @@ impl Follower {
             return self.bar(peer, Fault::BadGenesis);
         }
         for note in &heads.notes {
-            if !self.on_note(peer, &note.0) {
+            if !self.on_note(now, peer, &note.0) {
                 return;
             }
         }
@@ -43,7 +43,7 @@ impl Follower {
     }
 
     /// Takes in a note; false if the peer was barred for it.
-    pub(super) fn on_note(&mut self, peer: Peer, note: &[u8]) -> bool {
+    pub(super) fn on_note(&mut self, now: Timestamp, peer: Peer, note: &[u8]) -> bool {
         if self.is_known(peer, note) {
             return true;
         }
@@ -55,7 +55,7 @@ impl Follower {
             self.bar(peer, Fault::BadNote);
             return false;
         }
-        self.on_head(peer, head);
+        self.on_head(now, peer, head);
         true
     }
 
@@ -66,11 +66,11 @@ impl Follower {
         offered.chain(held).any(|head| head.note() == note)
     }
 
-    pub(super) fn on_head(&mut self, peer: Peer, head: Head) {
+    pub(super) fn on_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
         let origin = *head.origin();
         let evidence = self.evidence.as_ref();
         if evidence.is_some_and(|evidence| evidence.is_forked(&origin)) {
-            return; // nothing newer of it is accepted, and nothing worse can be shown
+            return self.start_branch(now, peer, origin); // nothing newer of it is accepted
         }
         if let Some((log, ours)) = evidence.and_then(|evidence| Some((evidence.log(&origin)?, evidence.head(&origin)?)))
         {
@@ -80,14 +80,15 @@ impl Follower {
                 Standing::Behind => return self.on_older(peer, origin, log.size(), head.size()),
                 Standing::Forked => {
                     let proof = ForkProof::from_log(log, ours, &head);
-                    return self.on_fork(peer, &proof.expect("the log holds its own head and contradicts the other"));
+                    let proof = proof.expect("the log holds its own head and contradicts the other");
+                    return self.on_fork(now, peer, &proof);
                 }
             }
         }
         // Two peers offer what nobody has delivered: equal sizes must be equal roots.
         let others = self.peers.values().filter_map(|state| state.offers.get(&origin));
         if let Some(proof) = others.filter_map(|other| ForkProof::new(other, &head, None).ok()).next() {
-            return self.on_fork(peer, &proof);
+            return self.on_fork(now, peer, &proof);
         }
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if state.offers.len() < EVIDENCE_LOGS || state.offers.contains_key(&origin) {
@@ -107,15 +108,16 @@ impl Follower {
     }
 
     /// Keeps the evidence, freezes the log, and says what that changes.
-    pub(super) fn on_fork(&mut self, peer: Peer, proof: &ForkProof) {
+    pub(super) fn on_fork(&mut self, now: Timestamp, peer: Peer, proof: &ForkProof) {
         self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
         self.freeze(proof);
+        self.start_branch(now, peer, *proof.origin());
     }
 
     pub(super) fn freeze(&mut self, proof: &ForkProof) {
         let origin = proof.origin();
         if let Some(evidence) = &mut self.evidence {
-            evidence.freeze(proof.clone(), 0);
+            evidence.freeze(proof.clone());
         }
         self.fetches.remove(origin);
         for state in self.peers.values_mut() {
@@ -125,13 +127,13 @@ impl Follower {
     }
 
     /// Once a log has grown, offers that nobody could judge before can be.
-    pub(super) fn judge_offers(&mut self, origin: &Origin) {
+    pub(super) fn judge_offers(&mut self, now: Timestamp, origin: &Origin) {
         let offers: Vec<_> =
             self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.offers.get(origin)?.clone()))).collect();
         for (peer, head) in offers {
             let log = self.evidence.as_ref().and_then(|evidence| evidence.log(origin));
             match log.map(|log| log.compare(&head)) {
-                Some(Standing::Forked) => return self.on_head(peer, head),
+                Some(Standing::Forked) => return self.on_head(now, peer, head),
                 Some(Standing::Ahead { .. }) | None => {}
                 // It offered this before we held more: no rollback.
                 Some(_) => {

@@ -31,7 +31,7 @@ impl Follower {
     }
 
     pub(super) fn on_peer_gone(&mut self, peer: Peer) {
-        self.fetches.retain(|_, fetch| fetch.peer != peer);
+        self.forget_asks(peer);
         match self.peers.get_mut(&peer) {
             Some(state) if state.is_barred => *state = PeerState { is_barred: true, ..PeerState::default() },
             _ => drop(self.peers.remove(&peer)),
@@ -52,6 +52,9 @@ impl Follower {
                     return;
                 }
             }
+            Ask::Entries(origin) if self.branches.get(&origin).is_some_and(|branch| branch.peer == peer) => {
+                self.branches.remove(&origin);
+            }
             Ask::Entries(_) => return, // given up already
         }
         let until = match failure {
@@ -67,9 +70,14 @@ impl Follower {
         }
     }
 
+    fn forget_asks(&mut self, peer: Peer) {
+        self.fetches.retain(|_, fetch| fetch.peer != peer);
+        self.branches.retain(|_, branch| branch.peer != peer);
+    }
+
     /// Asks and believes the peer nothing more.
     pub(super) fn bar(&mut self, peer: Peer, fault: Fault) {
-        self.fetches.retain(|_, fetch| fetch.peer != peer);
+        self.forget_asks(peer);
         self.peers.insert(peer, PeerState { is_barred: true, ..PeerState::default() });
         self.fault(peer, fault);
     }
@@ -84,6 +92,7 @@ impl Follower {
     }
 
     pub(super) fn expire(&mut self, now: Timestamp) {
+        self.expire_branches(now);
         let late = |deadline: &Timestamp| *deadline <= now;
         let fetches: Vec<_> = self
             .fetches
@@ -176,7 +185,9 @@ impl Follower {
         let open = self.peers.values().filter(|state| !state.is_barred);
         let fetches = self.fetches.values().map(|fetch| fetch.deadline);
         let resting = self.resting.values().map(|(until, _)| *until);
-        let times = open.flat_map(|state| [state.heads_at, state.rests_until]).chain(fetches).chain(resting);
+        let branches = self.branches.values().map(|branch| branch.deadline);
+        let rests = open.flat_map(|state| [state.heads_at, state.rests_until]);
+        let times = rests.chain(fetches).chain(branches).chain(resting);
         // What was due at the last call and is still there waits for an event, not for time.
         times.filter(|at| *at > self.now).min()
     }
