@@ -25,6 +25,32 @@ pub enum Event {
     NodeStopping,
     /// Events were missed: read the state anew. Only the reader concerned gets it.
     Resync,
+    /// A peer is connected.
+    PeerConnected {
+        /// Its device key.
+        peer: String,
+    },
+    /// The last connection with a peer ended.
+    PeerDisconnected {
+        /// Its device key.
+        peer: String,
+    },
+    /// A peer did something that it may not; what it sent was refused.
+    PeerFault {
+        /// The package concerned; empty for content.
+        package_id: String,
+        /// Its device key.
+        peer: String,
+        /// What it did.
+        fault: String,
+    },
+    /// Verified news of a package is stored.
+    PackageUpdated {
+        /// The package.
+        package_id: String,
+        /// Releases that were not known before.
+        n_releases: usize,
+    },
     /// An API token was made.
     TokenCreated {
         /// Its id; never the secret.

@@ -12,6 +12,7 @@ use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
 use syncra_protocol::fold::{IdentityState, PackageState};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::key::DeviceSecret;
+use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::note::NoteError;
@@ -192,6 +193,27 @@ impl Histories {
         let state = Arc::new(IdentityState::fold(identity, head.origin().key, &bodies));
         self.known().identities.insert(identity, Arc::clone(&state));
         Ok(Some(state))
+    }
+
+    /// A log as far as it is verified and stored, and its head.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn log(&self, origin: &Origin) -> Result<Option<(Log, Head)>, LoadError> {
+        if let Subject::Package(package) = origin.subject {
+            let history = self.package(package)?;
+            let held = history.and_then(|h| Some((h.evidence.log(origin)?.clone(), h.evidence.head(origin)?.clone())));
+            return Ok(held);
+        }
+        for (head, entries) in self.verified_logs(origin.subject)? {
+            if head.origin() == origin {
+                let mut log = Log::new(*origin);
+                let extended = log.extend(&entries, &head).map_err(EvidenceError::from);
+                extended.map_err(|source| LoadError::Entries { origin: *origin, source })?;
+                return Ok(Some((log, head)));
+            }
+        }
+        Ok(None)
     }
 
     /// Entries `from..` of a log, as many as are stored in a row, `limit` at most.

@@ -14,5 +14,8 @@ pub mod index;
 pub mod journal;
 pub mod logs;
 pub mod net;
+pub mod node;
 pub mod problem;
 pub mod progress;
+pub mod serve;
+pub mod sync;

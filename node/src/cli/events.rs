@@ -43,6 +43,12 @@ fn human(frame: &EventFrame) -> String {
         Event::Resync => "some events were missed".to_owned(),
         Event::TokenCreated { id } => format!("token `{id}` was made"),
         Event::TokenRevoked { id } => format!("token `{id}` was revoked"),
+        Event::PeerConnected { peer } => format!("peer {peer} is connected"),
+        Event::PeerDisconnected { peer } => format!("peer {peer} is gone"),
+        Event::PeerFault { peer, fault, .. } => format!("peer {peer} {fault}"),
+        Event::PackageUpdated { package_id, n_releases } => {
+            format!("package {package_id} has news: {n_releases} new releases")
+        }
         Event::ConfigChanged { key } => format!("setting `{key}` was changed"),
     };
     format!("{}  {}  {what}", frame.seq, text::utc(frame.at_ms))

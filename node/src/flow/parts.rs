@@ -1,6 +1,6 @@
 //! The parts of one open home, in the order in which they are opened and closed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use syncra_protocol::id::IdentityId;
 use syncra_protocol::key::DeviceKey;
@@ -11,12 +11,13 @@ use crate::blobs::{self, Blobs};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::durable::WriteError;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::history::{Histories, OwnError};
 use crate::home::{Home, HomeError, KeyError, Layout};
 use crate::index::Index;
 use crate::journal::{self, HomeOrigin, Journal, Provenance};
 use crate::logs::{Logs, LogsError};
+use crate::node::Online;
 
 /// Everything that flows work on.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Parts {
     /// What happens, for readers.
     pub events: Arc<Events>,
     blobs: OnceCell<Blobs>,
+    online: OnceLock<Online>,
 }
 
 /// Why a home's parts do not open.
@@ -115,7 +117,33 @@ impl Parts {
         let identity = identity::own(&histories, &layout, device).await?;
         home.finish_first_start()?;
         let events = Events::new(clock::now());
-        Ok(Self { home, config, device, identity, histories, index, events, blobs: OnceCell::new() })
+        Ok(Self {
+            home,
+            config,
+            device,
+            identity,
+            histories,
+            index,
+            events,
+            blobs: OnceCell::new(),
+            online: OnceLock::new(),
+        })
+    }
+
+    /// The network, once this home is online.
+    #[must_use]
+    pub fn online(&self) -> Option<&Online> {
+        self.online.get()
+    }
+
+    /// Says that this home is online, once.
+    pub(crate) fn set_online(&self, online: Online) {
+        assert!(self.online.set(online).is_ok(), "a home goes online once");
+    }
+
+    /// Tells readers of events.
+    pub fn emit(&self, event: Event) {
+        self.events.emit(clock::now(), event);
     }
 
     /// Where things are in the home.

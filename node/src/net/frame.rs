@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use syncra_protocol::codec::{self, CodecError};
+use syncra_protocol::codec;
 use syncra_protocol::limits::FRAME_BYTES;
+use syncra_protocol::message::MessageError;
 use tokio::time::timeout;
 
 use super::streams::{Stream, StreamError};
@@ -23,7 +23,7 @@ pub enum FrameError {
     },
     /// The bytes are no message of the expected kind.
     #[error("a frame that is no message")]
-    Message(#[from] CodecError),
+    Message(#[from] MessageError),
     /// Nothing complete within the time.
     #[error("no frame in time")]
     Timeout,
@@ -44,18 +44,19 @@ impl From<io::Error> for FrameError {
     }
 }
 
-/// Reads one message; `None` when the peer ended the stream before a frame began.
+/// Reads one message through its door, `decode`; `None` when the peer ended the stream before a frame began.
 ///
 /// Memory grows with what has arrived, not with what was announced.
 ///
 /// # Errors
 /// [`FrameError`]; after any of them the stream is of no more use.
-pub async fn read_frame<T: Serialize + DeserializeOwned>(
+pub async fn read_frame<T>(
     stream: &mut (impl AsyncRead + Unpin),
     within: Duration,
+    decode: impl FnOnce(&[u8]) -> Result<T, MessageError>,
 ) -> Result<Option<T>, FrameError> {
     let bytes = timeout(within, read_bytes(stream)).await.map_err(|_| FrameError::Timeout)??;
-    bytes.map(|bytes| codec::decode(&bytes, FRAME_BYTES).map_err(FrameError::from)).transpose()
+    Ok(bytes.map(|bytes| decode(&bytes)).transpose()?)
 }
 
 /// Writes one message and flushes it.
@@ -107,6 +108,10 @@ mod tests {
 
     use super::*;
 
+    fn plain<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
+        Ok(codec::decode(bytes, FRAME_BYTES)?)
+    }
+
     const SOON: Duration = Duration::from_secs(5);
 
     #[tokio::test]
@@ -115,24 +120,28 @@ mod tests {
         write_frame(&mut wire, &("hello".to_owned(), 7_u32), SOON).await.expect("written");
         write_frame(&mut wire, &vec![9_u8; 200_000], SOON).await.expect("written");
         wire.set_position(0);
-        let first: Option<(String, u32)> = read_frame(&mut wire, SOON).await.expect("read");
+        let first: Option<(String, u32)> = read_frame(&mut wire, SOON, plain).await.expect("read");
         assert_eq!(first, Some(("hello".to_owned(), 7)));
-        let second: Option<Vec<u8>> = read_frame(&mut wire, SOON).await.expect("read");
+        let second: Option<Vec<u8>> = read_frame(&mut wire, SOON, plain).await.expect("read");
         assert_eq!(second, Some(vec![9; 200_000]));
-        assert!(read_frame::<u8>(&mut wire, SOON).await.expect("end").is_none());
+        assert!(read_frame::<u8>(&mut wire, SOON, plain).await.expect("end").is_none());
     }
 
     #[tokio::test]
     async fn too_long_too_short_and_malformed_frames_are_refused() {
         let too_long = (FRAME_BYTES as u32 + 1).to_le_bytes();
-        let error = read_frame::<u8>(&mut Cursor::new(too_long), SOON).await.expect_err("too long");
+        let error = read_frame::<u8>(&mut Cursor::new(too_long), SOON, plain).await.expect_err("too long");
         assert!(matches!(error, FrameError::TooLong { bytes } if bytes == FRAME_BYTES + 1), "{error:?}");
         for cut in [&[9, 0][..], &[9, 0, 0, 0, 1]] {
-            let error = read_frame::<u8>(&mut Cursor::new(cut.to_vec()), SOON).await.expect_err("cut off");
+            let error = read_frame::<u8>(&mut Cursor::new(cut.to_vec()), SOON, plain).await.expect_err("cut off");
             assert!(matches!(error, FrameError::Io(_)), "{error:?}");
         }
-        let error = read_frame::<u8>(&mut Cursor::new([2, 0, 0, 0, 1, 1]), SOON).await.expect_err("trailing byte");
-        assert!(matches!(error, FrameError::Message(CodecError::NotCanonical)), "{error:?}");
+        let error =
+            read_frame::<u8>(&mut Cursor::new([2, 0, 0, 0, 1, 1]), SOON, plain).await.expect_err("trailing byte");
+        assert!(
+            matches!(error, FrameError::Message(MessageError::Bytes(codec::CodecError::NotCanonical))),
+            "{error:?}"
+        );
         let mut sink = Cursor::new(Vec::new());
         let error = write_frame(&mut sink, &vec![0_u8; FRAME_BYTES], SOON).await.expect_err("too long");
         assert!(matches!(error, FrameError::TooLong { .. }) && sink.get_ref().is_empty(), "{error:?}");
@@ -142,7 +151,7 @@ mod tests {
     async fn a_silent_peer_costs_only_the_time_allowed() {
         let (mut ours, theirs) = tokio::io::duplex(64);
         let mut ours = tokio_util::compat::TokioAsyncReadCompatExt::compat(&mut ours);
-        let error = read_frame::<u8>(&mut ours, SOON).await.expect_err("silence");
+        let error = read_frame::<u8>(&mut ours, SOON, plain).await.expect_err("silence");
         assert!(matches!(error, FrameError::Timeout), "{error:?}");
         drop(theirs);
     }

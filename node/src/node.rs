@@ -1,0 +1,72 @@
+//! A node on the network: the parts of a home, a swarm, and the tasks between them. Started in one order, ended in the other.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::Parts;
+use crate::net::{self, Net, NetConfig};
+use crate::serve::{self, Served};
+use crate::sync::{self, Sync};
+
+/// What flows need of the network.
+#[derive(Debug, Clone)]
+pub struct Online {
+    /// Connections and streams.
+    pub net: Net,
+    /// News of packages.
+    pub sync: Sync,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    parts: Arc<Parts>,
+    online: Online,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Brings `parts` online.
+    ///
+    /// # Errors
+    /// [`net::StartError`]; nothing runs then, and the parts work offline as before.
+    pub async fn start(parts: Arc<Parts>, config: NetConfig) -> Result<Self, net::StartError> {
+        let (net, inbounds) = Net::start(config).await?;
+        let stop = CancellationToken::new();
+        let served = Arc::new(Served::new(&parts.histories));
+        let mut tasks = JoinSet::new();
+        let sync = sync::start(Arc::clone(&parts), net.clone(), stop.clone(), &mut tasks);
+        tasks.spawn(serve::serve(Arc::clone(&parts), served, inbounds, stop.clone()));
+        let online = Online { net, sync };
+        parts.set_online(online.clone());
+        Ok(Self { parts, online, stop, tasks })
+    }
+
+    /// Connections and news.
+    #[must_use]
+    pub const fn online(&self) -> &Online {
+        &self.online
+    }
+
+    /// The parts.
+    #[must_use]
+    pub const fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// Ends the tasks, then the network, then closes the parts.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        if let Err(overrun) = self.online.net.shutdown().await {
+            tracing::warn!(%overrun, "connections were left open");
+        }
+        self.parts.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! The answering side of `/syncra/have/1`.
+
+use std::sync::Arc;
+
+use syncra_protocol::message::Refusal;
+use syncra_protocol::message::have::{Answer, decode_request};
+
+use super::{PATIENCE, Served};
+use crate::blobs::Access;
+use crate::flow::Parts;
+use crate::net::Inbound;
+use crate::net::frame::{FrameError, read_frame, write_frame};
+
+/// Answers one stream: which parts of a root are here now. Later arrivals are not told yet; the asker asks again.
+pub(super) async fn answer(parts: Arc<Parts>, served: Arc<Served>, inbound: Inbound) {
+    let peer = inbound.peer;
+    if let Err(error) = converse(&parts, &served, inbound).await {
+        tracing::debug!(peer = peer.fmt_short(), %error, "a have stream ended early");
+    }
+}
+
+async fn converse(parts: &Parts, served: &Served, inbound: Inbound) -> Result<(), FrameError> {
+    let mut stream = inbound.stream;
+    let Some(request) = read_frame(&mut stream, PATIENCE, decode_request).await? else { return Ok(()) };
+    let answer = match served.access(&request.root.into()) {
+        Access::Sequence => held(parts, request.root.into()).await,
+        Access::None | Access::Blob => Answer::Refused(Refusal::NotFound),
+    };
+    write_frame(&mut stream, &answer, PATIENCE).await?;
+    super::log::close(&mut stream).await
+}
+
+async fn held(parts: &Parts, root: syncra_protocol::id::BlobId) -> Answer {
+    let Ok(blobs) = parts.blobs().await else { return Answer::Refused(Refusal::NotFound) };
+    match blobs.missing(root).await {
+        Ok(missing) if missing.is_nothing() => Answer::All,
+        Ok(missing) if missing.root.is_empty() => {
+            let lacks: std::collections::BTreeSet<u32> = missing.children.iter().map(|child| child.index).collect();
+            let held = (0..missing.n_children).filter(|index| !lacks.contains(index));
+            Answer::of(held, missing.n_children)
+        }
+        Ok(_) => Answer::Refused(Refusal::NotFound),
+        Err(error) => {
+            tracing::warn!(%error, "what is held of a root cannot be told");
+            Answer::Refused(Refusal::NotFound)
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The answering side of `/syncra/log/1`.
+
+use std::sync::Arc;
+
+use syncra_protocol::bounded::Blob;
+use syncra_protocol::fold::PackageState;
+use syncra_protocol::id::PackageId;
+use syncra_protocol::limits::{ENTRIES_PER_FRAME, HEADS_PER_FRAME, OFFERS_PER_FRAME};
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::message::Refusal;
+use syncra_protocol::message::log::{Answer, Entries, Heads, NoteBytes, Offer, Offers, Request, decode_request};
+use syncra_protocol::origin::{Origin, Subject};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::PATIENCE;
+use crate::flow::Parts;
+use crate::history::Change;
+use crate::journal::Regard;
+use crate::net::frame::{FrameError, read_frame, write_frame};
+use crate::net::{Inbound, Stream};
+
+/// Answers one stream.
+pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound, stop: CancellationToken) {
+    let Inbound { peer, mut stream } = inbound;
+    let done = tokio::select! {
+        () = stop.cancelled() => return,
+        done = converse(&parts, &mut stream) => done,
+    };
+    if let Err(error) = done {
+        tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
+    }
+}
+
+async fn converse(parts: &Parts, stream: &mut Stream) -> Result<(), FrameError> {
+    let Some(request) = read_frame(stream, PATIENCE, decode_request).await? else { return Ok(()) };
+    let answer = match request {
+        Request::Watch { packages } => return watch(parts, stream, packages).await,
+        Request::Heads { package } => heads(parts, package).map(Answer::Heads),
+        Request::Entries { origin, from, limit } => entries(parts, &origin, from, limit).map(Answer::Entries),
+        Request::Offers { after } => Some(Answer::Offers(offers(parts, after))),
+    };
+    let answer = answer.unwrap_or(Answer::Refused(Refusal::NotFound));
+    write_frame(stream, &answer, PATIENCE).await?;
+    close(stream).await
+}
+
+/// Our end first; the stream stays until the peer has read everything and closes its own.
+pub(super) async fn close(stream: &mut Stream) -> Result<(), FrameError> {
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+    stream.close().await?;
+    let mut byte = [0];
+    drop(tokio::time::timeout(PATIENCE, stream.read(&mut byte)).await);
+    Ok(())
+}
+
+fn heads(parts: &Parts, package: PackageId) -> Option<Heads> {
+    let history = readable(parts, package)?;
+    let bytes = |entry: &[u8]| Some(Blob(entry.to_vec()));
+    Some(Heads {
+        package_genesis: bytes(&history.genesis)?,
+        identity_geneses: history.identity_geneses.iter().filter_map(|entry| bytes(entry)).collect(),
+        notes: history.evidence.heads().take(HEADS_PER_FRAME).map(|head| Blob(head.note().to_vec())).collect(),
+    })
+}
+
+/// A package that is known and not blocked.
+fn readable(parts: &Parts, package: PackageId) -> Option<Arc<crate::history::History>> {
+    let history =
+        parts.histories.package(package).inspect_err(|error| tracing::warn!(%error, "a history is unreadable"));
+    history.ok().flatten().filter(|history| !is_blocked(parts, &history.state))
+}
+
+fn is_blocked(parts: &Parts, state: &PackageState) -> bool {
+    let truth = parts.histories.journal().truth();
+    state.genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked)
+}
+
+fn entries(parts: &Parts, origin: &Origin, from: u64, limit: u32) -> Option<Entries> {
+    let (log, head) = parts.histories.log(origin).ok().flatten()?;
+    let limit = limit.min(u32::try_from(ENTRIES_PER_FRAME).unwrap_or(u32::MAX));
+    let entries = parts.histories.entries(origin, from, u64::from(limit)).ok()?;
+    Entries::answer(&log, &head, (from, limit), entries.iter().map(|entry| entry.to_vec())).ok()
+}
+
+/// Packages of which content is held: what a neighbour can install from here.
+fn offers(parts: &Parts, after: Option<PackageId>) -> Offers {
+    let packages = parts.histories.packages();
+    let later = packages.into_iter().filter(|package| after.is_none_or(|after| *package > after));
+    let mut offers: Vec<Offer> = later
+        .filter_map(|package| {
+            let history = readable(parts, package)?;
+            Some(Offer { package, frontier: history.state.frontier.digest() })
+        })
+        .take(OFFERS_PER_FRAME + 1)
+        .collect();
+    let more = offers.len() > OFFERS_PER_FRAME;
+    offers.truncate(OFFERS_PER_FRAME);
+    Offers { offers, more }
+}
+
+/// Pushes new notes of these packages until the peer closes the stream.
+async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> Result<(), FrameError> {
+    let mut changes = parts.histories.changes();
+    let watched: Vec<PackageId> = packages.into_iter().filter(|package| readable(parts, *package).is_some()).collect();
+    let n_packages = u32::try_from(watched.len()).unwrap_or(u32::MAX);
+    write_frame(stream, &Answer::Watching { n_packages }, PATIENCE).await?;
+    let mut byte = [0];
+    loop {
+        use futures::AsyncReadExt as _;
+        tokio::select! {
+            change = changes.recv() => match change {
+                Ok(Change { head }) => push(parts, stream, &watched, &head).await?,
+                // Too far behind to know what changed: the peer opens a new watch and asks for heads.
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
+            },
+            // The peer says nothing more; whatever comes is the end.
+            _ = stream.read(&mut byte) => return Ok(()),
+        }
+    }
+}
+
+async fn push(parts: &Parts, stream: &mut Stream, watched: &[PackageId], head: &Head) -> Result<(), FrameError> {
+    let note: NoteBytes = Blob(head.note().to_vec());
+    let concerned: Vec<PackageId> = match head.origin().subject {
+        Subject::Package(package) => watched.binary_search(&package).map(|at| watched[at]).into_iter().collect(),
+        Subject::Identity(identity) => {
+            let owned = |package: &&PackageId| {
+                readable(parts, **package).is_some_and(|h| h.evidence.genesis().owners.contains(&identity))
+            };
+            watched.iter().filter(owned).copied().collect()
+        }
+    };
+    for package in concerned {
+        let note = note.clone();
+        write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await?;
+    }
+    Ok(())
+}

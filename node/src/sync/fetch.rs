@@ -1,0 +1,178 @@
+//! Fetching the content of a release from whoever has it, reusing what older releases left here.
+//!
+//! First what describes it: the sequence and the nodes, small, from one peer after the other. Then a plan: which segments
+//! are made from what is held, which ranges are missing. Then the bytes, from all peers that have them, as the
+//! [`Fetcher`](syncra_protocol::sync::fetch::Fetcher) decides.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use syncra_protocol::id::{BlobId, ContentRoot};
+use syncra_protocol::sync::Peer;
+use syncra_protocol::sync::fetch::{Haves, Reach};
+use syncra_protocol::tree::Declared;
+
+use crate::blobs::{self, BlobError, Blobs, Pins};
+use crate::flow::Parts;
+use crate::flow::release::ReleaseError;
+use crate::net::{Net, OpenError};
+use crate::progress::Progress;
+
+mod batches;
+mod plan;
+mod providers;
+mod structure;
+
+use providers::Providers;
+
+/// What to fetch.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// The content.
+    pub root: ContentRoot,
+    /// What its release declares; none for a bare content root.
+    pub declared: Option<Declared>,
+    /// Blobs beside it: manifest, note.
+    pub beside: Vec<BlobId>,
+    /// Content held of older releases, likest first: what is the same is not fetched.
+    pub older: Vec<ContentRoot>,
+}
+
+/// What a fetch cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Bytes read from peers' streams, hashes included.
+    pub fetched_bytes: u64,
+    /// Bytes of segments that were here already, or copied from what was.
+    pub reused_bytes: u64,
+    /// Who sent how much.
+    pub sources: BTreeMap<Peer, u64>,
+}
+
+/// Why content did not become complete. What came is kept, so that trying again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Nobody connected has it.
+    #[error("none of {asked} connected peers has the content")]
+    NoProvider {
+        /// Peers that were asked.
+        asked: usize,
+        /// Some of them sent wrong bytes.
+        n_corrupt: usize,
+    },
+    /// Nothing came for too long.
+    #[error("no peer sent anything for {} s; {n_missing} parts are missing", waited.as_secs())]
+    Stalled {
+        /// How long.
+        waited: Duration,
+        /// Parts not here.
+        n_missing: usize,
+    },
+    /// Every peer that has it sent wrong bytes.
+    #[error("wrong bytes from every peer that has the content ({n_peers})")]
+    Corrupt {
+        /// Peers banned.
+        n_peers: usize,
+    },
+    /// The content is not what the release declares: its author's fault.
+    #[error(transparent)]
+    Content(#[from] ReleaseError),
+    /// The local store.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The local store does not open.
+    #[error(transparent)]
+    Open(#[from] blobs::OpenError),
+}
+
+/// A peer and what it has.
+#[derive(Debug, Clone)]
+struct Provider {
+    peer: Peer,
+    reach: Reach,
+    haves: Haves,
+}
+
+/// Makes the wanted content complete here; `pins` keep it. Gives up after `patience` without a byte.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn fetch(
+    parts: &Parts,
+    net: &Net,
+    want: &Want,
+    pins: &Pins,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<Cost, FetchError> {
+    let blobs = parts.blobs().await?;
+    let mut run = Run { parts, net, blobs, pins, patience, cost: Cost::default(), n_corrupt: 0 };
+    let mut providers = Providers::ask(net, want.root);
+    run.beside(want, &mut providers).await?;
+    let index = run.structure(want, &mut providers).await?;
+    let work = run.plan(want, &index, &mut providers).await?;
+    run.batches(want.root, work, providers, progress).await?;
+    blobs.sync_pending().await?;
+    Ok(run.cost)
+}
+
+/// One fetch under way.
+struct Run<'a> {
+    parts: &'a Parts,
+    net: &'a Net,
+    blobs: &'a Blobs,
+    pins: &'a Pins,
+    patience: Duration,
+    cost: Cost,
+    n_corrupt: usize,
+}
+
+impl Run<'_> {
+    fn count(&mut self, peer: Peer, bytes: u64) {
+        self.cost.fetched_bytes += bytes;
+        *self.cost.sources.entry(peer).or_default() += bytes;
+    }
+
+    /// What a failed request says about its peer; an error only when it is ours.
+    async fn judge(&mut self, peer: Peer, error: blobs::FetchError) -> Result<Verdict, FetchError> {
+        use blobs::FetchError as Why;
+        let verdict = match error {
+            Why::Local(error) => return Err(error.into()),
+            Why::Corrupt(_) | Why::TooLarge { .. } => Verdict::Corrupt,
+            Why::NotFound(_) | Why::Cut(_) => Verdict::Lacks,
+            Why::Stalled => Verdict::Stalled,
+            Why::Io(_) | Why::TooManyParts => Verdict::Gone,
+        };
+        tracing::debug!(peer = peer.fmt_short(), ?verdict, "a fetch from a peer failed");
+        if verdict == Verdict::Corrupt {
+            self.n_corrupt += 1;
+            let fault = "sent wrong bytes".to_owned();
+            let event = crate::event::Event::PeerFault { package_id: String::new(), peer: peer.to_string(), fault };
+            self.parts.emit(event);
+            // Only a stopping network does not ban, and then nothing is fetched either.
+            let _ = self.net.ban(peer, "sent wrong bytes").await;
+        }
+        Ok(verdict)
+    }
+
+    fn nobody(&self, asked: usize) -> FetchError {
+        match self.n_corrupt {
+            0 => FetchError::NoProvider { asked, n_corrupt: 0 },
+            n_peers => FetchError::Corrupt { n_peers },
+        }
+    }
+}
+
+/// What a failed request says about its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Corrupt,
+    Lacks,
+    Stalled,
+    Gone,
+}
+
+/// Opens a stream for one blob request.
+async fn open(net: &Net, peer: Peer) -> Result<crate::net::Stream, OpenError> {
+    net.open(peer, crate::net::Protocol::Blobs).await
+}

@@ -1,0 +1,151 @@
+//! Who has the content: everybody connected is asked at once, and whoever connects meanwhile.
+
+use std::collections::BTreeSet;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use syncra_protocol::id::ContentRoot;
+use syncra_protocol::sync::Peer;
+use syncra_protocol::sync::fetch::{Haves, Reach};
+use tokio::sync::broadcast;
+
+use super::Provider;
+use crate::net::{Net, NetEvent};
+use crate::sync::ask;
+
+/// Peers asked at the same time.
+const ASKED_AT_ONCE: usize = 32;
+
+/// Peers as they answer.
+pub(super) struct Providers {
+    net: Net,
+    root: ContentRoot,
+    events: broadcast::Receiver<NetEvent>,
+    asking: FuturesUnordered<BoxFuture<'static, Option<Provider>>>,
+    waiting: Vec<Peer>,
+    asked: BTreeSet<Peer>,
+    /// Answered, and not given up since.
+    pub(super) known: Vec<Provider>,
+    is_listed: bool,
+    is_silent: bool,
+}
+
+/// What [`Providers::next`] heard.
+pub(super) enum News {
+    /// A peer has something.
+    Provider(Provider),
+    /// A peer is gone.
+    Gone(Peer),
+    /// Everybody asked has answered. Told once; then only somebody new brings news.
+    Silence,
+}
+
+impl Providers {
+    /// Begins to ask.
+    pub(super) fn ask(net: &Net, root: ContentRoot) -> Self {
+        Self {
+            events: net.events(),
+            net: net.clone(),
+            root,
+            asking: FuturesUnordered::new(),
+            waiting: Vec::new(),
+            asked: BTreeSet::new(),
+            known: Vec::new(),
+            is_listed: false,
+            is_silent: false,
+        }
+    }
+
+    /// How many peers were asked.
+    pub(super) fn n_asked(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// The next answer or change. Safe to cancel.
+    pub(super) async fn next(&mut self) -> News {
+        loop {
+            if !self.is_listed {
+                let peers = self.net.peers().await.unwrap_or_default();
+                self.is_listed = true;
+                self.waiting.extend(peers.into_iter().map(|peer| peer.key));
+            }
+            self.fill();
+            if self.asking.is_empty() && !std::mem::replace(&mut self.is_silent, true) {
+                return News::Silence;
+            }
+            tokio::select! {
+                Some(answer) = self.asking.next(), if !self.asking.is_empty() => {
+                    if let Some(provider) = answer {
+                        self.known.push(provider.clone());
+                        return News::Provider(provider);
+                    }
+                }
+                event = self.events.recv() => match event {
+                    Ok(NetEvent::Connected { peer }) => self.waiting.push(peer),
+                    Ok(NetEvent::Disconnected { peer }) => {
+                        self.forget(peer);
+                        self.asked.remove(&peer);
+                        return News::Gone(peer);
+                    }
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.is_listed = false,
+                    // The network ended: nobody will ever answer.
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    /// A provider that was not given up; none when everybody has answered and nobody has anything.
+    pub(super) async fn first(&mut self) -> Option<Provider> {
+        loop {
+            if let Some(provider) = self.known.first() {
+                return Some(provider.clone());
+            }
+            if matches!(self.next().await, News::Silence) {
+                return None;
+            }
+        }
+    }
+
+    /// Gives a peer up.
+    pub(super) fn forget(&mut self, peer: Peer) {
+        self.known.retain(|known| known.peer != peer);
+    }
+
+    /// Asks everybody again.
+    pub(super) fn again(&mut self) {
+        self.asked.clear();
+        self.known.clear();
+        (self.is_listed, self.is_silent) = (false, false);
+    }
+
+    fn fill(&mut self) {
+        while self.asking.len() < ASKED_AT_ONCE {
+            let Some(peer) = self.waiting.pop() else { return };
+            if !self.asked.insert(peer) {
+                continue;
+            }
+            let (net, root) = (self.net.clone(), self.root);
+            self.is_silent = false;
+            self.asking.push(
+                async move {
+                    match ask::have(&net, peer, root).await {
+                        Ok(answer) => {
+                            let parts = u32::try_from(syncra_protocol::message::have::PART_LIMIT).unwrap_or(u32::MAX);
+                            // No peer names more parts than its frame has room for.
+                            let haves = Haves::of(&answer, parts);
+                            Some(Provider { peer, reach: Reach::Direct, haves })
+                        }
+                        Err(failure) => {
+                            tracing::debug!(peer = peer.fmt_short(), ?failure, "does not have it");
+                            None
+                        }
+                    }
+                }
+                .boxed(),
+            );
+        }
+    }
+}

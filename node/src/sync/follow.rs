@@ -1,0 +1,239 @@
+//! The task that keeps one package up to date: it drives a [`Follower`] and does what that decides.
+
+use std::sync::Arc;
+
+use syncra_protocol::Timestamp;
+use syncra_protocol::fold::Changes;
+use syncra_protocol::id::PackageId;
+use syncra_protocol::origin::Subject;
+use syncra_protocol::sync::Peer;
+use syncra_protocol::sync::follow::{Ask, Commit, Effect, Fault, Follower, Input};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::ask;
+use crate::clock;
+use crate::flow::Parts;
+use crate::history::Change;
+use crate::net::Net;
+
+/// Messages that may wait for one package's task.
+pub(super) const MAILBOX: usize = 256;
+
+/// What the hub tells the task of a package.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Something happened.
+    Input(Box<Input>),
+    /// Ask these peers now, and answer when nothing is under way any more.
+    Refresh { peers: Vec<Peer>, reply: oneshot::Sender<Refreshed> },
+}
+
+impl Message {
+    pub(super) fn input(input: Input) -> Self {
+        Self::Input(Box::new(input))
+    }
+}
+
+/// What asking peers about a package brought.
+#[derive(Debug, Clone, Default)]
+pub struct Refreshed {
+    /// Peers that were asked.
+    pub n_peers: usize,
+    /// What some of them did that they may not.
+    pub faults: Vec<(Peer, Fault)>,
+}
+
+/// What the task tells the hub.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The package's state has changed.
+    Updated(PackageId, Changes),
+    /// A peer did something that it may not.
+    Fault(PackageId, Peer, Fault),
+}
+
+pub(super) struct Task {
+    parts: Arc<Parts>,
+    net: Net,
+    follower: Follower,
+    jobs: JoinSet<Input>,
+    waiting: Vec<oneshot::Sender<Refreshed>>,
+    refreshed: Refreshed,
+    peers: Vec<Peer>,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Task {
+    /// Follows on from what is stored; what cannot be read is fetched again.
+    pub(super) fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
+        let follower = resume(&parts, package);
+        let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
+        Self { parts, net, follower, jobs, waiting, refreshed, peers: Vec::new(), reports }
+    }
+
+    /// Works until `stop`, or until the mailbox is closed and everything asked is answered.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, stop: CancellationToken) {
+        let mut changes = self.parts.histories.changes();
+        let mut open = true;
+        while open || !self.jobs.is_empty() {
+            let wake = self.follower.next_timeout();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(input) => self.follower.handle(clock::now(), input),
+                    Err(error) => tracing::error!(%error, "a task that asked a peer failed"),
+                },
+                () = sleep_until(wake) => self.follower.handle_timeout(clock::now()),
+                message = mailbox.recv(), if open => match message {
+                    Some(message) => self.on_message(message),
+                    None => open = false,
+                },
+                change = changes.recv() => self.on_change(change),
+            }
+            self.perform_all().await;
+            self.answer_if_idle();
+        }
+        self.jobs.shutdown().await;
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Input(input) => self.on_input(*input),
+            Message::Refresh { peers, reply } => {
+                self.refreshed.n_peers += peers.len();
+                self.waiting.push(reply);
+                for peer in peers {
+                    // Gone and back: a peer that is known already is asked anew.
+                    self.follower.handle(clock::now(), Input::PeerGone(peer));
+                    self.on_input(Input::PeerUp(peer));
+                }
+            }
+        }
+    }
+
+    fn on_input(&mut self, input: Input) {
+        match &input {
+            Input::PeerUp(peer) if !self.peers.contains(peer) => self.peers.push(*peer),
+            Input::PeerGone(peer) => self.peers.retain(|known| known != peer),
+            _ => {}
+        }
+        self.follower.handle(clock::now(), input);
+    }
+
+    /// This device's own logs grow elsewhere: follow on from what is stored then.
+    fn on_change(&mut self, change: Result<Change, broadcast::error::RecvError>) {
+        let package = self.follower.package();
+        let is_news = match change {
+            Err(_) => true,
+            Ok(Change { head }) => {
+                let own = head.origin().key == self.parts.device;
+                let concerns = match head.origin().subject {
+                    Subject::Package(changed) => changed == package,
+                    Subject::Identity(identity) => {
+                        self.follower.evidence().is_some_and(|e| e.genesis().owners.contains(&identity))
+                    }
+                };
+                let held = self.follower.evidence().map_or(0, |evidence| evidence.size(head.origin()));
+                own && concerns && head.size() > held
+            }
+        };
+        if is_news {
+            self.follower = resume(&self.parts, package);
+            for peer in self.peers.clone() {
+                self.follower.handle(clock::now(), Input::PeerUp(peer));
+            }
+        }
+    }
+
+    async fn perform_all(&mut self) {
+        while let Some(effect) = self.follower.poll_effect() {
+            match effect {
+                Effect::AskHeads { peer } => self.ask_heads(peer),
+                Effect::AskEntries { peer, origin, from } => {
+                    let net = self.net.clone();
+                    self.jobs.spawn(async move {
+                        match ask::entries(&net, peer, origin, from).await {
+                            Ok(entries) => Input::Entries { peer, origin, entries },
+                            Err(failure) => Input::Failed { peer, ask: Ask::Entries(origin), failure },
+                        }
+                    });
+                }
+                Effect::Commit(commit) => self.commit(commit),
+                Effect::Updated(changes) => self.report(Report::Updated(self.follower.package(), changes)).await,
+                Effect::Fault { peer, fault } => self.on_fault(peer, fault).await,
+                Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
+            }
+        }
+    }
+
+    fn ask_heads(&mut self, peer: Peer) {
+        let (net, package) = (self.net.clone(), self.follower.package());
+        self.jobs.spawn(async move {
+            match ask::heads(&net, peer, package).await {
+                Ok(heads) => Input::Heads { peer, heads },
+                Err(failure) => Input::Failed { peer, ask: Ask::Heads, failure },
+            }
+        });
+    }
+
+    fn commit(&mut self, commit: Commit) {
+        let parts = Arc::clone(&self.parts);
+        self.jobs.spawn(async move {
+            match parts.histories.commit(commit.first, &commit.entries, &commit.head).await {
+                Ok(()) => Input::Committed(commit.origin),
+                Err(error) => {
+                    tracing::warn!(origin = %commit.origin, %error, "verified entries were not stored");
+                    Input::CommitFailed(commit.origin)
+                }
+            }
+        });
+    }
+
+    async fn on_fault(&mut self, peer: Peer, fault: Fault) {
+        tracing::warn!(peer = peer.fmt_short(), ?fault, "a peer's answer was refused");
+        if let Fault::Fork(proof) = &fault
+            && let Err(error) = self.parts.histories.keep_fork(proof).await
+        {
+            tracing::error!(%error, "a fork proof could not be kept");
+        }
+        self.refreshed.faults.push((peer, fault.clone()));
+        self.report(Report::Fault(self.follower.package(), peer, fault)).await;
+    }
+
+    async fn report(&self, report: Report) {
+        // The hub ends before its tasks only when everything ends.
+        drop(self.reports.send(report).await);
+    }
+
+    fn answer_if_idle(&mut self) {
+        if self.jobs.is_empty() && !self.waiting.is_empty() {
+            let refreshed = std::mem::take(&mut self.refreshed);
+            for waiting in self.waiting.drain(..) {
+                // Whoever gave up waiting needs no answer.
+                drop(waiting.send(refreshed.clone()));
+            }
+        }
+    }
+}
+
+fn resume(parts: &Parts, package: PackageId) -> Follower {
+    match parts.histories.package(package) {
+        Ok(Some(history)) => Follower::resume(history.evidence.clone()),
+        Ok(None) => Follower::new(package),
+        Err(error) => {
+            tracing::warn!(%error, "what is stored of a package cannot be read and is fetched again");
+            Follower::new(package)
+        }
+    }
+}
+
+/// Sleeps until a machine's next time-out; for ever without one.
+pub(super) async fn sleep_until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}
