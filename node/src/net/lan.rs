@@ -1,21 +1,22 @@
 //! Finding neighbours on the local links, loopback included, without server or configuration: multicast DNS
 //! (RFC 6762) and service discovery (RFC 6763), which firewalls and access points know how to let through.
 //!
-//! What is announced: service `_syncra._udp.local.`, instance = peer id, the node's own local addresses, and in TXT the
-//! ports of each transport. What is heard is hearsay: bounded, limited to addresses of the local links, and proven only
+//! What is announced: service `_syncra._udp.local.`, instance = device key (base32: names there have no case), the
+//! addresses of the interface it is announced on, and in TXT the port of each transport (`t4 t6 q4 q6`). What is heard is hearsay: bounded, limited to addresses of the local links, and proven only
 //! by the handshake of the connection that follows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
-use mdns_sd::{Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use syncra_protocol::key::DeviceKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::address::{Scope, is_dialable, is_quic, scope};
+use super::address::{self, Scope, device_key, is_dialable, is_quic, scope};
 use super::limits;
 
 /// A neighbour has come, has changed its addresses, or has gone.
@@ -42,16 +43,30 @@ impl Default for LanConfig {
 
 /// The task that announces this node and listens for others.
 pub(super) struct Lan {
-    pub(super) me: PeerId,
+    pub(super) me: DeviceKey,
+    pub(super) interfaces: Vec<IfKind>,
     pub(super) port: u16,
     pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
     pub(super) sightings: mpsc::Sender<Sighting>,
     pub(super) stop: CancellationToken,
 }
 
+/// The interfaces that a node listening there is reachable on.
+pub(super) fn interfaces(listen: &[Multiaddr]) -> Vec<IfKind> {
+    if listen.is_empty() {
+        return vec![IfKind::All];
+    }
+    let kind = |(ip, _): (IpAddr, u16)| match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IfKind::IPv4,
+        IpAddr::V6(ip) if ip.is_unspecified() => IfKind::IPv6,
+        ip => IfKind::Addr(ip),
+    };
+    listen.iter().filter_map(socket).map(kind).collect()
+}
+
 const SERVICE: &str = "_syncra._udp.local.";
 /// How often the interfaces are looked at for new addresses.
-const INTERFACE_CHECK_SECONDS: u32 = 2;
+const INTERFACE_CHECK_SECONDS: u32 = 1;
 /// Before a daemon that has failed is started again.
 const RETRY: Duration = Duration::from_secs(5);
 /// For the farewell that tells neighbours we are gone.
@@ -81,7 +96,8 @@ impl Lan {
         let mut announced = None;
         self.announce(&daemon, &mut announced)?;
         let heard = daemon.browse(SERVICE)?;
-        let outcome = self.listen(&daemon, &heard, &mut announced).await;
+        let health = daemon.monitor()?;
+        let outcome = self.listen(&daemon, &heard, &health, &mut announced).await;
         farewell(&daemon).await;
         outcome
     }
@@ -90,7 +106,8 @@ impl Lan {
         &mut self,
         daemon: &ServiceDaemon,
         heard: &Receiver<ServiceEvent>,
-        announced: &mut Option<Announcement>,
+        health: &Receiver<DaemonEvent>,
+        announced: &mut Option<Ports>,
     ) -> Result<(), mdns_sd::Error> {
         let stop = self.stop.clone();
         let mut seen = HashMap::new();
@@ -105,21 +122,38 @@ impl Lan {
                     Ok(event) => self.on_event(event, &mut seen).await,
                     Err(_) => return Err(mdns_sd::Error::Msg("the daemon ended".to_owned())),
                 },
+                Ok(event) = health.recv_async() => tracing::debug!(?event, "multicast DNS"),
             }
         }
     }
 
-    fn announce(&mut self, daemon: &ServiceDaemon, announced: &mut Option<Announcement>) -> Result<(), mdns_sd::Error> {
-        let now = Announcement::of(&self.listening.borrow_and_update());
-        if now.ips.is_empty() || announced.as_ref() == Some(&now) {
+    fn announce(&mut self, daemon: &ServiceDaemon, announced: &mut Option<Ports>) -> Result<(), mdns_sd::Error> {
+        let now = Ports::listening(&self.listening.borrow_and_update());
+        if now == Ports::default() || announced.as_ref() == Some(&now) {
             return Ok(());
         }
-        daemon.register(now.service(&self.me)?)?;
+        daemon.register(self.service(&now)?)?;
         *announced = Some(now);
         Ok(())
     }
 
+    fn service(&self, ports: &Ports) -> Result<ServiceInfo, mdns_sd::Error> {
+        let name = self.me.to_string();
+        let ports = ports.named();
+        let first = ports.first().map_or(0, |(_, port)| *port);
+        let properties: Vec<(String, String)> =
+            ports.into_iter().map(|(key, port)| (key.to_owned(), port.to_string())).collect();
+        let host = format!("{name}.local.");
+        // Addresses are the library's business: each interface is told its own, those that come later too.
+        let mut service = ServiceInfo::new(SERVICE, &name, &host, (), first, &properties[..])?.enable_addr_auto();
+        service.set_interfaces(self.interfaces.clone());
+        // The name is a key: nobody else has it, so there is no conflict to probe for (750 ms, RFC 6762 §8.1).
+        service.set_requires_probe(false);
+        Ok(service)
+    }
+
     async fn on_event(&self, event: ServiceEvent, seen: &mut HashMap<PeerId, Vec<Multiaddr>>) {
+        tracing::trace!(?event, "heard");
         let sighting = match event {
             ServiceEvent::ServiceResolved(service) => self.resolved(&service, seen),
             ServiceEvent::ServiceRemoved(_, name) => {
@@ -133,7 +167,10 @@ impl Lan {
     }
 
     fn resolved(&self, service: &ResolvedService, seen: &mut HashMap<PeerId, Vec<Multiaddr>>) -> Option<Sighting> {
-        let peer = peer_of(&service.fullname).filter(|peer| *peer != self.me)?;
+        let peer = peer_of(&service.fullname)?;
+        if device_key(&peer) == Some(self.me) {
+            return None;
+        }
         let addresses = addresses_of(service);
         if addresses.is_empty() || seen.get(&peer) == Some(&addresses) {
             return None;
@@ -152,13 +189,6 @@ async fn farewell(daemon: &ServiceDaemon) {
     }
 }
 
-/// What this node says about itself.
-#[derive(Debug, PartialEq, Eq)]
-struct Announcement {
-    ips: BTreeSet<IpAddr>,
-    ports: Ports,
-}
-
 /// The port of each transport and IP version. One each: a node that listens on several announces the first.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ports {
@@ -168,39 +198,18 @@ struct Ports {
     quic6: Option<u16>,
 }
 
-impl Announcement {
-    /// What of `listening` belongs to the local links.
-    fn of(listening: &[Multiaddr]) -> Self {
-        let mut announcement = Self { ips: BTreeSet::new(), ports: Ports::default() };
-        for address in listening.iter().filter(|address| scope(address) < Scope::Public) {
-            let Some((ip, port)) = socket(address) else { continue };
-            if is_zoned(ip) {
-                continue;
-            }
-            if announcement.ips.len() < limits::ANNOUNCED_ADDRESSES {
-                announcement.ips.insert(ip);
-            }
-            announcement.ports.slot(ip, is_quic(address)).get_or_insert(port);
-        }
-        announcement
-    }
-
-    fn service(&self, me: &PeerId) -> Result<ServiceInfo, mdns_sd::Error> {
-        let name = me.to_base58();
-        let ips: Vec<IpAddr> = self.ips.iter().copied().collect();
-        let ports = self.ports.named();
-        let first = ports.first().map_or(0, |(_, port)| *port);
-        let properties: Vec<(String, String)> =
-            ports.into_iter().map(|(key, port)| (key.to_owned(), port.to_string())).collect();
-        let host = format!("{name}.local.");
-        let mut service = ServiceInfo::new(SERVICE, &name, &host, &ips[..], first, &properties[..])?;
-        // The name is a key's hash: nobody else has it, so there is no conflict to probe for (750 ms, RFC 6762 §8.1).
-        service.set_requires_probe(false);
-        Ok(service)
-    }
-}
-
 impl Ports {
+    /// The ports of our own addresses.
+    fn listening(addresses: &[Multiaddr]) -> Self {
+        let mut ports = Self::default();
+        for address in addresses {
+            if let Some((ip, port)) = socket(address) {
+                ports.slot(ip, is_quic(address)).get_or_insert(port);
+            }
+        }
+        ports
+    }
+
     fn slot(&mut self, ip: IpAddr, is_quic: bool) -> &mut Option<u16> {
         match (ip.is_ipv4(), is_quic) {
             (true, false) => &mut self.tcp4,
@@ -245,7 +254,8 @@ fn socket(address: &Multiaddr) -> Option<(IpAddr, u16)> {
 
 /// The peer that a service's full name belongs to.
 fn peer_of(fullname: &str) -> Option<PeerId> {
-    fullname.strip_suffix(SERVICE)?.strip_suffix('.')?.parse().ok()
+    let key: DeviceKey = fullname.strip_suffix(SERVICE)?.strip_suffix('.')?.parse().ok()?;
+    address::peer_id(&key)
 }
 
 /// The addresses of a neighbour: only of the local links, and of this machine only if it said so on this machine.
@@ -283,29 +293,33 @@ fn is_credible(ip: &ScopedIp) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_local_addresses_are_announced() {
-        let listening: Vec<Multiaddr> = [
-            "/ip4/127.0.0.1/tcp/4001",
-            "/ip4/10.0.0.2/tcp/4001",
-            "/ip4/10.0.0.2/udp/4002/quic-v1",
-            "/ip4/203.0.113.5/tcp/4001",
-            "/ip6/fe80::1/tcp/4003",
-            "/ip6/fd00::1/tcp/4004",
-        ]
-        .iter()
-        .map(|text| text.parse().expect("address"))
-        .collect();
-        let announcement = Announcement::of(&listening);
-        let ips: Vec<_> = announcement.ips.iter().map(ToString::to_string).collect();
-        assert_eq!(ips, ["10.0.0.2", "127.0.0.1", "fd00::1"]);
-        assert_eq!(announcement.ports.named(), [("t4", 4001), ("t6", 4004), ("q4", 4002)]);
+    fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().expect("address")).collect()
     }
 
     #[test]
-    fn names_are_peers() {
-        let peer = PeerId::random();
-        assert_eq!(peer_of(&format!("{}.{SERVICE}", peer.to_base58())), Some(peer));
+    fn the_first_port_of_each_transport_is_announced() {
+        let ports = Ports::listening(&addresses(&[
+            "/ip4/127.0.0.1/tcp/4001",
+            "/ip4/10.0.0.2/tcp/4009",
+            "/ip4/10.0.0.2/udp/4002/quic-v1",
+            "/ip6/fd00::1/tcp/4004",
+        ]));
+        assert_eq!(ports.named(), [("t4", 4001), ("t6", 4004), ("q4", 4002)]);
+    }
+
+    #[test]
+    fn a_node_is_announced_where_it_listens() {
+        assert!(matches!(interfaces(&[])[..], [IfKind::All]));
+        let listen = addresses(&["/ip4/127.0.0.1/tcp/0", "/ip6/::/udp/9/quic-v1"]);
+        let interfaces = interfaces(&listen);
+        assert!(matches!(interfaces[..], [IfKind::Addr(ip), IfKind::IPv6] if ip.is_loopback()), "{interfaces:?}");
+    }
+
+    #[test]
+    fn names_are_keys() {
+        let key = syncra_protocol::key::DeviceSecret::from_seed(&[3; 32]).public();
+        assert_eq!(peer_of(&format!("{key}.{SERVICE}")), address::peer_id(&key));
         assert_eq!(peer_of("printer._ipp._tcp.local."), None);
         assert_eq!(peer_of(SERVICE), None);
     }

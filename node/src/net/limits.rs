@@ -53,9 +53,6 @@ pub const OPEN_STREAM: Duration = Duration::from_secs(10);
 /// Head start of the preferred transport; the other one is only tried when this has passed or the first has failed
 /// (RFC 8305 §5 has 250 ms between attempts).
 pub const HEAD_START: Duration = Duration::from_millis(250);
-/// How long the one of two neighbours with the greater id waits to be dialled before it dials itself: two that see each
-/// other at the same moment make one connection, not two.
-pub const YIELD_TO_NEIGHBOUR: Duration = Duration::from_secs(1);
 /// Dials begun anew because an address belonged to somebody else; then the dial fails.
 pub const WRONG_PEERS: usize = 4;
 /// How long a connection without streams is kept. At least 60 s: closing earlier may cut off a reader that has not

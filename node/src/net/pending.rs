@@ -2,7 +2,6 @@
 //! channel being dropped when the network task ends.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
@@ -73,9 +72,9 @@ impl Dials {
     }
 
     /// Notes addresses of the second choice.
-    pub(super) fn keep_for_later(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, delay: Duration) {
+    pub(super) fn keep_for_later(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         if !addresses.is_empty() {
-            let at = Instant::now() + delay;
+            let at = Instant::now() + limits::HEAD_START;
             self.peers.entry(peer).or_default().later = Some((at, addresses));
         }
     }
@@ -147,7 +146,7 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         assert!(dials.wait(peer, Waiter::Dial(reply)).expect("place"), "a dial has to be begun");
         dials.began(peer, attempt);
-        dials.keep_for_later(peer, vec![address()], limits::HEAD_START);
+        dials.keep_for_later(peer, vec![address()]);
         assert!(dials.next_timeout().is_some());
         assert_eq!(dials.failed(&peer, ConnectionId::new_unchecked(9)), Next::Wait, "not one of ours");
         assert_eq!(dials.failed(&peer, attempt), Next::Try(vec![address()]));
@@ -165,7 +164,7 @@ mod tests {
         let mut dials = Dials::default();
         let peer = PeerId::random();
         dials.began(peer, ConnectionId::new_unchecked(1));
-        dials.keep_for_later(peer, vec![address()], limits::HEAD_START);
+        dials.keep_for_later(peer, vec![address()]);
         assert_eq!(dials.due(Instant::now()), vec![]);
         assert_eq!(dials.due(Instant::now() + limits::HEAD_START), vec![(peer, vec![address()])]);
         assert_eq!(dials.next_timeout(), None);

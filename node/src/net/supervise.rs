@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{ip, keypair};
 use super::behaviour::Behaviour;
-use super::lan::Lan;
+use super::lan::{self, Lan};
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
 use super::{CLOSE, Net, NetConfig, NetEvent, StartError, address, bans, limits, transport};
@@ -35,8 +35,7 @@ struct Blueprint {
 /// See [`Net::start`].
 pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartError> {
     let keypair = keypair(*config.seed);
-    let me = keypair.public().to_peer_id();
-    let key = address::device_key(&me).expect("our key is an Ed25519 key");
+    let key = address::device_key(&keypair.public().to_peer_id()).expect("our key is an Ed25519 key");
     let (doors, inbounds) = Doors::new(config.inbound_queue);
     let (panics, panics_in) = mpsc::channel(1);
     let (commands, commands_in) = mpsc::channel(limits::MAILBOX);
@@ -64,8 +63,14 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     ports.listening.send_replace(first);
 
     let lan = lan.map(|lan| {
-        let lan =
-            Lan { me, port: lan.port, listening: listening_out.clone(), sightings: sighted, stop: stop.child_token() };
+        let lan = Lan {
+            me: key,
+            interfaces: lan::interfaces(&blueprint.config.listen),
+            port: lan.port,
+            listening: listening_out.clone(),
+            sightings: sighted,
+            stop: stop.child_token(),
+        };
         tokio::spawn(lan.run())
     });
     tokio::spawn(supervise(swarm, blueprint, ports, lan, stopped.clone()));

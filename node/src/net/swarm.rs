@@ -190,7 +190,7 @@ impl<'a> Driver<'a> {
 
     fn try_all(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let (first, second) = address::by_preference(addresses);
-        self.dials.keep_for_later(peer, second, limits::HEAD_START);
+        self.dials.keep_for_later(peer, second);
         self.attempt(peer, first);
     }
 
@@ -370,16 +370,7 @@ impl<'a> Driver<'a> {
             self.emit(NetEvent::Neighbour { peer: key, addresses });
         }
         if self.ports.dials_neighbours && !self.swarm.is_connected(&peer) && !self.dials.is_dialling(&peer) {
-            self.dial_neighbour(peer);
-        }
-    }
-
-    fn dial_neighbour(&mut self, peer: PeerId) {
-        if *self.swarm.local_peer_id() < peer {
             self.begin(peer);
-        } else {
-            let addresses = self.book.addresses(&peer);
-            self.dials.keep_for_later(peer, addresses, limits::YIELD_TO_NEIGHBOUR);
         }
     }
 

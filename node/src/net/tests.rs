@@ -2,6 +2,7 @@
 
 mod connections;
 mod interop;
+mod lan;
 mod streams;
 
 use std::time::Duration;
