@@ -22,7 +22,7 @@ use super::behaviour::Behaviour;
 use super::lan::{self, Lan};
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
-use super::{CLOSE, Net, NetConfig, NetEvent, StartError, address, bans, limits, transport};
+use super::{CLOSE, Net, NetConfig, NetEvent, StartError, address, bans, limits, tls, transport};
 
 /// What it takes to build a swarm, again and again.
 struct Blueprint {
@@ -34,6 +34,7 @@ struct Blueprint {
 
 /// See [`Net::start`].
 pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartError> {
+    tokio::task::spawn_blocking(tls::warm_up);
     let keypair = keypair(*config.seed);
     let key = address::device_key(&keypair.public().to_peer_id()).expect("our key is an Ed25519 key");
     let (doors, inbounds) = Doors::new(config.inbound_queue);

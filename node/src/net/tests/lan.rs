@@ -160,6 +160,13 @@ fn wire_up(card: &str, host: u8) {
     ip(&format!("link set {card} up"));
 }
 
+/// The kernel gives a card its link-local address when the wire carries.
+async fn wait_for_carrier() {
+    while !std::fs::read_to_string("/proc/net/if_inet6").expect("reads").contains("fe80") {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn report(net: &Net, me: &str, other: u8, since: Instant, events: &mut broadcast::Receiver<NetEvent>) {
     let (seen, connected, at) = meet(events, key(other), since).await;
     eprintln!("{me}: seen after {seen:?}, connected after {connected:?}: {at:?}");
@@ -180,6 +187,7 @@ async fn two_machines_on_one_wire_find_each_other() {
             say("ready");
             hear();
             wire_up("wire2", 2);
+            wait_for_carrier().await;
             say("wired");
             hear();
             let since = Instant::now();
@@ -197,9 +205,7 @@ async fn two_machines_on_one_wire_find_each_other() {
         wire_up("wire1", 1);
         second.say("wire up");
         second.wait_for("wired");
-        while !std::fs::read_to_string("/proc/net/if_inet6").expect("reads").contains("fe80") {
-            tokio::task::yield_now().await; // the wire carries when its own address is there
-        }
+        wait_for_carrier().await;
         let net = start(1).await;
         let mut events = net.events();
         let since = Instant::now();
