@@ -245,6 +245,11 @@ impl Net {
         timeout(limits::SHUTDOWN, self.stopped.cancelled()).await.map_err(|_| ShutdownOverrun)
     }
 
+    #[cfg(test)]
+    async fn panic(&self) {
+        self.send(Command::Panic).await.expect("runs");
+    }
+
     fn ended(&self) -> OpenError {
         if self.stop.is_cancelled() { OpenError::Stopped } else { StreamError::Closed.into() }
     }

@@ -1,20 +1,21 @@
 //! Starts the network task, and starts it again when something in it has panicked.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{TcpListener, UdpSocket};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::Boxed;
+use libp2p::core::transport::{Boxed, ListenerId};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{self, Executor, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identity};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::address::{ip, keypair};
@@ -59,8 +60,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let blueprint = Blueprint { keypair, config, doors, panics };
     probe_ports(&blueprint.config.listen)?;
     let mut swarm = blueprint.build()?;
-    let n_listeners = blueprint.listen(&mut swarm)?;
-    let first = wait_for_addresses(&mut swarm, n_listeners).await;
+    let mut listeners = blueprint.listen(&mut swarm)?;
+    let first = wait_for_addresses(&mut swarm, &mut listeners).await;
     ports.listening.send_replace(first);
 
     let lan = lan.map(|lan| {
@@ -74,7 +75,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         };
         tokio::spawn(lan.run())
     });
-    tokio::spawn(supervise(swarm, blueprint, ports, lan, stopped.clone()));
+    tokio::spawn(supervise(swarm, blueprint, listeners, ports, lan, stopped.clone()));
     Ok((Net { key, commands, events, listening: listening_out, stop, stopped }, inbounds))
 }
 
@@ -93,39 +94,49 @@ impl Blueprint {
         Ok(Swarm::new(transport, behaviour, self.keypair.public().to_peer_id(), config))
     }
 
-    /// Listens where the configuration says; returns the number of listeners.
-    fn listen(&self, swarm: &mut Swarm<Behaviour>) -> Result<usize, StartError> {
+    /// Listens where the configuration says.
+    fn listen(&self, swarm: &mut Swarm<Behaviour>) -> Result<Listeners, StartError> {
+        let mut listeners = Listeners::new();
         for address in &self.config.listen {
-            swarm.listen_on(address.clone()).map_err(|error| StartError::listening(address.clone(), error))?;
+            let id = swarm.listen_on(address.clone()).map_err(|error| StartError::listening(address.clone(), error))?;
+            listeners.insert(id, address.clone());
         }
         if !self.config.listen.is_empty() {
-            return Ok(self.config.listen.len());
+            return Ok(listeners);
         }
-        let mut n = 0;
         for address in EVERYWHERE {
             let address: Multiaddr = address.parse().expect("a constant address");
             match swarm.listen_on(address.clone()) {
-                Ok(_) => n += 1,
+                Ok(id) => drop(listeners.insert(id, address)),
                 Err(error) => tracing::info!(%address, %error, "not listening here"),
             }
         }
-        Ok(n)
+        Ok(listeners)
     }
 
     /// A new swarm where the old one was: on the same ports, so that others find it again.
-    fn rebuild(&self, was_listening: &[Multiaddr]) -> Result<Swarm<Behaviour>, StartError> {
+    async fn rebuild(&self, listeners: &Listeners) -> Result<Swarm<Behaviour>, StartError> {
         let mut swarm = self.build()?;
-        for address in was_listening {
-            if let Err(error) = swarm.listen_on(address.clone()) {
-                tracing::warn!(%address, %error, "cannot listen here again");
+        for address in listeners.values() {
+            for _ in 0..RELISTEN_TRIES {
+                match swarm.listen_on(address.clone()) {
+                    Ok(_) => break,
+                    Err(error) => tracing::warn!(%address, %error, "cannot listen here again yet"),
+                }
+                sleep(RELISTEN_PAUSE).await;
             }
-        }
-        if swarm.listeners().next().is_none() && was_listening.is_empty() {
-            self.listen(&mut swarm)?;
         }
         Ok(swarm)
     }
 }
+
+/// The listeners and what they listen on, with the real port where the system chose one.
+type Listeners = HashMap<ListenerId, Multiaddr>;
+
+/// The tasks of a swarm that is gone give their UDP port back when they get to it.
+const RELISTEN_TRIES: usize = 20;
+/// See [`RELISTEN_TRIES`].
+const RELISTEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Tries the wanted ports before the transports do. Those share TCP ports with other libp2p programs of the same user
 /// (`SO_REUSEPORT`), who would then get half of our connections, and hide the system's reason for UDP ports.
@@ -147,13 +158,14 @@ fn probe_ports(wanted: &[Multiaddr]) -> Result<(), StartError> {
 }
 
 /// Waits until every listener has said where it is reachable, or time is up: a machine may have no interface yet.
-async fn wait_for_addresses(swarm: &mut Swarm<Behaviour>, n_listeners: usize) -> Vec<Multiaddr> {
-    let mut listeners = std::collections::HashSet::new();
+async fn wait_for_addresses(swarm: &mut Swarm<Behaviour>, listeners: &mut Listeners) -> Vec<Multiaddr> {
+    let mut silent: HashSet<ListenerId> = listeners.keys().copied().collect();
     let mut addresses = Vec::new();
     let all = async {
-        while listeners.len() < n_listeners {
+        while !silent.is_empty() {
             if let SwarmEvent::NewListenAddr { listener_id, address } = swarm.select_next_some().await {
-                listeners.insert(listener_id);
+                silent.remove(&listener_id);
+                listeners.entry(listener_id).and_modify(|wanted| *wanted = with_port_of(wanted, &address));
                 addresses.push(address);
             }
         }
@@ -164,9 +176,19 @@ async fn wait_for_addresses(swarm: &mut Swarm<Behaviour>, n_listeners: usize) ->
     addresses
 }
 
+/// `wanted` with the port of `real` where it leaves that to the system.
+fn with_port_of(wanted: &Multiaddr, real: &Multiaddr) -> Multiaddr {
+    let choose = |(wanted, real)| match wanted {
+        Protocol::Tcp(0) | Protocol::Udp(0) => real,
+        other => other,
+    };
+    wanted.iter().zip(real.iter()).map(choose).collect()
+}
+
 async fn supervise(
     swarm: Swarm<Behaviour>,
     blueprint: Blueprint,
+    listeners: Listeners,
     mut ports: Ports,
     lan: Option<JoinHandle<()>>,
     stopped: CancellationToken,
@@ -184,9 +206,10 @@ async fn supervise(
             let _ = ports.events.send(NetEvent::Failed); // nobody may be listening
             break;
         }
-        let was_listening = ports.listening.send_replace(Vec::new());
+        ports.listening.send_replace(Vec::new());
         swarm = blueprint
-            .rebuild(&was_listening)
+            .rebuild(&listeners)
+            .await
             .inspect_err(|error| tracing::error!(%error, "the network cannot be restarted"))
             .ok();
         let outcome = if swarm.is_some() { NetEvent::Restarted } else { NetEvent::Failed };
@@ -226,5 +249,39 @@ impl Executor for Guard {
                 let _ = panics.try_send(()); // full: already known
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_of_the_swarm_is_noticed() {
+        let (panics, mut seen) = mpsc::channel(1);
+        let guard = Guard(panics);
+        guard.exec(Box::pin(async {}));
+        for _ in 0..3 {
+            guard.exec(Box::pin(async { panic!("on purpose") }));
+        }
+        assert_eq!(seen.recv().await, Some(()));
+    }
+
+    #[test]
+    fn restarts_are_limited() {
+        let mut restarts = VecDeque::new();
+        let allowed = std::iter::repeat_with(|| may_restart(&mut restarts)).take_while(|may| *may).count();
+        assert_eq!(allowed, limits::RESTARTS);
+    }
+
+    #[test]
+    fn the_port_that_was_given_is_asked_for_again() {
+        let address = |text: &str| text.parse::<Multiaddr>().expect("address");
+        let real = address("/ip4/10.0.0.1/udp/4001/quic-v1");
+        assert_eq!(
+            with_port_of(&address("/ip4/0.0.0.0/udp/0/quic-v1"), &real),
+            address("/ip4/0.0.0.0/udp/4001/quic-v1")
+        );
+        assert_eq!(with_port_of(&address("/ip4/0.0.0.0/udp/9/quic-v1"), &real), address("/ip4/0.0.0.0/udp/9/quic-v1"));
     }
 }

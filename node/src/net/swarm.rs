@@ -26,13 +26,35 @@ use super::{NetEvent, PeerInfo, limits};
 /// What handles ask of the task.
 #[derive(Debug)]
 pub(super) enum Command {
-    Dial { address: Multiaddr, reply: oneshot::Sender<Result<DeviceKey, DialError>> },
-    Open { peer: PeerId, request: OpenRequest },
-    AddAddresses { peer: PeerId, addresses: Vec<Multiaddr> },
-    Peers { reply: oneshot::Sender<Vec<PeerInfo>> },
-    Disconnect { peer: PeerId, reply: oneshot::Sender<bool> },
-    Ban { peer: PeerId, reply: oneshot::Sender<()> },
-    Unban { peer: PeerId, reply: oneshot::Sender<bool> },
+    Dial {
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<DeviceKey, DialError>>,
+    },
+    Open {
+        peer: PeerId,
+        request: OpenRequest,
+    },
+    AddAddresses {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Disconnect {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    Ban {
+        peer: PeerId,
+        reply: oneshot::Sender<()>,
+    },
+    Unban {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    #[cfg(test)]
+    Panic,
 }
 
 /// What outlives the swarm: everything that a restart keeps.
@@ -139,6 +161,8 @@ impl<'a> Driver<'a> {
                 self.swarm.behaviour_mut().bans.unblock_peer(peer);
                 let _ = reply.send(self.ports.bans.remove(&peer));
             }
+            #[cfg(test)]
+            Command::Panic => panic!("asked to by a test"),
         }
     }
 

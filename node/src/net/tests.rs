@@ -1,6 +1,7 @@
 //! Real nodes on loopback.
 
 mod connections;
+mod hostile;
 mod interop;
 mod lan;
 mod streams;
