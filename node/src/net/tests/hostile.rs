@@ -39,7 +39,7 @@ fn garbage(seed: u64) -> Vec<u8> {
     ];
     let mut noise = Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut bytes = BEGINNINGS[(noise.next() % 6) as usize].to_vec();
-    if noise.next() % 4 == 0 && !bytes.is_empty() {
+    if noise.next().is_multiple_of(4) && !bytes.is_empty() {
         let at = (noise.next() as usize) % bytes.len();
         bytes[at] ^= 1 << (noise.next() % 8);
     }
