@@ -11,7 +11,12 @@ mod config;
 mod context;
 mod events;
 mod explain;
+mod get;
+mod info;
+mod list;
+mod log;
 mod new;
+mod publish;
 mod status;
 mod token;
 mod ui;
@@ -20,6 +25,7 @@ mod usage;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -45,12 +51,20 @@ struct Cli {
     verb: Verb,
 }
 
+/// How long closing the home may take at the end of a verb: all of it can be repeated by the next start.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Every verb there is. A new one is a file, a line here and a line in [`Verb::run`].
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(up::Args),
     New(new::Args),
     Check(check::Args),
+    Publish(publish::Args),
+    List(list::Args),
+    Info(info::Args),
+    Log(log::Args),
+    Get(get::Args),
     Status(status::Args),
     Events(events::Args),
     Token(token::Args),
@@ -65,6 +79,11 @@ impl Verb {
             Self::Up(args) => args.run(context).await,
             Self::New(args) => args.run(context),
             Self::Check(args) => args.run(context),
+            Self::Publish(args) => args.run(context).await,
+            Self::List(args) => args.run(context).await,
+            Self::Info(args) => args.run(context).await,
+            Self::Log(args) => args.run(context).await,
+            Self::Get(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,
@@ -116,10 +135,14 @@ fn run(verb: Verb, context: &Context) -> Result<(), Problem> {
         if handles_interrupt {
             return work.await;
         }
-        tokio::select! {
+        let result = tokio::select! {
             result = work => result,
             _ = tokio::signal::ctrl_c() => Err(Problem::new(Code::Interrupted, "interrupted")),
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, context.close()).await.is_err() {
+            tracing::warn!("the home was not closed in time; the next start checks more");
         }
+        result
     });
     // Not waiting for threads: one may sit in a read of the terminal that nobody answers any more.
     runtime.shutdown_background();

@@ -61,6 +61,14 @@ pub enum Event {
         /// Its id.
         id: String,
     },
+    /// A release was published from here.
+    Published {
+        /// Its reference.
+        #[serde(rename = "ref")]
+        reference: String,
+        /// Its id.
+        release_id: String,
+    },
     /// A setting was changed in `config.toml`; it counts from the next start.
     ConfigChanged {
         /// Its key.

@@ -1,9 +1,12 @@
 //! What the verbs do, one file each: free functions over the node's [`Parts`], none of which keeps state of its own.
 
+pub mod catalogue;
+pub mod get;
 pub mod identity;
 pub mod pack;
 pub mod publish;
 pub mod release;
+pub mod resolve;
 pub mod secrets;
 pub mod unpack;
 pub mod walk;

@@ -401,6 +401,20 @@ impl Drop for Shared {
     }
 }
 
+/// How often the index of a home was built anew in its life, from the file at `path`.
+#[must_use]
+pub fn count_of_rebuilds(path: &Path) -> u64 {
+    std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Adds one to [`count_of_rebuilds`]. A number that cannot be kept harms nothing.
+pub(crate) fn count_rebuild(path: &Path) {
+    let text = format!("{}\n", count_of_rebuilds(path) + 1);
+    if let Err(error) = crate::durable::replace(path, text.as_bytes()) {
+        tracing::debug!(%error, "the number of rebuilds was not kept");
+    }
+}
+
 /// A seal must see each key once.
 fn last_of_each(writes: Vec<Write>) -> Vec<Write> {
     let last: std::collections::BTreeMap<_, _> = writes.into_iter().map(|write| (write.key, write.value)).collect();

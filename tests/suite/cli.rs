@@ -6,6 +6,8 @@ mod daemon;
 mod homes;
 #[path = "cli/packages.rs"]
 mod packages;
+#[path = "cli/releases.rs"]
+mod releases;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/usage.rs"]

@@ -10,16 +10,16 @@ use super::token::Tokens;
 use super::types::ApiAddresses;
 use crate::clock;
 use crate::event::{Event, Events};
+use crate::flow::Parts;
 use crate::home::{Home, Layout};
 use crate::problem::{Code, Problem};
 
 /// One opened home and everything that verbs do with it. The command line calls it in-process when no node runs.
 #[derive(Debug)]
 pub struct Service {
-    home: Home,
+    parts: Arc<Parts>,
     started: Timestamp,
     tokens: Arc<Tokens>,
-    events: Arc<Events>,
     doors: OnceLock<ApiAddresses>,
     config_turn: Mutex<()>,
     stop: CancellationToken,
@@ -30,12 +30,24 @@ impl Service {
     ///
     /// # Errors
     /// A [`Problem`] when a file of the home cannot be read.
-    pub fn open(home: Home) -> Result<Arc<Self>, Problem> {
+    pub async fn open(home: Home) -> Result<Arc<Self>, Problem> {
         let started = clock::now();
         let tokens = Arc::new(Tokens::open(&home.layout().tokens())?);
-        let events = Events::new(started);
+        // Boxed: opening a home is a large future that callers would carry along.
+        let parts = Arc::new(Box::pin(Parts::open(home)).await?);
         let (doors, config_turn, stop) = (OnceLock::new(), Mutex::default(), CancellationToken::new());
-        Ok(Arc::new(Self { home, started, tokens, events, doors, config_turn, stop }))
+        Ok(Arc::new(Self { parts, started, tokens, doors, config_turn, stop }))
+    }
+
+    /// What verbs work on.
+    #[must_use]
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// Closes what was opened, after the last verb.
+    pub async fn close(&self) {
+        self.parts.close().await;
     }
 
     /// Runs what waits for the disk where waiting is allowed.
@@ -51,16 +63,32 @@ impl Service {
         done.unwrap_or_else(|panic| Err(Problem::from_error(Code::Bug, &panic)))
     }
 
+    /// Runs work that goes on when its caller leaves: what signs must not stop half-way.
+    ///
+    /// # Errors
+    /// What `work` returns, or [`Code::Bug`] if it panics.
+    pub async fn finish<T: Send + 'static, F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<T, Problem>> + Send + 'static,
+    {
+        let service = self.clone();
+        let done = tokio::spawn(async move { Box::pin(work(service)).await }).await;
+        done.unwrap_or_else(|panic| Err(Problem::from_error(Code::Bug, &panic)))
+    }
+
     /// The home's directory.
     #[must_use]
     pub fn home(&self) -> &Path {
-        self.home.layout().root()
+        self.parts.layout().root()
     }
 
     /// Where things are in the home.
     #[must_use]
     pub fn layout(&self) -> &Layout {
-        self.home.layout()
+        self.parts.layout()
     }
 
     /// The device's name in the network: its public key as a libp2p peer id.
@@ -68,8 +96,7 @@ impl Service {
     /// # Errors
     /// A [`Problem`] when the key is missing or damaged.
     pub fn peer_id(&self) -> Result<String, Problem> {
-        let key = self.home.device_secret()?.public();
-        let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(key.as_bytes())
+        let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(self.parts.device.as_bytes())
             .map_err(|error| Problem::from_error(Code::HomeDamaged, &error))?;
         Ok(libp2p::identity::PublicKey::from(key).to_peer_id().to_string())
     }
@@ -89,7 +116,7 @@ impl Service {
     /// What happens.
     #[must_use]
     pub fn events(&self) -> &Arc<Events> {
-        &self.events
+        &self.parts.events
     }
 
     /// Held while `config.toml` is read, changed and saved.
@@ -99,7 +126,7 @@ impl Service {
 
     /// Tells readers of events.
     pub fn emit(&self, event: Event) {
-        self.events.emit(clock::now(), event);
+        self.parts.events.emit(clock::now(), event);
     }
 
     /// Where the API is open; `None` in a single command.

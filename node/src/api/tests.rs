@@ -33,7 +33,7 @@ struct Node {
 impl Node {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let service = Service::open(Home::open(&dir.path().join("a home")).unwrap()).unwrap();
+        let service = Service::open(Home::open(&dir.path().join("a home")).unwrap()).await.unwrap();
         let doors = Doors::open(&service, Some(([127, 0, 0, 1], 0).into())).await.unwrap();
         let port = doors.addresses().tcp.as_ref().unwrap().rsplit(':').next().unwrap().parse().unwrap();
         Self { service, doors, port, _dir: dir }
@@ -305,7 +305,7 @@ async fn a_revoked_token_reads_no_more_events() {
 async fn a_door_opens_on_loopback_only_and_says_when_the_port_is_taken() {
     let node = Node::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let service = Service::open(Home::open(dir.path()).unwrap()).unwrap();
+    let service = Service::open(Home::open(dir.path()).unwrap()).await.unwrap();
     let taken = Doors::open(&service, Some(([127, 0, 0, 1], node.port).into())).await.unwrap_err();
     assert_eq!(taken.code, Code::AddressInUse);
     let open = Doors::open(&service, Some(([0, 0, 0, 0], 0).into())).await.unwrap_err();
@@ -333,7 +333,7 @@ async fn the_socket_is_for_its_owner_and_not_for_web_pages() {
 async fn a_home_with_a_long_path_gets_a_door_file() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("long".repeat(40));
-    let service = Service::open(Home::open(&root).unwrap()).unwrap();
+    let service = Service::open(Home::open(&root).unwrap()).await.unwrap();
     let doors = Doors::open(&service, None).await.unwrap();
     assert_eq!(doors.addresses().socket, None);
     let client = Client::find(&root).await.expect("the local user's door");

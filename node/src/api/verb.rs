@@ -83,6 +83,12 @@ impl Route {
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::of::<verbs::status::Status>(),
+        Route::of::<verbs::publish::PlanPublish>(),
+        Route::of::<verbs::publish::Publish>(),
+        Route::of::<verbs::packages::List>(),
+        Route::of::<verbs::packages::Info>(),
+        Route::of::<verbs::packages::Log>(),
+        Route::of::<verbs::get::Get>(),
         Route::of::<verbs::config::ListConfig>(),
         Route::of::<verbs::config::SetConfig>(),
         Route::of::<verbs::token::CreateToken>(),

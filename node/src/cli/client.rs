@@ -27,8 +27,9 @@ impl Client {
         if let Some(remote) = remote(context).await? {
             return Ok(Self::Remote(remote));
         }
-        let home = Home::open(&context.home()?)?;
-        Ok(Self::Local(Service::open(home)?))
+        let service = Service::open(Home::open(&context.home()?)?).await?;
+        context.keep(service.clone());
+        Ok(Self::Local(service))
     }
 
     /// Calls a verb and shows its progress.

@@ -1,14 +1,16 @@
 //! Global flags, raw and resolved.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use super::ui::{Color, Ui};
+use crate::api::Service;
 use crate::config::{Config, LogLevel};
 use crate::home::{Home, Layout};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// Flags that every verb takes.
 #[derive(Debug, clap::Args)]
@@ -54,21 +56,49 @@ pub(super) struct Globals {
     timeout: u64,
 }
 
+/// A path as the node needs it, which works elsewhere.
+///
+/// # Errors
+/// When there is no working directory, or the path is not text.
+pub(super) fn absolute(path: &Path) -> Result<String, Problem> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Problem::io(format!("cannot find out where `{}` is", path.display()), &error))?;
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| Problem::new(Code::BadArgument, format!("the path `{}` is not UTF-8 text", path.display())))
+}
+
 /// What the flags mean here and now.
 #[derive(Debug)]
 pub(super) struct Context {
     globals: Globals,
     ui: Ui,
+    /// The home that this process opened itself, to close at the end.
+    opened: Mutex<Option<Arc<Service>>>,
 }
 
 impl Context {
     pub(super) fn resolve(globals: Globals) -> Self {
         let ui = Ui::new(globals.json, globals.quiet, globals.yes, globals.color);
-        Self { globals, ui }
+        Self { globals, ui, opened: Mutex::default() }
     }
 
     pub(super) fn ui(&self) -> &Ui {
         &self.ui
+    }
+
+    /// Remembers the service that works in this process, for [`Context::close`].
+    pub(super) fn keep(&self, service: Arc<Service>) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(service);
+    }
+
+    /// Closes the home that this process opened, however the verb ended.
+    pub(super) async fn close(&self) {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(service) = opened {
+            service.close().await;
+        }
     }
 
     /// The home's directory; it need not exist.

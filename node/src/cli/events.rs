@@ -49,6 +49,7 @@ fn human(frame: &EventFrame) -> String {
         Event::PackageUpdated { package_id, n_releases } => {
             format!("package {package_id} has news: {n_releases} new releases")
         }
+        Event::Published { reference, .. } => format!("published {reference}"),
         Event::ConfigChanged { key } => format!("setting `{key}` was changed"),
     };
     format!("{}  {}  {what}", frame.seq, text::utc(frame.at_ms))

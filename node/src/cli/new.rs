@@ -40,7 +40,7 @@ pub(super) struct Args {
 
 /// The kinds of packages as the command line lists them.
 #[derive(Debug, Clone, Copy)]
-struct Kind(PackageKind);
+pub(super) struct Kind(pub(super) PackageKind);
 
 impl clap::ValueEnum for Kind {
     fn value_variants<'a>() -> &'a [Self] {

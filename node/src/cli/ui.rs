@@ -134,7 +134,6 @@ impl Ui {
     ///
     /// # Errors
     /// [`Code::NotConfirmed`], or [`Code::Interrupted`] when the answer is no.
-    #[expect(dead_code, reason = "publish asks before a package's first release")]
     pub(super) async fn confirm(&self, question: &str) -> Result<(), Problem> {
         if self.yes {
             return Ok(());
@@ -153,6 +152,11 @@ impl Ui {
             "y" | "yes" => Ok(()),
             _ => Err(Problem::new(Code::Interrupted, "not confirmed")),
         }
+    }
+
+    /// Whether questions are answered before they are asked.
+    pub(super) fn answers_yes(&self) -> bool {
+        self.yes
     }
 
     /// Whether stdout was closed by its reader, as `head` does.

@@ -47,7 +47,7 @@ impl Args {
         if let Err(error) = home.ensure_reserve() {
             tracing::warn!(%error, "no space is set aside for a full disk");
         }
-        let service = Service::open(home)?;
+        let service = Service::open(home).await?;
         let tcp = asked.or(context.config()?.api.listen);
         let peer_id = service.peer_id()?;
         let doors = Doors::open(&service, tcp).await?;
@@ -63,6 +63,7 @@ impl Args {
             () = doors.close() => {}
             () = stop.requested() => return Err(Problem::new(Code::Interrupted, "stopped at once")),
         }
+        service.close().await;
         tracing::info!("stopped");
         printed
     }

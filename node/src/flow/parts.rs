@@ -14,7 +14,7 @@ use crate::durable::WriteError;
 use crate::event::{Event, Events};
 use crate::history::{Histories, OwnError};
 use crate::home::{Home, HomeError, KeyError, Layout};
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::journal::{self, HomeOrigin, Journal, Provenance};
 use crate::logs::{Logs, LogsError};
 use crate::node::Online;
@@ -107,10 +107,14 @@ impl Parts {
         }
         let (index, found) = Index::open(&layout.index());
         let logs = Arc::new(Logs::open(&layout.logs(), index.clone())?);
-        if let crate::index::Opened::Rebuild { reason } = found {
+        if let index::Opened::Rebuild { reason } = found {
+            // What else is derived notices by itself that it is behind, see `catalogue`.
             match index.finish_rebuild() {
                 Ok(()) => tracing::info!(%reason, "the index was rebuilt from the logs"),
                 Err(error) => tracing::warn!(%error, "the index is not kept and will be rebuilt at the next start"),
+            }
+            if !home.is_new() {
+                index::count_rebuild(&layout.index_rebuilds());
             }
         }
         let histories = Histories::open(journal, logs, secret).await?;
@@ -144,6 +148,15 @@ impl Parts {
     /// Tells readers of events.
     pub fn emit(&self, event: Event) {
         self.events.emit(clock::now(), event);
+    }
+
+    /// Whether the journal belongs to this place and key; unless it does, nothing is signed.
+    ///
+    /// # Errors
+    /// [`HomeError::Read`].
+    pub fn provenance(&self) -> Result<Provenance, HomeError> {
+        let here = HomeOrigin { fingerprint: self.home.origin_fingerprint()?, device: self.device };
+        Ok(self.histories.journal().truth().provenance(&here))
     }
 
     /// Where things are in the home.

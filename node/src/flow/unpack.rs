@@ -10,6 +10,7 @@ use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use futures::{StreamExt as _, stream};
+use syncra_protocol::id::BlobId;
 use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::{ContentIndex, FileEntry};
 use tokio::sync::mpsc;
@@ -76,7 +77,7 @@ pub async fn unpack(
         tokio::task::spawn_blocking(move || write_tree(&index, &target, durability, arriving))
     };
     let read = async {
-        let hashes = index.segments().iter().map(|segment| segment.hash);
+        let hashes: Vec<BlobId> = index.segments().iter().map(|segment| segment.hash).collect();
         let mut reading = stream::iter(hashes).map(|segment| blobs.read_segment(segment)).buffered(AHEAD);
         while let Some(bytes) = reading.next().await {
             let bytes = bytes?;

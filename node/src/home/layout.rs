@@ -87,6 +87,12 @@ impl Layout {
         self.root.join("index")
     }
 
+    /// How often the index was lost and built anew: a number for people who watch a node.
+    #[must_use]
+    pub fn index_rebuilds(&self) -> PathBuf {
+        self.root.join("index-rebuilds")
+    }
+
     /// Everything about installs.
     #[must_use]
     pub fn installed(&self) -> PathBuf {

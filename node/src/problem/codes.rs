@@ -42,7 +42,7 @@ codes! {
     "E0101" Bug Failed false
         "a bug in syncra, not something you did" "please report it, with the output of the same command and `-vv`"
     "E0102" HomeDamaged Failed false
-        "a file of the home that only this device has is damaged" "restore the file from a backup of the home; nobody else has its content"
+        "a file of the home that only this device has is damaged" "run `syncra doctor`: it tells which file, what it holds and what can be done"
     "E0103" HomeVersion Failed false
         "the home was written by a version of syncra that this one does not understand" "use the newer `syncra`, or another `--home`"
     "E0104" ConfigInvalid Failed false
@@ -53,6 +53,10 @@ codes! {
         "the directory holds something that cannot be published" "rename or remove it, or leave it out by a line in `.syncraignore`"
     "E0112" SourceChanged Failed true
         "a file changed while it was read" "wait until nothing writes to the directory any more, then try again"
+    "E0113" DependencyUnknown Failed false
+        "a dependency cannot be resolved" "import or follow the package, or name it by its id"
+    "E0114" StoreFailed Failed false
+        "the blob store or the store of entries does not work" "run `syncra doctor`"
 
     "E0200" Usage Usage false
         "the call is wrong" "see `syncra --help`"
@@ -81,6 +85,10 @@ codes! {
         "the directory has no syncra.toml" "make one by `syncra new KIND NAME`"
     "E0303" TokenNotFound NotFound false
         "there is no API token with this id" "`syncra token list` shows the ids"
+    "E0304" PackageNotFound NotFound false
+        "nothing known here has this name" "`syncra list` shows what is known; `syncra import FILE` brings more"
+    "E0305" ReleaseNotFound NotFound false
+        "the package has no such release" "`syncra info PKG` shows its versions and channels"
 
     "E0400" PermissionDenied Permission false
         "the operating system refuses access to a file or address" "check who owns it and its mode"
@@ -94,9 +102,23 @@ codes! {
         "a web page of a foreign origin called the API" ""
     "E0405" ReadOnlyHome Permission false
         "the home cannot be written" "check its owner and mode, or choose another by `--home DIR`"
+    "E0406" HomeCopied Permission false
+        "the home is a copy, restored or moved, so nothing is signed: two homes with one key would sign two histories" "if no other copy will ever be used again, say so by `syncra id adopt`"
+    "E0407" NotAWriter Permission false
+        "this device may not write to the package" "only devices of its owners may"
+    "E0408" WrongPassphrase Permission false
+        "the passphrase does not open the backup" "try again; nobody can open it without the passphrase"
 
     "E0500" VerificationFailed Verification false
         "something was offered that does not verify" ""
+    "E0501" HistoryInvalid Verification false
+        "a history does not verify" "do not use where it came from; `syncra verify` checks what is here"
+    "E0502" ContentInvalid Verification false
+        "content does not verify" "`syncra verify` tells what is damaged"
+    "E0503" SyncpackInvalid Verification false
+        "the file is not a whole, unchanged .syncpack" "ask for the file again; nothing of it was kept"
+    "E0504" Forked Verification false
+        "a key has signed two histories" "ask the owner; what is installed stays"
 
     "E0600" Unreachable Unreachable true
         "nobody could be reached" "check the connection and try again"
@@ -104,6 +126,8 @@ codes! {
         "no answer came in time" "try again, or allow more time by `--timeout SECONDS`"
     "E0602" NodeGone Unreachable true
         "the node went away while it worked for this call" "look at the node's log, start it again by `syncra up` and repeat the call"
+    "E0603" NotHeld Unreachable true
+        "the content is not on this device, and nobody who has it was reached" "connect to somebody who has it, or `syncra import` it"
 
     "E0700" Conflict Conflict false
         "two things contradict each other" ""
@@ -113,9 +137,21 @@ codes! {
         "another process uses this home" "wait for it or stop it; a second node needs its own `--home DIR`"
     "E0703" AddressInUse Conflict true
         "the address is used by another program" "choose another port, or 0 for a free one"
+    "E0704" VersionTaken Conflict false
+        "the version was published before, with other files" "raise `version` in syncra.toml"
+    "E0705" Ambiguous Conflict false
+        "the name could mean several packages, or one that nobody pinned" "name one exactly, as listed"
+    "E0706" Contested Conflict false
+        "several releases claim to be this one" "name one exactly by `@r:RELEASE`; `syncra info PKG` shows them"
+    "E0707" KindChanged Conflict false
+        "the kind of a package never changes" "publish it under another name"
 
     "E0800" PolicyRefused Policy false
         "a local rule refuses this" ""
+    "E0801" SecretFound Policy false
+        "a file holds what looks like a secret" "take it out, or pass `--allow-secret PATH` if it is none"
+    "E0802" Yanked Policy false
+        "the release was yanked by its owner" "name it exactly, `@r:RELEASE`, to take it all the same"
 
     "E0900" DiskFull Disk true
         "the disk or a quota is full" "free some space, then try again"

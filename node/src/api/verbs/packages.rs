@@ -1,0 +1,364 @@
+//! What is known of packages: all of them in short, one in full, one as its history.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use syncra_protocol::entry::{self, Body, Decoded, RefClass};
+use syncra_protocol::fold::{PackageState, Published, VersionState};
+use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::reference::Reference;
+use utoipa::ToSchema;
+
+use crate::api::types::{CheckpointInfo, Empty};
+use crate::api::verb::Method;
+use crate::api::{Scope, Service, Verb};
+use crate::flow::catalogue::{self, Card};
+use crate::flow::{Parts, resolve};
+use crate::history::History;
+use crate::problem::Problem;
+use crate::progress::Progress;
+
+/// Lists the packages that are known.
+#[derive(Debug)]
+pub struct List;
+
+/// The packages that are known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListResponse {
+    /// By reference.
+    pub packages: Vec<PackageInfo>,
+}
+
+/// A package in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackageInfo {
+    /// Its reference, an argument on any node.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its id.
+    pub package_id: String,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Its kind.
+    pub kind: String,
+    /// Whether it is this device's identity's.
+    pub own: bool,
+    /// Its versions, the highest first; of many the highest 32.
+    pub versions: Vec<String>,
+    /// The version one gets who asks for none.
+    pub latest: Option<String>,
+    /// The version that is installed.
+    pub installed: Option<String>,
+}
+
+impl Verb for List {
+    const NAME: &'static str = "packages_list";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/packages";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "The packages that are known here, in short.";
+    type Request = Empty;
+    type Response = ListResponse;
+
+    async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<ListResponse, Problem> {
+        let parts = service.parts();
+        let packages = catalogue::cards(parts).await.iter().map(|card| package_info(parts, card)).collect();
+        Ok(ListResponse { packages })
+    }
+}
+
+fn package_info(parts: &Parts, card: &Card) -> PackageInfo {
+    PackageInfo {
+        reference: card.reference(),
+        package_id: card.package.to_string(),
+        name: card.name.as_ref().map(ToString::to_string),
+        kind: card.kind.as_str().to_owned(),
+        own: card.owner == parts.identity,
+        versions: card.versions.iter().map(ToString::to_string).collect(),
+        latest: card.latest.as_ref().map(ToString::to_string),
+        installed: None,
+    }
+}
+
+/// Tells all about one package.
+#[derive(Debug)]
+pub struct Info;
+
+/// Which package.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageRequest {
+    /// A reference.
+    #[serde(rename = "ref")]
+    #[schema(example = "@alice~k3v9x2m4q7ab/rocket")]
+    pub reference: String,
+}
+
+/// One package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InfoResponse {
+    /// Its reference, an argument on any node.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its id.
+    pub package_id: String,
+    /// Its kind.
+    pub kind: String,
+    /// Who owns it.
+    pub owners: Vec<OwnerInfo>,
+    /// What it says it is, if that is held.
+    pub description: Option<String>,
+    /// Its releases, the highest version first.
+    pub releases: Vec<ReleaseInfo>,
+    /// Its channels.
+    pub channels: Vec<ChannelInfo>,
+    /// The logs that speak for it.
+    pub logs: Vec<CheckpointInfo>,
+    /// How new this is: `unknown` as long as nobody witnesses heads.
+    pub freshness: String,
+    /// What was verified to tell this.
+    pub verified: VerifiedInfo,
+}
+
+/// An owner of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OwnerInfo {
+    /// The identity.
+    pub identity: String,
+    /// What it calls itself.
+    pub handle: Option<String>,
+    /// What the user of this device calls it.
+    pub petname: Option<String>,
+    /// Whether it is this device's.
+    pub own: bool,
+}
+
+/// A release of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseInfo {
+    /// Its version.
+    pub version: String,
+    /// Its id.
+    pub release_id: String,
+    /// `settled`, `contested`, `yanked` or `forked`.
+    pub state: String,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// How many files.
+    pub n_files: u64,
+    /// When this device first saw it, in milliseconds since the Unix epoch; none for its own.
+    pub first_seen_ms: Option<u64>,
+}
+
+/// A channel of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub name: String,
+    /// The releases that it points to: one, or several that its writers chose without seeing each other.
+    pub releases: Vec<String>,
+}
+
+/// What was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VerifiedInfo {
+    /// Logs, each against the signature of its key.
+    pub logs: u64,
+    /// Entries in them.
+    pub entries: u64,
+}
+
+impl Verb for Info {
+    const NAME: &'static str = "packages_info";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/packages/info";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "All that is known of one package.";
+    type Request = PackageRequest;
+    type Response = InfoResponse;
+
+    async fn run(service: &Arc<Service>, request: PackageRequest, _: &Progress) -> Result<InfoResponse, Problem> {
+        let parts = service.parts();
+        let named = resolve::package(parts, &Reference::parse(&request.reference)?)?;
+        let state = &named.history.state;
+        let latest = resolve::release(state, named.selector.as_ref());
+        let description = match (&latest, &named.selector) {
+            (Ok(selection), _) => catalogue::description(parts, &selection.published.release).await,
+            (Err(_), None) => None,
+            (Err(error), Some(_)) => return Err(error.clone().into()),
+        };
+        let channels = state.refs.iter().filter(|((class, _), _)| *class == RefClass::Channel);
+        let logs: Vec<CheckpointInfo> = named.history.evidence.heads().map(|head| head.checkpoint().into()).collect();
+        Ok(InfoResponse {
+            reference: named.reference,
+            package_id: state.package.to_string(),
+            kind: state.genesis.kind.as_str().to_owned(),
+            owners: owners(parts, state)?,
+            description,
+            releases: releases(parts, state),
+            channels: channels
+                .map(|((_, name), state)| ChannelInfo {
+                    name: name.to_string(),
+                    releases: state.values().iter().flatten().map(ToString::to_string).collect(),
+                })
+                .collect(),
+            freshness: "unknown".to_owned(),
+            verified: VerifiedInfo { logs: logs.len() as u64, entries: logs.iter().map(|log| log.size).sum() },
+            logs,
+        })
+    }
+}
+
+fn owners(parts: &Parts, state: &PackageState) -> Result<Vec<OwnerInfo>, Problem> {
+    let mut owners = Vec::new();
+    for identity in &state.genesis.owners {
+        let handle = parts.histories.identity(*identity)?.and_then(|state| state.handle.clone());
+        owners.push(OwnerInfo {
+            identity: identity.to_string(),
+            handle: handle.map(|handle| handle.to_string()),
+            petname: parts.histories.journal().truth().petname(identity).map(str::to_owned),
+            own: *identity == parts.identity,
+        });
+    }
+    Ok(owners)
+}
+
+fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
+    let truth = parts.histories.journal().truth();
+    let mut releases = Vec::new();
+    for (version, of_version) in state.versions.iter().rev() {
+        let (ids, word): (Vec<ReleaseId>, _) = match of_version {
+            VersionState::Settled(id) => (vec![*id], "settled"),
+            VersionState::Contested(ids) => (ids.iter().copied().collect(), "contested"),
+            VersionState::Forked(ids) => (ids.iter().copied().collect(), "forked"),
+        };
+        for id in ids {
+            let Some(Published { release, .. }) = state.releases.get(&id) else { continue };
+            let is_yanked = state.yanked.contains_key(&state.canonical(id));
+            releases.push(ReleaseInfo {
+                version: version.to_string(),
+                release_id: id.to_string(),
+                state: if is_yanked { "yanked" } else { word }.to_owned(),
+                total_bytes: release.total_bytes,
+                n_files: release.n_files.into(),
+                first_seen_ms: truth.first_seen(&EntryId::from_bytes(*id.as_bytes())).map(|at| at.0),
+            });
+        }
+    }
+    releases
+}
+
+/// Tells the history of one package.
+#[derive(Debug)]
+pub struct Log;
+
+/// The entries of all logs that speak for a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogResponse {
+    /// Log by log, each from its beginning.
+    pub entries: Vec<EntryInfo>,
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EntryInfo {
+    /// Its log.
+    pub origin: String,
+    /// Its place there, from 0.
+    pub index: u64,
+    /// Its id.
+    pub entry_id: String,
+    /// What sort of entry.
+    pub kind: String,
+    /// What it says, in a line.
+    pub summary: String,
+    /// The release that it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_id: Option<String>,
+    /// The version that it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Verb for Log {
+    const NAME: &'static str = "packages_log";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/packages/log";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "The verified history of one package: every entry of every log that speaks for it.";
+    type Request = PackageRequest;
+    type Response = LogResponse;
+
+    async fn run(service: &Arc<Service>, request: PackageRequest, _: &Progress) -> Result<LogResponse, Problem> {
+        let parts = service.parts();
+        let named = resolve::package(parts, &Reference::parse(&request.reference)?)?;
+        Ok(LogResponse { entries: entries(parts, &named.history)? })
+    }
+}
+
+fn entries(parts: &Parts, history: &History) -> Result<Vec<EntryInfo>, Problem> {
+    let mut entries = Vec::new();
+    for head in history.evidence.heads() {
+        let origin = head.origin().to_string();
+        let stored = parts.histories.entries(head.origin(), 0, head.size())?;
+        entries.extend((0..).zip(stored).map(|(index, bytes)| entry_info(history, &origin, index, &bytes)));
+    }
+    Ok(entries)
+}
+
+fn entry_info(history: &History, origin: &str, index: u64, bytes: &[u8]) -> EntryInfo {
+    let id = EntryId::of(bytes);
+    let (kind, summary, version) = match entry::decode(bytes) {
+        Ok(Decoded::Known(entry)) => {
+            let version = match &entry.body {
+                Body::Release(release) => Some(release.version.to_string()),
+                _ => None,
+            };
+            (kind_of(&entry.body).to_owned(), summary(history, &entry.body), version)
+        }
+        Ok(Decoded::Unknown { kind, .. }) => (format!("kind-{kind}"), "made by a newer version".to_owned(), None),
+        Err(error) => ("malformed".to_owned(), error.to_string(), None),
+    };
+    let release_id = version.is_some().then(|| ReleaseId::from(id).to_string());
+    EntryInfo { origin: origin.to_owned(), index, entry_id: id.to_string(), kind, summary, release_id, version }
+}
+
+fn kind_of(body: &Body) -> &'static str {
+    match body {
+        Body::PackageGenesis(_) | Body::IdentityGenesis(_) => "genesis",
+        Body::PackageJoin(_) | Body::IdentityJoin(_) => "join",
+        Body::Release(_) => "release",
+        Body::Ref(_) => "ref",
+        Body::Yank(_) => "yank",
+        Body::Seen => "seen",
+        Body::Name(_) => "name",
+        Body::Handle(_) => "handle",
+    }
+}
+
+fn summary(history: &History, body: &Body) -> String {
+    let version = |id: &ReleaseId| match history.state.releases.get(id) {
+        Some(published) => published.release.version.to_string(),
+        None => format!("release {}", id.fmt_short()),
+    };
+    match body {
+        Body::PackageGenesis(genesis) => format!("begins a {}", genesis.kind.as_str()),
+        Body::IdentityGenesis(_) => "begins an identity".to_owned(),
+        Body::PackageJoin(join) => format!("a device of {} joins", join.identity.fmt_short()),
+        Body::IdentityJoin(_) => "a device joins".to_owned(),
+        Body::Release(release) => {
+            format!("{}: {} files, {} bytes", release.version, release.n_files, release.total_bytes)
+        }
+        Body::Ref(moved) => {
+            let to = moved.new.as_ref().map_or_else(|| "nothing".to_owned(), version);
+            format!("{} `{}` points to {to}", moved.class, moved.name)
+        }
+        Body::Yank(yank) => format!("{} {}", if yank.undo { "shows again" } else { "yanks" }, version(&yank.release)),
+        Body::Seen => "says what it has seen".to_owned(),
+        Body::Name(claim) => match claim.package {
+            Some(package) => format!("calls {} `{}`", package.fmt_short(), claim.name),
+            None => format!("frees the name `{}`", claim.name),
+        },
+        Body::Handle(claim) => format!("would like to be called `{}`", claim.handle),
+    }
+}

@@ -1,0 +1,224 @@
+//! Publishing, in two steps that a person can stop between: what would go out, then making it a release.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use syncra_protocol::manifest::PackageKind;
+use syncra_protocol::name::{PackageName, RefName};
+use syncra_protocol::version::Version;
+use utoipa::ToSchema;
+
+use crate::api::types::CheckpointInfo;
+use crate::api::verb::Method;
+use crate::api::{Scope, Service, Verb};
+use crate::event::Event;
+use crate::flow::{Parts, publish, resolve};
+use crate::problem::{Code, Problem};
+use crate::progress::Progress;
+
+/// Says what would be published.
+#[derive(Debug)]
+pub struct PlanPublish;
+
+/// Publishes a directory.
+#[derive(Debug)]
+pub struct Publish;
+
+/// What to publish, and how.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishRequest {
+    /// The directory, as an absolute path on the node's machine.
+    pub dir: String,
+    /// The name of a plain folder, one without `syncra.toml`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The kind of a plain folder.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The version of a plain folder; else one patch above the last one.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The channel that will point to the release; `stable` if none is said.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// What changed, for people.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Paths inside the package that may hold what looks like a secret.
+    #[serde(default)]
+    pub allow_secrets: Vec<String>,
+}
+
+/// What would be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanPublishResponse {
+    /// The package's name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// The version that the manifest says; a plain folder's may still move on.
+    pub version: String,
+    /// The package's reference, unless this would begin it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// Whether this would begin the package.
+    pub first: bool,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// How many files.
+    pub n_files: u64,
+    /// The files, in tree order.
+    pub files: Vec<PlannedFile>,
+    /// Always true: nothing was changed.
+    pub dry_run: bool,
+}
+
+/// A file that would be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedFile {
+    /// Its path in the package.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublishResponse {
+    /// The release's reference, an argument on any node.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The package's id.
+    pub package_id: String,
+    /// The release's id.
+    pub release_id: String,
+    /// Its version.
+    pub version: String,
+    /// What names its content.
+    pub content_root: String,
+    /// What names its files.
+    pub tree_id: String,
+    /// The head of this device's log of the package.
+    pub checkpoint: CheckpointInfo,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// Bytes that this device did not hold before.
+    pub new_bytes: u64,
+    /// How many files.
+    pub n_files: u64,
+    /// The channel that points to it.
+    pub channel: String,
+    /// Whether the same files had been published under this version before: then nothing new was signed but, perhaps,
+    /// the channel.
+    pub already: bool,
+}
+
+impl Verb for PlanPublish {
+    const NAME: &'static str = "publish_plan";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/publish/plan";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "What would be published from a directory; changes nothing.";
+    type Request = PublishRequest;
+    type Response = PlanPublishResponse;
+
+    async fn run(service: &Arc<Service>, request: PublishRequest, _: &Progress) -> Result<Self::Response, Problem> {
+        let parts = service.parts();
+        let plan = plan(parts, &request).await?;
+        let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
+        let files = plan.files.iter().map(|file| PlannedFile {
+            path: file.path.to_string(),
+            bytes: file.size,
+            executable: file.executable,
+        });
+        Ok(PlanPublishResponse {
+            name: plan.manifest.header.name.to_string(),
+            kind: plan.manifest.header.kind.as_str().to_owned(),
+            version: plan.manifest.header.version.to_string(),
+            first: reference.is_none(),
+            reference,
+            total_bytes: plan.files.iter().map(|file| file.size).sum(),
+            n_files: plan.files.len() as u64,
+            files: files.collect(),
+            dry_run: true,
+        })
+    }
+}
+
+impl Verb for Publish {
+    const NAME: &'static str = "publish";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/publish";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Publishes a directory as a release.";
+    type Request = PublishRequest;
+    type Response = PublishResponse;
+
+    async fn run(
+        service: &Arc<Service>,
+        request: PublishRequest,
+        progress: &Progress,
+    ) -> Result<Self::Response, Problem> {
+        let progress = progress.clone();
+        service.finish(move |service| async move { publish(&service, request, &progress).await }).await
+    }
+}
+
+async fn plan(parts: &Parts, request: &PublishRequest) -> Result<publish::Plan, Problem> {
+    let request = parse(request)?;
+    Ok(publish::plan(parts, request, |name| resolve::by_name(parts, name).ok()).await?)
+}
+
+fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
+    let dir = PathBuf::from(&request.dir);
+    if !dir.is_absolute() {
+        return Err(Problem::new(Code::BadArgument, format!("`{}` is not an absolute path", request.dir)));
+    }
+    let bad = |error: &(dyn std::error::Error + 'static)| Problem::from_error(Code::BadArgument, error);
+    let kind = |text: &String| {
+        PackageKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| Problem::new(Code::BadArgument, format!("`{text}` is not a kind of package")))
+    };
+    let channel = request.channel.as_deref().map(RefName::parse).transpose()?;
+    Ok(publish::Request {
+        dir,
+        name: request.name.as_deref().map(PackageName::parse).transpose()?,
+        kind: request.kind.as_ref().map(kind).transpose()?,
+        version: request.version.as_deref().map(Version::parse).transpose().map_err(|error| bad(&error))?,
+        channel: channel.unwrap_or_else(RefName::stable),
+        note: request.note.clone(),
+        allow_secrets: request.allow_secrets.clone(),
+    })
+}
+
+async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {
+    let parts = service.parts();
+    let plan = plan(parts, &request).await?;
+    let channel = request.channel.unwrap_or_else(|| RefName::stable().to_string());
+    let done = publish::publish(parts, plan, progress).await?;
+    let version = done.release.version.to_string();
+    let reference = format!("{}@{version}", resolve::text(&parts.histories, done.package)?);
+    if !done.already {
+        service.emit(Event::Published { reference: reference.clone(), release_id: done.release_id.to_string() });
+    }
+    Ok(PublishResponse {
+        reference,
+        package_id: done.package.to_string(),
+        release_id: done.release_id.to_string(),
+        version,
+        content_root: done.release.content_root.to_string(),
+        tree_id: done.release.tree_id.to_string(),
+        checkpoint: (&done.checkpoint).into(),
+        total_bytes: done.release.total_bytes,
+        new_bytes: done.new_bytes,
+        n_files: done.release.n_files.into(),
+        channel,
+        already: done.already,
+    })
+}

@@ -1,0 +1,119 @@
+//! `syncra publish`
+
+use std::path::PathBuf;
+
+use super::client::Client;
+use super::context::{self, Context};
+use super::new::Kind;
+use super::ui::text;
+use crate::api::verbs::publish::{
+    PlanPublish, PlanPublishResponse, PlannedFile, Publish, PublishRequest, PublishResponse,
+};
+use crate::problem::Problem;
+
+/// Publish a directory as a release
+///
+/// Signs the release into this device's log of the package; whoever is connected or comes
+/// later can fetch it. A release is for ever: its version can be yanked, not replaced.
+///
+/// The first release of a package shows what would go out and asks; `--yes` answers.
+/// Publishing the same files again changes nothing and succeeds, with `already`.
+/// Other files under a used version are a conflict (exit 7), what looks like a key or
+/// password is refused (exit 8).
+///
+/// A folder without `syncra.toml` needs `--name` and `--kind`, and counts its versions up.
+///
+/// Examples:
+///   syncra publish
+///   syncra publish worlds/island --channel beta --note "new lighthouse"
+///   syncra publish ./art --name sea-pack --kind asset --yes
+///   syncra publish --dry-run --json | jq .data.files
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The package's directory
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Name of a plain folder
+    #[arg(long)]
+    name: Option<String>,
+    /// Kind of a plain folder
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Version of a plain folder; else one patch above the last
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// Channel that will point to the release [default: stable]
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// What changed, for people
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// A path in the package that may hold what looks like a secret; may be given several times
+    #[arg(long = "allow-secret", value_name = "PATH")]
+    allow_secrets: Vec<String>,
+    /// Say what would be published, publish nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Files shown before a first release; all of them with `--dry-run`.
+const SHOWN_FILES: usize = 40;
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let dry_run = self.dry_run;
+        let request = self.request()?;
+        let client = Client::open(context).await?;
+        let plan = client.call::<PlanPublish>(context, request.clone()).await?;
+        if dry_run {
+            return context.ui().data("publish", &plan, |plan| planned(plan, usize::MAX));
+        }
+        if plan.first {
+            let question = format!("publish `{}` for the first time?", plan.name);
+            if !context.ui().answers_yes() {
+                context.ui().note(&planned(&plan, SHOWN_FILES));
+            }
+            context.ui().confirm(&question).await?;
+        }
+        let done = client.call::<Publish>(context, request).await?;
+        context.ui().data("publish", &done, human)
+    }
+
+    fn request(self) -> Result<PublishRequest, Problem> {
+        Ok(PublishRequest {
+            dir: context::absolute(&self.dir)?,
+            name: self.name,
+            kind: self.kind.map(|kind| kind.0.as_str().to_owned()),
+            version: self.version,
+            channel: self.channel,
+            note: self.note,
+            allow_secrets: self.allow_secrets,
+        })
+    }
+}
+
+fn planned(plan: &PlanPublishResponse, shown: usize) -> String {
+    let (n_files, size) = (plan.n_files, text::bytes(plan.total_bytes));
+    let head = format!("{} {} ({}): {n_files} files, {size}", plan.name, plan.version, plan.kind);
+    let line = |file: &PlannedFile| {
+        let mark = if file.executable { "*" } else { "" };
+        format!("{:>10}  {}{mark}", text::bytes(file.bytes), file.path)
+    };
+    let more = plan.files.len().saturating_sub(shown);
+    let more = (more > 0).then(|| format!("{:>10}  and {more} more; `--dry-run` shows all", ""));
+    let files = plan.files.iter().take(shown).map(line);
+    std::iter::once(head).chain(files).chain(more).collect::<Vec<_>>().join("\n")
+}
+
+fn human(done: &PublishResponse) -> String {
+    let did = if done.already { "published before" } else { "published" };
+    let new = if done.already { String::new() } else { format!(", {} new", text::bytes(done.new_bytes)) };
+    format!(
+        "{did}: {}\n{} files, {}{new}; channel {}",
+        done.reference,
+        done.n_files,
+        text::bytes(done.total_bytes),
+        done.channel
+    )
+}

@@ -1,0 +1,172 @@
+//! One release as files in a new directory: nothing is installed, nothing remembered.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use syncra_protocol::entry::Release;
+use syncra_protocol::id::ContentRoot;
+use syncra_protocol::tree::ContentIndex;
+
+use super::Parts;
+use super::release::{self, ReleaseError};
+use super::unpack::{self, Durability, UnpackError};
+use crate::blobs::{self, BlobError, Blobs};
+use crate::clock;
+use crate::progress::Progress;
+
+/// What to write out.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// A release of a verified history: its content must be what its entry declares.
+    Release(Box<Release>),
+    /// Content by its hash alone, which nobody vouches for.
+    Content(ContentRoot),
+}
+
+/// What was written, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Got {
+    /// Files.
+    pub n_files: u64,
+    /// Their bytes.
+    pub total_bytes: u64,
+    /// Bytes that had to be fetched.
+    pub fetched_bytes: u64,
+    /// Bytes of content that were held before.
+    pub reused_bytes: u64,
+    /// Who sent how many bytes.
+    pub sources: Vec<(String, u64)>,
+}
+
+/// Content that is completely held, and what that took.
+#[derive(Debug)]
+pub struct Held {
+    /// Files and segments, checked against what was declared.
+    pub index: Arc<ContentIndex>,
+    /// Bytes that were fetched for it.
+    pub fetched_bytes: u64,
+    /// Who sent how many bytes.
+    pub sources: Vec<(String, u64)>,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    /// The blob store does not open.
+    #[error(transparent)]
+    OpenBlobs(#[from] blobs::OpenError),
+    /// The content is not held, or not what it should be.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// Parts of the content are neither here nor to be had.
+    #[error("{missing} of {blobs} blobs of the release are not held here")]
+    Incomplete {
+        /// Blobs that are missing.
+        missing: usize,
+        /// Blobs of the release.
+        blobs: usize,
+    },
+    /// The place is taken.
+    #[error("`{}` exists and is not an empty directory", path.display())]
+    Taken {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Writing.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+}
+
+impl From<BlobError> for GetError {
+    fn from(error: BlobError) -> Self {
+        Self::Release(error.into())
+    }
+}
+
+/// Writes the files of `wanted` into `dir`, which must be absent or empty. They appear all at once or not at all.
+///
+/// # Errors
+/// [`GetError`]; `dir` is then as it was.
+pub async fn get(parts: &Parts, wanted: &Wanted, dir: &Path, progress: &Progress) -> Result<Got, GetError> {
+    check_free(dir)?;
+    let held = obtain(parts, wanted, progress).await?;
+    let total = held.index.declared();
+    let stage = stage_of(dir);
+    let written = std::sync::atomic::AtomicU64::new(0);
+    let stored: u64 = held.index.segments().iter().map(|segment| u64::from(segment.size)).sum();
+    let wrote = |bytes| {
+        let done = bytes + written.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        progress.bytes("write", done, Some(stored));
+    };
+    let blobs = parts.blobs().await?;
+    let unpacked = unpack::unpack(blobs, Arc::clone(&held.index), &stage, Durability::Cached, wrote).await;
+    let moved = unpacked.map_err(GetError::from).and_then(|()| appear(&stage, dir));
+    if moved.is_err() {
+        // What is left is marked as partial by its name.
+        drop(std::fs::remove_dir_all(&stage));
+    }
+    moved?;
+    Ok(Got {
+        n_files: total.n_files.into(),
+        total_bytes: total.total_bytes,
+        fetched_bytes: held.fetched_bytes,
+        reused_bytes: held.index.stored_bytes().saturating_sub(held.fetched_bytes),
+        sources: held.sources,
+    })
+}
+
+/// Makes sure that all content of `wanted` is held. The one place where fetching from peers begins: whoever fetches
+/// fills the store here, before [`local`] looks.
+///
+/// # Errors
+/// [`GetError`].
+pub async fn obtain(parts: &Parts, wanted: &Wanted, _: &Progress) -> Result<Held, GetError> {
+    let index = local(parts.blobs().await?, wanted).await?;
+    Ok(Held { index: Arc::new(index), fetched_bytes: 0, sources: Vec::new() })
+}
+
+/// The content of `wanted` as far as this device has it, which must be all of it.
+///
+/// # Errors
+/// [`GetError::Incomplete`], [`GetError::Release`].
+pub async fn local(blobs: &Blobs, wanted: &Wanted) -> Result<ContentIndex, GetError> {
+    let index = match wanted {
+        Wanted::Release(release) => release::verified_content(blobs, release).await?,
+        Wanted::Content(root) => release::content(blobs, *root).await?,
+    };
+    let mut missing = 0;
+    for segment in index.segments() {
+        missing += usize::from(!blobs.has(segment.hash).await?);
+    }
+    match missing {
+        0 => Ok(index),
+        _ => Err(GetError::Incomplete { missing, blobs: index.segments().len() }),
+    }
+}
+
+fn check_free(dir: &Path) -> Result<(), GetError> {
+    let taken = || GetError::Taken { path: dir.to_owned() };
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().map_or(Ok(()), |_| Err(taken())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(taken()),
+        Err(source) => Err(UnpackError::Write { path: dir.to_owned(), source }.into()),
+    }
+}
+
+/// Beside the target, so that the rename stays on one file system.
+fn stage_of(dir: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(dir.file_name().unwrap_or_default());
+    name.push(format!(".partial-{:08x}", u32::from_le_bytes(clock::random())));
+    dir.with_file_name(name)
+}
+
+fn appear(stage: &Path, dir: &Path) -> Result<(), GetError> {
+    let failed = |source| UnpackError::Write { path: dir.to_owned(), source };
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error).into()),
+        _ => {}
+    }
+    Ok(std::fs::rename(stage, dir).map_err(failed)?)
+}

@@ -1,0 +1,273 @@
+//! How errors of the flows and of what they work on become problems.
+
+use syncra_protocol::fold::SelectError;
+use syncra_protocol::reference::ReferenceError;
+
+use super::{Code, Problem};
+use crate::blobs::{BlobError, OpenError};
+use crate::flow::StartError;
+use crate::flow::get::GetError;
+use crate::flow::identity::IdentityError;
+use crate::flow::pack::PackTreeError;
+use crate::flow::publish::PublishError;
+use crate::flow::release::ReleaseError;
+use crate::flow::resolve::ResolveError;
+use crate::flow::unpack::UnpackError;
+use crate::history::{CommitError, LoadError, OwnError};
+use crate::index::IndexError;
+use crate::journal::{self, AppendError, Refusal};
+use crate::logs::LogsError;
+
+/// What a table has not: the path that the flag names.
+const ALLOW_SECRET: &str = "--allow-secret";
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::Home(error) => return error.into(),
+            StartError::Key(error) => return error.into(),
+            StartError::Config(error) => return error.into(),
+            StartError::Journal(error) => return error.into(),
+            StartError::Append(error) => return error.into(),
+            StartError::Logs(error) => return error.into(),
+            StartError::Own(error) => return error.into(),
+            StartError::Identity(error) => return error.into(),
+            StartError::Write(error) => return error.into(),
+            StartError::OtherKey { .. } | StartError::JournalLost { .. } => Code::HomeDamaged,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<journal::OpenError> for Problem {
+    fn from(error: journal::OpenError) -> Self {
+        match error {
+            journal::OpenError::Read { ref source, .. } => {
+                let problem = Self::io(error.to_string(), source);
+                problem.with_hint(Code::HomeDamaged.hint())
+            }
+            journal::OpenError::Write(error) => error.into(),
+            journal::OpenError::Missing { .. } | journal::OpenError::Damaged { .. } => {
+                Self::from_error(Code::HomeDamaged, &error)
+            }
+        }
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        let code = match error {
+            AppendError::Disk(error) => return error.into(),
+            AppendError::Closed => Code::NodeStopping,
+            AppendError::Refused(Refusal::NotAtHome | Refusal::Behind { .. }) => Code::HomeCopied,
+            AppendError::Refused(_) => Code::Conflict,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<OwnError> for Problem {
+    fn from(error: OwnError) -> Self {
+        match error {
+            OwnError::Journal(error) => error.into(),
+            OwnError::Entry(_) | OwnError::Log(_) | OwnError::Sign(_) => Self::from_error(Code::Failed, &error),
+        }
+    }
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Logs(error) => error.into(),
+            CommitError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Logs(error) => error.into(),
+            LoadError::Head { .. } | LoadError::Entries { .. } | LoadError::Genesis(_) => {
+                Self::from_error(Code::HistoryInvalid, &error)
+            }
+        }
+    }
+}
+
+impl From<LogsError> for Problem {
+    fn from(error: LogsError) -> Self {
+        match error {
+            LogsError::Index(error) => error.into(),
+            LogsError::Write(error) => error.into(),
+            LogsError::Read { ref source, .. } => Self::io(error.to_string(), source),
+            LogsError::Bounds => Self::from_error(Code::HistoryInvalid, &error),
+        }
+    }
+}
+
+impl From<IndexError> for Problem {
+    fn from(error: IndexError) -> Self {
+        let problem = Self::from_error(Code::StoreFailed, &error);
+        problem.with_hint("try again: what the index holds is made anew at the next start")
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Own(error) => error.into(),
+            IdentityError::Write(error) => error.into(),
+            IdentityError::Load(error) => error.into(),
+            IdentityError::Entry(_) => Self::from_error(Code::Failed, &error),
+            IdentityError::Read { ref source, .. } => Self::io(error.to_string(), source),
+            IdentityError::Recovery { .. } => Self::from_error(Code::HomeDamaged, &error),
+        }
+    }
+}
+
+impl From<OpenError> for Problem {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Blob(error) => error.into(),
+            OpenError::Busy(_) => Self::from_error(Code::HomeInUse, &error),
+            OpenError::Library(_) => Self::from_error(Code::StoreFailed, &error),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        let code = match &error {
+            BlobError::StorageFull { .. } => Code::DiskFull,
+            BlobError::Missing(_) | BlobError::Range { .. } => Code::NotHeld,
+            BlobError::Damaged(_) | BlobError::TooLarge { .. } | BlobError::NotASequence(_) => Code::ContentInvalid,
+            BlobError::Stopped => Code::StoreFailed,
+            BlobError::Io { doing, source } => return Self::io(format!("{doing} failed"), source),
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<ReleaseError> for Problem {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Blob(error) => error.into(),
+            _ => Self::from_error(Code::ContentInvalid, &error),
+        }
+    }
+}
+
+impl From<UnpackError> for Problem {
+    fn from(error: UnpackError) -> Self {
+        match error {
+            UnpackError::Blob(error) => error.into(),
+            UnpackError::NotEmpty { .. } => Self::from_error(Code::AlreadyExists, &error),
+            UnpackError::Write { ref source, .. } => Self::io(error.to_string(), source),
+        }
+    }
+}
+
+impl From<PackTreeError> for Problem {
+    fn from(error: PackTreeError) -> Self {
+        match error {
+            PackTreeError::Read(error) => error.into(),
+            PackTreeError::Blob(error) => error.into(),
+            PackTreeError::Pack(_) => Self::from_error(Code::TreeInvalid, &error),
+            PackTreeError::Secret { .. } => {
+                let hint =
+                    format!("take it out, or pass `{ALLOW_SECRET} PATH` with its path in the package if it is none");
+                Self::from_error(Code::SecretFound, &error).with_hint(hint)
+            }
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let code = match error {
+            PublishError::Walk(error) => return error.into(),
+            PublishError::Pack(error) => return error.into(),
+            PublishError::Blob(error) => return error.into(),
+            PublishError::OpenBlobs(error) => return error.into(),
+            PublishError::Load(error) => return error.into(),
+            PublishError::Own(error) => return error.into(),
+            PublishError::Journal(error) => return error.into(),
+            PublishError::ReadManifest { ref source, .. } => return Self::io(error.to_string(), source),
+            PublishError::Manifest { ref path, source } => {
+                let problem = Self::from(*source);
+                return Self { message: format!("{}: {}", path.display(), problem.message), ..problem };
+            }
+            PublishError::Plain { ref dir, missing } => {
+                if !dir.is_dir() {
+                    return Self::new(Code::NotFound, format!("there is no directory `{}`", dir.display()));
+                }
+                let hint = format!("write one by `syncra new`, or say `--{missing}` to publish a plain folder");
+                return Self::from_error(Code::ManifestMissing, &error).with_hint(hint);
+            }
+            PublishError::Dependencies(_) => Code::DependencyUnknown,
+            PublishError::VersionTaken { .. } => Code::VersionTaken,
+            PublishError::KindChanged { .. } => Code::KindChanged,
+            PublishError::LongNote { .. } => Code::BadArgument,
+            PublishError::Entry(_) | PublishError::Interrupted => Code::Failed,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<ReferenceError> for Problem {
+    fn from(error: ReferenceError) -> Self {
+        let problem = Self::from_error(Code::BadArgument, &error);
+        match error.hint() {
+            Some(hint) => problem.with_hint(format!("did you mean `{hint}`?")),
+            None => {
+                problem.with_hint("a package is `@owner~key/name` or `syncra:ID`, a release `…@VERSION` or `…@CHANNEL`")
+            }
+        }
+    }
+}
+
+impl From<ResolveError> for Problem {
+    fn from(error: ResolveError) -> Self {
+        let code = match error {
+            ResolveError::Load(error) => return error.into(),
+            ResolveError::Unknown(_) => Code::PackageNotFound,
+            ResolveError::Ambiguous { .. } => Code::Ambiguous,
+            ResolveError::NoPackage(_) => Code::BadArgument,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<SelectError> for Problem {
+    fn from(error: SelectError) -> Self {
+        let code = match &error {
+            SelectError::NoRef { .. }
+            | SelectError::NoVersion(_)
+            | SelectError::NoMatch(_)
+            | SelectError::NoRelease(_) => Code::ReleaseNotFound,
+            SelectError::Yanked { release, .. } => {
+                let problem = Self::from_error(Code::Yanked, &error);
+                return problem.with_hint(format!("to take it all the same, name it exactly: `@r:{release}`"));
+            }
+            SelectError::Contested { .. } | SelectError::Reused { .. } | SelectError::Diverged { .. } => {
+                Code::Contested
+            }
+            SelectError::Forked { .. } => Code::Forked,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<GetError> for Problem {
+    fn from(error: GetError) -> Self {
+        let code = match error {
+            GetError::OpenBlobs(error) => return error.into(),
+            GetError::Release(error) => return error.into(),
+            GetError::Unpack(error) => return error.into(),
+            GetError::Incomplete { .. } => Code::NotHeld,
+            GetError::Taken { .. } => Code::AlreadyExists,
+        };
+        Self::from_error(code, &error)
+    }
+}
