@@ -164,6 +164,10 @@ impl Task {
                 Effect::Commit(commit) => self.commit(commit),
                 Effect::Updated(changes) => self.report(Report::Updated(self.follower.package(), changes)).await,
                 Effect::Fault { peer, fault } => self.on_fault(peer, fault).await,
+                // The follower has settled it already; after a restart it asks for the other branch again.
+                Effect::Common { origin, n_common } => {
+                    tracing::warn!(%origin, n_common, "the histories of a forked log part here");
+                }
                 Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
             }
         }
