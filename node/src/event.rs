@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::Timestamp;
+use syncra_protocol::id::{PackageId, ReleaseId};
+use syncra_protocol::version::Version;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
@@ -68,6 +70,34 @@ pub enum Event {
         reference: String,
         /// Its id.
         release_id: String,
+    },
+    /// A release was installed, or another one than before. One event for each package, before `generation_changed`.
+    Installed {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+        /// The release.
+        #[serde(rename = "release_id")]
+        #[schema(value_type = String)]
+        release: ReleaseId,
+        /// Its version.
+        #[schema(value_type = String)]
+        version: Version,
+        /// The directory with its files. Never changed; it goes only after the release is no longer installed.
+        path: String,
+    },
+    /// A package is no longer installed.
+    Removed {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+    },
+    /// Another generation is in force.
+    GenerationChanged {
+        /// Its number; zero when nothing is installed.
+        generation: u64,
     },
     /// A setting was changed in `config.toml`; it counts from the next start.
     ConfigChanged {

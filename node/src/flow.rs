@@ -1,8 +1,13 @@
 //! What the verbs do, one file each: free functions over the node's [`Parts`], none of which keeps state of its own.
 
 pub mod catalogue;
+pub mod content;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod gc;
 pub mod get;
 pub mod identity;
+pub mod install;
 pub mod pack;
 pub mod publish;
 pub mod release;

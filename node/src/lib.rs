@@ -11,6 +11,7 @@ pub mod flow;
 pub mod history;
 pub mod home;
 pub mod index;
+pub mod installed;
 pub mod journal;
 pub mod logs;
 pub mod net;

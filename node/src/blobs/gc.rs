@@ -167,6 +167,23 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// What a sweep with this live set would remove. Removes nothing.
+    ///
+    /// # Errors
+    /// [`BlobError`] when the store failed.
+    pub async fn measure(&self, live: &HashSet<BlobId>) -> Result<Freed, BlobError> {
+        let dead = self.dead(live).await?;
+        let blobs = dead.len() as u64;
+        Ok(Freed { blobs, bytes: self.blobs.file_bytes_of(dead).await })
+    }
+
+    /// What neither the live set nor a pin has kept so far.
+    async fn dead(&self, live: &HashSet<BlobId>) -> Result<Vec<BlobId>, BlobError> {
+        let pinned = self.blobs.0.pins.with(|pins| pins.touched.clone().unwrap_or_default());
+        let known = self.blobs.known().await?;
+        Ok(known.into_iter().filter(|id| !live.contains(id) && !pinned.contains(id)).collect())
+    }
+
     /// Removes every blob that is neither in `live`, the complete live set, nor pinned. Goes in steps: between them
     /// pins are given out again, so nobody waits for more than a step.
     ///
@@ -175,9 +192,7 @@ impl Collection {
     pub async fn sweep(mut self, live: &HashSet<BlobId>) -> Result<Freed, BlobError> {
         let blobs = self.blobs.clone();
         let touched = || blobs.0.pins.with(|pins| pins.touched.clone().unwrap_or_default());
-        let before = touched();
-        let known = blobs.known().await?;
-        let mut dead: Vec<BlobId> = known.into_iter().filter(|id| !live.contains(id) && !before.contains(id)).collect();
+        let mut dead = self.dead(live).await?;
         let layout = blobs.0.layout.clone();
         blocking(move || remove_stale_temps(layout.temp())).await;
         let mut freed = Freed::default();
@@ -253,16 +268,19 @@ impl Blobs {
         if doomed.is_empty() {
             return Ok(0);
         }
-        let layout = self.0.layout.clone();
-        let ids = doomed.to_vec();
-        let measure = move || ids.iter().flat_map(|id| layout.files_of(*id)).map(|path| file_bytes(&path)).sum();
-        let bytes = blocking(measure).await;
+        let bytes = self.file_bytes_of(doomed.to_vec()).await;
         self.0.sweeper.run(keep).await?;
         let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
         doomed.iter().for_each(|id| {
             unsynced.remove(id);
         });
         Ok(bytes)
+    }
+
+    /// Bytes of the files of these blobs.
+    async fn file_bytes_of(&self, ids: Vec<BlobId>) -> u64 {
+        let layout = self.0.layout.clone();
+        blocking(move || ids.iter().flat_map(|id| layout.files_of(*id)).map(|path| file_bytes(&path)).sum()).await
     }
 
     /// Disk space taken, measured by looking at every file.

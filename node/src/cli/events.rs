@@ -51,6 +51,11 @@ fn human(frame: &EventFrame) -> String {
         }
         Event::Published { reference, .. } => format!("published {reference}"),
         Event::ConfigChanged { key } => format!("setting `{key}` was changed"),
+        Event::Installed { package, version, path, .. } => {
+            format!("version {version} of {} was installed in {path}", package.fmt_short())
+        }
+        Event::Removed { package } => format!("{} was removed", package.fmt_short()),
+        Event::GenerationChanged { generation } => format!("generation {generation} is in force"),
     };
     format!("{}  {}  {what}", frame.seq, text::utc(frame.at_ms))
 }

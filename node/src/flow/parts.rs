@@ -15,6 +15,7 @@ use crate::event::{Event, Events};
 use crate::history::{Histories, OwnError};
 use crate::home::{Home, HomeError, KeyError, Layout};
 use crate::index::{self, Index};
+use crate::installed::Installed;
 use crate::journal::{self, HomeOrigin, Journal, Provenance};
 use crate::logs::{Logs, LogsError};
 use crate::node::Online;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub histories: Histories,
     /// Derived state.
     pub index: Index,
+    /// What is installed.
+    pub installed: Installed,
     /// What happens, for readers.
     pub events: Arc<Events>,
     blobs: OnceCell<Blobs>,
@@ -120,6 +123,7 @@ impl Parts {
         let histories = Histories::open(journal, logs, secret).await?;
         let identity = identity::own(&histories, &layout, device).await?;
         home.finish_first_start()?;
+        let installed = Installed::open(&layout);
         let events = Events::new(clock::now());
         Ok(Self {
             home,
@@ -128,6 +132,7 @@ impl Parts {
             identity,
             histories,
             index,
+            installed,
             events,
             blobs: OnceCell::new(),
             online: OnceLock::new(),
@@ -182,6 +187,15 @@ impl Parts {
             Ok(blobs)
         };
         self.blobs.get_or_try_init(open).await
+    }
+
+    /// After a write found the disk full: gives the reserve back, so that journal and clean-up have room to work.
+    pub fn relieve_full_disk(&self) {
+        match self.home.free_reserve() {
+            Ok(true) => tracing::warn!("the disk is full; the reserve was given back"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the disk is full, and the reserve cannot be given back"),
+        }
     }
 
     /// Closes what was opened, last first. What callers still hold answers with errors.

@@ -125,7 +125,9 @@ pub fn release<'a>(state: &'a PackageState, selector: Option<&Selector>) -> Resu
     state.select(&pick(state, selector))
 }
 
-fn pick(state: &PackageState, selector: Option<&Selector>) -> Pick {
+/// What a selector asks of a package's state.
+#[must_use]
+pub fn pick(state: &PackageState, selector: Option<&Selector>) -> Pick {
     match selector {
         Some(Selector::Version(version)) => Pick::Version(version.clone()),
         Some(Selector::Req(req)) => Pick::Highest(req.clone()),

@@ -105,6 +105,12 @@ impl Layout {
         self.installed().join("store")
     }
 
+    /// Releases being unpacked. Leftovers may be deleted at any time while no node runs.
+    #[must_use]
+    pub fn installed_staging(&self) -> PathBuf {
+        self.installed().join("staging")
+    }
+
     /// What was installed together, one file per generation.
     #[must_use]
     pub fn generations(&self) -> PathBuf {

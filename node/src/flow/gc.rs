@@ -1,0 +1,158 @@
+//! Collection: removes what nothing needs, and nothing else.
+//!
+//! Alive are: content that only this device may hold, every release of every kept generation, what is followed, all
+//! manifests and notes of known packages, and whatever a running flow has pinned. While any of these cannot be read,
+//! nothing is removed: an unknown need is not the absence of one.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+use syncra_protocol::entry::RefClass;
+use syncra_protocol::fold::{PackageState, Pick};
+use syncra_protocol::id::{BlobId, ContentRoot};
+use syncra_protocol::name::RefName;
+
+use super::Parts;
+use crate::blobs::{self, BlobError, Blobs, Freed};
+use crate::durable::WriteError;
+use crate::history::LoadError;
+use crate::installed::{InstalledError, Leftovers};
+use crate::progress::Progress;
+
+#[cfg(test)]
+mod tests;
+
+/// Free space below which a collection gives the reserve back before it begins.
+const TIGHT_BYTES: u64 = 32 << 20;
+
+/// What went, or would go.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Blobs, partial ones included.
+    pub blobs: Freed,
+    /// Unpacked releases that no kept generation names, old generations, unfinished installs.
+    pub leftovers: Leftovers,
+    /// Bytes of their files.
+    pub leftover_bytes: u64,
+}
+
+/// Why nothing, or not everything, was collected. Nothing that is needed was removed.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError {
+    /// What is installed cannot be read.
+    #[error(transparent)]
+    Installed(#[from] InstalledError),
+    /// A history cannot be read, so what it needs is unknown.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The content of an own release is gone or damaged: what remains of it must not go too.
+    #[error("the content {root} of an own release cannot be read")]
+    OwnContent {
+        /// Its root.
+        root: ContentRoot,
+        /// What is wrong.
+        source: BlobError,
+    },
+    /// The blob store.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The blob store does not open.
+    #[error(transparent)]
+    OpenBlobs(#[from] blobs::OpenError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Removes what nothing needs; with `dry_run` only tells what that is. Works on a full disk.
+///
+/// # Errors
+/// [`GcError`].
+pub async fn gc(parts: &Parts, dry_run: bool, progress: &Progress) -> Result<Collected, GcError> {
+    if !dry_run && fs2::available_space(parts.layout().root()).is_ok_and(|free| free < TIGHT_BYTES) {
+        parts.relieve_full_disk();
+    }
+    // Held to the end: an install between unpacking and its generation has the turn too.
+    let turn = parts.installed.turn().await;
+    let leftovers = parts.installed.leftovers()?;
+    let leftover_bytes = leftovers.releases.iter().chain(&leftovers.staging).map(|path| bytes_below(path)).sum();
+    progress.items("mark", 0, None);
+    let blobs = parts.blobs().await?;
+    // From here on no new pins: what is live is worked out only now.
+    let collection = blobs.collect().await;
+    let live = live(parts, blobs).await?;
+    if dry_run {
+        let blobs = collection.measure(&live).await?;
+        return Ok(Collected { blobs, leftovers, leftover_bytes });
+    }
+    progress.items("sweep", 0, None);
+    // Directories first: they need no database that may want space.
+    let leftovers = turn.sweep()?;
+    let blobs = collection.sweep(&live).await?;
+    drop(turn);
+    parts.home().ensure_reserve()?;
+    Ok(Collected { blobs, leftovers, leftover_bytes })
+}
+
+/// Every blob that something needs.
+async fn live(parts: &Parts, blobs: &Blobs) -> Result<HashSet<BlobId>, GcError> {
+    let mut live = HashSet::new();
+    let mut fetchable: BTreeSet<ContentRoot> = BTreeSet::new();
+    for generation in parts.installed.kept()?.values() {
+        fetchable.extend(generation.packages.values().map(|slot| slot.content_root));
+    }
+    for package in parts.histories.packages() {
+        let Some(history) = parts.histories.package(package)? else { continue };
+        live.extend(words(&history.state));
+        let truth = parts.histories.journal().truth();
+        if let Some((_, channel)) = truth.follows().find(|(followed, _)| **followed == package) {
+            fetchable.extend(followed(&history.state, channel));
+        }
+    }
+    let own: Vec<ContentRoot> = parts.histories.journal().truth().own_roots().map(|(root, _)| *root).collect();
+    for root in own {
+        fetchable.remove(&root);
+        let blob = BlobId::from(root);
+        live.insert(blob);
+        live.extend(blobs.children(blob).await.map_err(|source| GcError::OwnContent { root, source })?);
+    }
+    for root in fetchable.into_iter().map(BlobId::from) {
+        live.insert(root);
+        match blobs.children(root).await {
+            Ok(children) => live.extend(children),
+            // Without the root nobody knows its parts; they are fetched again with it.
+            Err(BlobError::Missing(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(live)
+}
+
+/// Manifests, notes and reasons: small, and what people read about releases they do not have.
+fn words(state: &PackageState) -> impl Iterator<Item = BlobId> {
+    let of_releases = state.releases.values().flat_map(|published| {
+        let release = &published.release;
+        [Some(release.manifest), release.note].into_iter().flatten()
+    });
+    of_releases.chain(state.yanked.values().filter_map(|yank| yank.reason))
+}
+
+/// What following a channel keeps: the release it points to.
+fn followed(state: &PackageState, channel: Option<&str>) -> Option<ContentRoot> {
+    let channel = match channel {
+        Some(name) => RefName::parse(name).ok()?,
+        None => RefName::stable(),
+    };
+    let selection = state.select(&Pick::Ref(RefClass::Channel, channel)).ok()?;
+    Some(selection.published.release.content_root)
+}
+
+/// Bytes of all files below a path; what cannot be read counts nothing.
+fn bytes_below(path: &Path) -> u64 {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| bytes_below(&entry.path())).sum()
+}

@@ -1,0 +1,133 @@
+//! One release from blobs to its place in the store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use syncra_protocol::entry::Release;
+use syncra_protocol::id::BlobId;
+use syncra_protocol::tree::ContentIndex;
+
+use super::InstallError;
+use crate::blobs::{BlobError, Blobs, Pins};
+use crate::durable::WriteError;
+use crate::flow::unpack::{self, Durability};
+use crate::flow::{Parts, content, release};
+use crate::home::Layout;
+use crate::installed::{Slot, Turn};
+use crate::progress::Progress;
+
+/// Space that an install leaves free: journal, index and the next collection need some.
+const SPARE_BYTES: u64 = 16 << 20;
+/// Threads that hash what was written.
+const HASHERS: usize = 4;
+
+/// Refuses what cannot fit, before anything is fetched.
+pub(super) fn check_room(layout: &Layout, needed_bytes: u64) -> Result<(), InstallError> {
+    if needed_bytes == 0 {
+        return Ok(());
+    }
+    let path = layout.installed();
+    let free_bytes = fs2::available_space(&path).map_err(|source| WriteError::from_io(&path, source))?;
+    if free_bytes < needed_bytes.saturating_add(SPARE_BYTES) {
+        return Err(InstallError::NoRoom { needed_bytes, free_bytes });
+    }
+    Ok(())
+}
+
+/// Unpacks a release beside its place, checks every file, and moves it in. Blobs that rotted on this disk are fetched
+/// once more.
+pub(super) async fn unpack(
+    parts: &Parts,
+    turn: &Turn<'_>,
+    slot: &Slot,
+    release: &Release,
+    pins: &Pins,
+    progress: &Progress,
+) -> Result<PathBuf, InstallError> {
+    match try_unpack(parts, turn, slot, release, progress).await {
+        Err(InstallError::WrongFile { .. } | InstallError::Release(_)) => {}
+        placed => return placed,
+    }
+    let blobs = parts.blobs().await?;
+    let damaged = damaged(blobs, release).await?;
+    if !damaged.is_empty() {
+        tracing::warn!(n = damaged.len(), "blobs were damaged on disk and are fetched again");
+        blobs.discard(&damaged).await?;
+        content::ensure(parts, release, pins, progress).await?;
+    }
+    // Once more in any case: the second error tells what is wrong with the release itself.
+    try_unpack(parts, turn, slot, release, progress).await
+}
+
+async fn try_unpack(
+    parts: &Parts,
+    turn: &Turn<'_>,
+    slot: &Slot,
+    release: &Release,
+    progress: &Progress,
+) -> Result<PathBuf, InstallError> {
+    let blobs = parts.blobs().await?;
+    let index = Arc::new(release::verified_content(blobs, release).await?);
+    let staged = turn.stage()?;
+    let (written, total) = (AtomicU64::new(0), index.stored_bytes());
+    unpack::unpack(blobs, Arc::clone(&index), staged.path(), Durability::Synced, |bytes| {
+        let done = bytes + written.fetch_add(bytes, Ordering::Relaxed);
+        progress.bytes("unpack", done, Some(total));
+    })
+    .await?;
+    let dir = staged.path().to_owned();
+    let checked = tokio::task::spawn_blocking(move || first_wrong_file(&index, &dir)).await;
+    let wrong = checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    if let Some(path) = wrong {
+        return Err(InstallError::WrongFile { reference: slot.reference.clone(), path });
+    }
+    Ok(turn.place(staged, slot.release)?)
+}
+
+/// Hashes every file as it lies on disk. Segments were verified when they came, but only their author says that they
+/// make up these files; and a disk may have lost bits since.
+fn first_wrong_file(index: &ContentIndex, dir: &Path) -> Result<Option<String>, InstallError> {
+    let files = index.files();
+    let next = AtomicUsize::new(0);
+    let check = || -> Result<Option<String>, InstallError> {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let path = dir.join(file.entry.path.as_str());
+            let mut hasher = blake3::Hasher::new();
+            let hashed = std::fs::File::open(&path).and_then(|open| hasher.update_reader(open).map(|_| ()));
+            hashed.map_err(|source| InstallError::Read { path, source })?;
+            if BlobId::from_bytes(*hasher.finalize().as_bytes()) != file.entry.hash {
+                return Ok(Some(file.entry.path.as_str().to_owned()));
+            }
+        }
+        Ok(None)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..HASHERS.min(files.len())).map(|_| scope.spawn(check)).collect();
+        let mut wrong = None;
+        for thread in threads {
+            wrong = wrong.or(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(wrong)
+    })
+}
+
+/// The blobs of a release whose bytes on disk are no longer theirs.
+async fn damaged(blobs: &Blobs, release: &Release) -> Result<Vec<BlobId>, BlobError> {
+    let root = BlobId::from(release.content_root);
+    let mut damaged = Vec::new();
+    let mut ids = vec![root];
+    match blobs.verify(root).await {
+        Ok(()) => ids.extend(blobs.children(root).await?),
+        Err(BlobError::Damaged(_) | BlobError::Missing(_)) => {}
+        Err(error) => return Err(error),
+    }
+    for id in ids {
+        match blobs.verify(id).await {
+            Ok(()) | Err(BlobError::Missing(_)) => {}
+            Err(BlobError::Damaged(id)) => damaged.push(id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damaged)
+}

@@ -1,0 +1,302 @@
+//! What is installed: unpacked releases, generations that name them, and a pointer to the one in force.
+//!
+//! The layout is a contract with engines, which read it without this program: `docs/spec/installed.md`. Everything is
+//! decided by two renames: a release's directory appears in `store/` whole and synced, and `current` changes from one
+//! generation to another. A process that dies in between leaves things that nothing names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use syncra_protocol::id::{PackageId, ReleaseId};
+use tokio::sync::MutexGuard;
+
+use crate::clock;
+use crate::durable::{self, WriteError};
+use crate::home::Layout;
+
+mod generation;
+mod staging;
+#[cfg(test)]
+mod tests;
+
+pub use generation::{Generation, Needed, SCHEMA, Slot};
+pub use staging::Staging;
+
+/// Generations that stay, so that one can go back to them; older ones go by `gc`.
+pub const KEPT_GENERATIONS: usize = 10;
+/// Bytes of a generation file, hard: tens of thousands of packages.
+const GENERATION_BYTES: u64 = 64 << 20;
+/// Bytes of the pointer file, hard.
+const POINTER_BYTES: u64 = 64;
+
+/// Why what is installed cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstalledError {
+    /// The system refuses to read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file that holds something else than it should.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no such generation, or not any more.
+    #[error("there is no generation {0}")]
+    NoGeneration(u64),
+    /// The disk refuses.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The directory `installed/` of an open home.
+#[derive(Debug)]
+pub struct Installed {
+    store: PathBuf,
+    generations: PathBuf,
+    staging: PathBuf,
+    current: PathBuf,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What an old generation or a directory that nothing names takes on disk.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Unpacked releases that no kept generation names.
+    pub releases: Vec<PathBuf>,
+    /// Generations beyond those that are kept.
+    pub generations: Vec<u64>,
+    /// Directories that were being filled when a process ended.
+    pub staging: Vec<PathBuf>,
+}
+
+impl Installed {
+    /// Over the directories of a home, whose lock the caller holds. Directories that a dead process was filling go.
+    #[must_use]
+    pub fn open(layout: &Layout) -> Self {
+        let installed = Self {
+            store: layout.installed_store(),
+            generations: layout.generations(),
+            staging: layout.installed_staging(),
+            current: layout.current(),
+            turn: tokio::sync::Mutex::default(),
+        };
+        for path in list(&installed.staging).unwrap_or_default() {
+            if let Err(error) = remove_tree(&path) {
+                tracing::warn!(%error, "an unfinished install stays until the next gc");
+            }
+        }
+        installed
+    }
+
+    /// Where a release is, or would be.
+    #[must_use]
+    pub fn path_of(&self, release: ReleaseId) -> PathBuf {
+        self.store.join(release.to_string())
+    }
+
+    /// Whether a release is unpacked. What is there is whole: it came by one rename.
+    #[must_use]
+    pub fn has(&self, release: ReleaseId) -> bool {
+        self.path_of(release).is_dir()
+    }
+
+    /// The number of the generation in force; zero before the first install.
+    ///
+    /// # Errors
+    /// [`InstalledError`].
+    pub fn current_number(&self) -> Result<u64, InstalledError> {
+        let Some(text) = read_small(&self.current, POINTER_BYTES)? else { return Ok(0) };
+        let damaged = || InstalledError::Damaged { path: self.current.clone(), what: "no number".into() };
+        text.trim_end().parse().map_err(|_| damaged())
+    }
+
+    /// The generation in force; an empty one before the first install.
+    ///
+    /// # Errors
+    /// [`InstalledError`]; a pointer to a generation that is not there is damage, not an empty install.
+    pub fn current(&self) -> Result<Generation, InstalledError> {
+        match self.current_number()? {
+            0 => Ok(Generation::default()),
+            number => self.generation(number),
+        }
+    }
+
+    /// One generation.
+    ///
+    /// # Errors
+    /// [`InstalledError::NoGeneration`] and the like.
+    pub fn generation(&self, number: u64) -> Result<Generation, InstalledError> {
+        let path = self.generations.join(number.to_string());
+        let text = read_small(&path, GENERATION_BYTES)?.ok_or(InstalledError::NoGeneration(number))?;
+        let generation = Generation::parse(&text).and_then(|generation| {
+            let is_named_so = generation.generation == number;
+            is_named_so.then_some(generation).ok_or_else(|| "it is another generation".to_owned())
+        });
+        generation.map_err(|what| InstalledError::Damaged { path, what })
+    }
+
+    /// The numbers of all generations on disk, ascending.
+    ///
+    /// # Errors
+    /// [`InstalledError::Read`].
+    pub fn numbers(&self) -> Result<BTreeSet<u64>, InstalledError> {
+        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
+        Ok(list(&self.generations)?.iter().filter_map(number).collect())
+    }
+
+    /// The generations that stay: the newest, the one in force, and the one that a rollback would go to.
+    ///
+    /// # Errors
+    /// [`InstalledError`]; an unreadable generation in force may be kept by nobody's guess.
+    pub fn kept(&self) -> Result<BTreeMap<u64, Generation>, InstalledError> {
+        let numbers = self.numbers()?;
+        let current = self.current()?;
+        let newest = numbers.iter().rev().take(KEPT_GENERATIONS).copied();
+        let needed = [current.generation, current.parent].into_iter().filter(|number| numbers.contains(number));
+        let kept: BTreeSet<u64> = newest.chain(needed).collect();
+        kept.into_iter().map(|number| Ok((number, self.generation(number)?))).collect()
+    }
+
+    /// What a collection would remove.
+    ///
+    /// # Errors
+    /// [`InstalledError`]: nothing may go while anything is unreadable.
+    pub fn leftovers(&self) -> Result<Leftovers, InstalledError> {
+        let kept = self.kept()?;
+        let named: BTreeSet<PathBuf> = kept
+            .values()
+            .flat_map(|generation| generation.packages.values())
+            .map(|slot| self.path_of(slot.release))
+            .collect();
+        let releases = list(&self.store)?.into_iter().filter(|path| !named.contains(path)).collect();
+        let generations = self.numbers()?.into_iter().filter(|number| !kept.contains_key(number)).collect();
+        Ok(Leftovers { releases, generations, staging: list(&self.staging)? })
+    }
+
+    /// Waits until nobody else changes what is installed.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn { installed: self, _alone: self.turn.lock().await }
+    }
+}
+
+/// The right to change what is installed: one at a time.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    installed: &'a Installed,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// A name below `staging/` for a release to be unpacked under; removed again unless it is placed.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn stage(&self) -> Result<Staging, WriteError> {
+        durable::make_dir(&self.installed.staging)?;
+        Ok(Staging::new(&self.installed.staging))
+    }
+
+    /// Makes a staged release, whose files are synced, the unpacked one: one rename.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then it is where it was, or already in place.
+    pub fn place(&self, staged: Staging, release: ReleaseId) -> Result<PathBuf, WriteError> {
+        let target = self.installed.path_of(release);
+        fs::rename(staged.path(), &target).map_err(|source| WriteError::from_io(&target, source))?;
+        staged.forget();
+        durable::sync_dir(&self.installed.store)?;
+        Ok(target)
+    }
+
+    /// Writes a new generation with these packages, then makes it the one in force.
+    ///
+    /// # Errors
+    /// [`InstalledError`]; then the old one is in force.
+    pub fn switch(&self, packages: BTreeMap<PackageId, Slot>) -> Result<Generation, InstalledError> {
+        let parent = self.installed.current_number()?;
+        let newest = self.installed.numbers()?.last().copied().unwrap_or(0);
+        let number = newest.max(parent) + 1;
+        let generation = Generation { generation: number, parent, created_ms: clock::now().0, packages };
+        let path = self.installed.generations.join(number.to_string());
+        durable::replace(&path, generation.text().as_bytes())?;
+        self.point_to(number)?;
+        Ok(generation)
+    }
+
+    /// Makes a generation that is there the one in force: one rename.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then the old one is in force.
+    pub fn point_to(&self, number: u64) -> Result<(), WriteError> {
+        durable::replace(&self.installed.current, format!("{number}\n").as_bytes())
+    }
+
+    /// Removes what nothing names. What cannot be removed stays for the next time.
+    ///
+    /// # Errors
+    /// [`InstalledError`] before anything is removed.
+    pub fn sweep(&self) -> Result<Leftovers, InstalledError> {
+        let mut left = self.installed.leftovers()?;
+        let removed = |path: &PathBuf| match remove_tree(path) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "left for the next collection");
+                false
+            }
+        };
+        // Generations first: none may be left that names a release which is gone.
+        left.generations.retain(|number| removed(&self.installed.generations.join(number.to_string())));
+        durable::sync_dir(&self.installed.generations)?;
+        left.releases.retain(removed);
+        left.staging.retain(removed);
+        Ok(left)
+    }
+}
+
+fn read_small(path: &Path, limit: u64) -> Result<Option<String>, InstalledError> {
+    let read = || -> io::Result<Option<String>> {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(found) if found.len() > limit => Err(io::ErrorKind::FileTooLarge.into()),
+            Ok(_) => fs::read_to_string(path).map(Some),
+        }
+    };
+    read().map_err(|source| InstalledError::Read { path: path.to_owned(), source })
+}
+
+/// Everything in a directory; nothing if it is not there.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, InstalledError> {
+    let read = || -> io::Result<Vec<PathBuf>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect() };
+    match read() {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(InstalledError::Read { path: dir.to_owned(), source }),
+        Ok(mut paths) => {
+            paths.sort();
+            Ok(paths)
+        }
+    }
+}
+
+/// Removes a file or a directory with all that is in it; links are removed, never followed.
+fn remove_tree(path: &Path) -> Result<(), WriteError> {
+    let remove = || match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match remove() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(WriteError::from_io(path, error)),
+        _ => Ok(()),
+    }
+}
