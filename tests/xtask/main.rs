@@ -10,6 +10,7 @@ usage: cargo xtask TASK
 
   test [--no-skips] [FILTER]  install what the tests need, build everything, run every test;
                               with --no-skips a skipped test is a failure; FILTER goes to the test runner
+  faults [--trials N]         interrupt and damage the real program N times in each way (1000 if not said)
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
 ";
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
         ["test", rest @ ..] => run::test(rest),
+        ["faults"] => run::faults("1000"),
+        ["faults", "--trials", n_trials] => run::faults(n_trials),
         ["setup"] => debian::install_missing(),
         ["vectors"] => run::vectors(),
         _ => Err(USAGE.to_owned()),
