@@ -81,16 +81,23 @@ pub(super) fn open(dir: &Path) -> Result<(Sled, Seal), RebuildReason> {
     if fs::read(place.marker()).ok() != Some(Place::marker_text().into_bytes()) {
         return Err(RebuildReason::NotReady);
     }
+    within(OPEN_DEADLINE, || open_and_scan(place))?
+}
+
+/// Rule 4: what `work` says, if it comes back in time and does not panic. Otherwise its thread is left to itself.
+pub(super) fn within<T: Send + 'static>(
+    deadline: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RebuildReason> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    let opening = std::thread::Builder::new().name("index-open".to_owned()).spawn(move || {
-        let opened = engine::catch(|| open_and_scan(place));
-        // If the deadline is over, nobody listens, and what was opened is dropped here.
-        drop(engine::catch(|| sender.send(opened)));
+    let thread = std::thread::Builder::new().name("index-open".to_owned()).spawn(move || {
+        let done = engine::catch(work);
+        // After the deadline nobody listens, and what was opened is dropped here.
+        drop(engine::catch(|| sender.send(done)));
     });
-    opening.map_err(|error| RebuildReason::Unusable(error.to_string()))?;
-    match receiver.recv_timeout(OPEN_DEADLINE) {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(panic)) => Err(RebuildReason::Panicked(panic)),
+    thread.map_err(|error| RebuildReason::Unusable(error.to_string()))?;
+    match receiver.recv_timeout(deadline) {
+        Ok(done) => done.map_err(RebuildReason::Panicked),
         Err(_) => Err(RebuildReason::Stuck),
     }
 }

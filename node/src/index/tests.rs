@@ -280,6 +280,17 @@ fn a_wrong_value_is_never_given_out_and_condemns_the_index() {
 }
 
 #[test]
+fn an_engine_that_panics_or_hangs_is_left_behind() {
+    use std::time::Duration;
+    assert_eq!(sled::within(Duration::from_secs(60), || 7), Ok(7));
+    let panicked = sled::within(Duration::from_secs(60), || -> u8 { panic!("on purpose") });
+    assert_eq!(panicked, Err(RebuildReason::Panicked("on purpose".to_owned())));
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    assert_eq!(sled::within(Duration::ZERO, move || hangs.recv().is_ok()), Err(RebuildReason::Stuck));
+    drop(release);
+}
+
+#[test]
 fn half_made_snapshots_do_not_hinder() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let contents = filled(dir.path(), 50);
