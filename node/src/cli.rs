@@ -9,9 +9,13 @@ mod client;
 mod completions;
 mod config;
 mod context;
+mod doctor;
 mod events;
 mod explain;
+mod export;
 mod get;
+mod id;
+mod import;
 mod info;
 mod list;
 mod log;
@@ -22,6 +26,8 @@ mod token;
 mod ui;
 mod up;
 mod usage;
+mod verify;
+mod yank;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,6 +71,12 @@ enum Verb {
     Info(info::Args),
     Log(log::Args),
     Get(get::Args),
+    Verify(verify::Args),
+    Yank(yank::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Id(id::Args),
+    Doctor(doctor::Args),
     Status(status::Args),
     Events(events::Args),
     Token(token::Args),
@@ -84,6 +96,12 @@ impl Verb {
             Self::Info(args) => args.run(context).await,
             Self::Log(args) => args.run(context).await,
             Self::Get(args) => args.run(context).await,
+            Self::Verify(args) => args.run(context).await,
+            Self::Yank(args) => args.run(context).await,
+            Self::Export(args) => args.run(context).await,
+            Self::Import(args) => args.run(context).await,
+            Self::Id(args) => args.run(context).await,
+            Self::Doctor(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,

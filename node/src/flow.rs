@@ -1,7 +1,9 @@
 //! What the verbs do, one file each: free functions over the node's [`Parts`], none of which keeps state of its own.
 
+pub mod backup;
 pub mod catalogue;
 pub mod content;
+pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod gc;
@@ -13,8 +15,11 @@ pub mod publish;
 pub mod release;
 pub mod resolve;
 pub mod secrets;
+pub mod syncpack;
 pub mod unpack;
+pub mod verify;
 pub mod walk;
+pub mod yank;
 
 mod parts;
 

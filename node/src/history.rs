@@ -178,6 +178,14 @@ impl Histories {
         Ok(Some(history))
     }
 
+    /// A package's history, read and verified again from the bytes on disk. Nothing in memory is asked or changed.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn read_again(&self, package: PackageId) -> Result<Option<History>, LoadError> {
+        self.load(package)
+    }
+
     /// What an identity's logs say, if anything of it is held.
     ///
     /// # Errors

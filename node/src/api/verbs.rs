@@ -1,8 +1,13 @@
 //! The verbs, one file for each family: what is asked, what is answered, and the work.
 
 pub mod config;
+pub mod doctor;
 pub mod get;
+pub mod identity;
 pub mod packages;
 pub mod publish;
 pub mod status;
+pub mod syncpack;
 pub mod token;
+pub mod verify;
+pub mod yank;

@@ -65,7 +65,11 @@ pub(super) async fn running(context: &Context) -> Result<api::Client, Problem> {
         .ok_or_else(|| Problem::new(Code::NodeNotRunning, format!("no node runs on the home `{}`", home.display())))
 }
 
-async fn remote(context: &Context) -> Result<Option<api::Client>, Problem> {
+/// The running node, if there is one.
+///
+/// # Errors
+/// [`Code::BadArgument`] when `--api` is none.
+pub(super) async fn remote(context: &Context) -> Result<Option<api::Client>, Problem> {
     let Some(address) = context.api() else { return Ok(api::Client::find(&context.home()?).await) };
     let token = std::env::var("SYNCRA_TOKEN").ok().filter(|token| !token.is_empty());
     Ok(Some(api::Client::new(Address::parse(address)?, token)))

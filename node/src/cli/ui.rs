@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::problem::{Code, Failure, Problem};
 pub(super) use progress::Bars;
@@ -152,6 +153,24 @@ impl Ui {
             "y" | "yes" => Ok(()),
             _ => Err(Problem::new(Code::Interrupted, "not confirmed")),
         }
+    }
+
+    /// Whether somebody can be asked.
+    pub(super) fn has_terminal(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks for something that is not shown while it is typed.
+    ///
+    /// # Errors
+    /// [`Code::OutputFailed`] when the terminal fails.
+    pub(super) async fn secret(&self, question: &'static str) -> Result<Zeroizing<String>, Problem> {
+        let ask = move || {
+            let terminal = console::Term::stderr();
+            terminal.write_str(question).and_then(|()| terminal.read_secure_line()).map(Zeroizing::new)
+        };
+        let line = tokio::task::spawn_blocking(ask).await.map_err(|error| Problem::from_error(Code::Bug, &error))?;
+        line.map_err(|error| output_failed(&error))
     }
 
     /// Whether questions are answered before they are asked.

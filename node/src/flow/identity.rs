@@ -109,6 +109,21 @@ pub fn recovery_text(layout: &Layout) -> Result<Option<String>, IdentityError> {
     Ok(Some(seed.to_owned()))
 }
 
+/// Deletes the recovery secret from this device. False if it was gone already.
+///
+/// # Errors
+/// [`IdentityError::Write`].
+pub fn forget_recovery(layout: &Layout) -> Result<bool, IdentityError> {
+    let path = layout.recovery_key();
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(WriteError::from_io(&path, source).into()),
+    }
+    durable::sync_dir(&layout.identity())?;
+    Ok(true)
+}
+
 /// The login name as a handle.
 fn login_handle() -> Handle {
     let names = ["USER", "LOGNAME", "USERNAME"];

@@ -164,6 +164,22 @@ impl Parts {
         Ok(self.histories.journal().truth().provenance(&here))
     }
 
+    /// Says that this place is where the home belongs from now on. False if it is known to be. With `dry_run` nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn adopt(&self, dry_run: bool) -> Result<bool, StartError> {
+        if self.provenance()? == Provenance::Own {
+            return Ok(false);
+        }
+        let here = HomeOrigin { fingerprint: self.home.origin_fingerprint()?, device: self.device };
+        if !dry_run {
+            self.histories.journal().append(here).await?;
+        }
+        Ok(true)
+    }
+
     /// Where things are in the home.
     #[must_use]
     pub fn layout(&self) -> &Layout {

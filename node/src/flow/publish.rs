@@ -450,7 +450,7 @@ async fn write(
 }
 
 /// Prose as a blob: 16 random bytes first, so that its id gives nothing away once it is redacted.
-fn prose(text: &str) -> Result<Vec<u8>, PublishError> {
+pub(super) fn prose(text: &str) -> Result<Vec<u8>, PublishError> {
     let mut bytes = clock::random::<16>().to_vec();
     bytes.extend_from_slice(text.as_bytes());
     if bytes.len() > limits::PROSE_BYTES {

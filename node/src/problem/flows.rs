@@ -6,13 +6,18 @@ use syncra_protocol::reference::ReferenceError;
 use super::{Code, Problem};
 use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
+use crate::flow::backup::BackupError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::publish::PublishError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
+use crate::flow::syncpack::frame::FrameError;
+use crate::flow::syncpack::{ExportError, ImportError, SurveyError};
 use crate::flow::unpack::UnpackError;
+use crate::flow::verify::VerifyError;
+use crate::flow::yank::YankError;
 use crate::history::{CommitError, LoadError, OwnError};
 use crate::index::IndexError;
 use crate::journal::{self, AppendError, Refusal};
@@ -267,6 +272,90 @@ impl From<GetError> for Problem {
             GetError::Unpack(error) => return error.into(),
             GetError::Incomplete { .. } => Code::NotHeld,
             GetError::Taken { .. } => Code::AlreadyExists,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<VerifyError> for Problem {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::OpenBlobs(error) => error.into(),
+            VerifyError::Blob(error) => error.into(),
+            VerifyError::Load(error) => error.into(),
+        }
+    }
+}
+
+impl From<YankError> for Problem {
+    fn from(error: YankError) -> Self {
+        match error {
+            YankError::Select(error) => error.into(),
+            YankError::Prose(error) => (*error).into(),
+            YankError::Blob(error) => error.into(),
+            YankError::OpenBlobs(error) => error.into(),
+            YankError::Own(error) => error.into(),
+            YankError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
+            YankError::Entry(_) => Self::from_error(Code::Failed, &error),
+            YankError::NoRelease(_) => {
+                Self::from_error(Code::BadArgument, &error).with_hint("name one by `@VERSION` or `@r:RELEASE`")
+            }
+        }
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Exists(_) => Self::from_error(Code::AlreadyExists, &error),
+            ExportError::Write(error) => error.into(),
+            ExportError::OpenBlobs(error) => error.into(),
+            ExportError::Blob(error) => error.into(),
+            ExportError::Get(error) => error.into(),
+            ExportError::Load(error) => error.into(),
+            ExportError::Logs(error) => error.into(),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        let code = match error {
+            ImportError::Survey(SurveyError::Frame(FrameError::Read(source))) => {
+                return Self::io("cannot read it", &source);
+            }
+            ImportError::OpenBlobs(error) => return error.into(),
+            ImportError::Blob(error) => return error.into(),
+            ImportError::Load(error) => return error.into(),
+            ImportError::Commit(error) => return error.into(),
+            ImportError::Forked(_) => Code::Forked,
+            ImportError::Interrupted => Code::Failed,
+            ImportError::Changed => Code::SourceChanged,
+            ImportError::Survey(_)
+            | ImportError::Genesis { .. }
+            | ImportError::Evidence { .. }
+            | ImportError::Incomplete(_)
+            | ImportError::Stray(_)
+            | ImportError::Release { .. } => Code::SyncpackInvalid,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        let code = match error {
+            BackupError::Write(error) => return error.into(),
+            BackupError::Home(error) => return error.into(),
+            BackupError::Key(error) => return error.into(),
+            BackupError::Journal(error) => return error.into(),
+            BackupError::Append(error) => return error.into(),
+            BackupError::Read { ref source, .. } => return Self::io(error.to_string(), source),
+            BackupError::ShortPassphrase => Code::BadArgument,
+            BackupError::Exists(_) | BackupError::UsedHome(_) => Code::AlreadyExists,
+            BackupError::Foreign(_) | BackupError::Content(_) => Code::VerificationFailed,
+            BackupError::Sealed => Code::WrongPassphrase,
+            BackupError::TooLarge => Code::Failed,
         };
         Self::from_error(code, &error)
     }

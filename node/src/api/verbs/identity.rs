@@ -1,0 +1,186 @@
+//! Who this device is.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use syncra_protocol::name::Handle;
+use syncra_protocol::reference::OwnerKey;
+use utoipa::ToSchema;
+
+use crate::api::types::Empty;
+use crate::api::verb::Method;
+use crate::api::{Scope, Service, Verb};
+use crate::flow::{Parts, identity};
+use crate::problem::Problem;
+use crate::progress::Progress;
+
+/// Tells who this device is.
+#[derive(Debug)]
+pub struct ShowIdentity;
+
+/// Who this device is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IdentityResponse {
+    /// The identity.
+    pub identity: String,
+    /// This device's key.
+    pub device: String,
+    /// What the identity calls itself.
+    pub handle: Option<String>,
+    /// What references to its packages begin with.
+    pub ref_prefix: String,
+    /// `unsaved` as long as the recovery secret lies on this device, else `saved`.
+    pub recovery: String,
+}
+
+impl Verb for ShowIdentity {
+    const NAME: &'static str = "identity_show";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/identity";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "Who this device is.";
+    type Request = Empty;
+    type Response = IdentityResponse;
+
+    async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<IdentityResponse, Problem> {
+        show(service.parts())
+    }
+}
+
+/// Claims a handle.
+#[derive(Debug)]
+pub struct SetHandle;
+
+/// Which handle.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetHandleRequest {
+    /// The handle.
+    pub handle: String,
+    /// Only check.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Verb for SetHandle {
+    const NAME: &'static str = "identity_handle";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/identity/handle";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Claims a handle for this device's identity; others may claim the same.";
+    type Request = SetHandleRequest;
+    type Response = IdentityResponse;
+
+    async fn run(service: &Arc<Service>, request: SetHandleRequest, _: &Progress) -> Result<IdentityResponse, Problem> {
+        let handle = Handle::parse(&request.handle).map_err(|error| {
+            let problem = Problem::from(error);
+            match Handle::nearest(&request.handle) {
+                Some(near) => problem.with_hint(format!("did you mean `{near}`?")),
+                None => problem,
+            }
+        })?;
+        if request.dry_run {
+            let mut would = show(service.parts())?;
+            would.ref_prefix = format!("@{handle}~{}/", OwnerKey::of(&service.parts().identity));
+            would.handle = Some(handle.to_string());
+            return Ok(would);
+        }
+        service
+            .finish(move |service| async move {
+                identity::set_handle(service.parts(), handle).await?;
+                show(service.parts())
+            })
+            .await
+    }
+}
+
+/// Tells the recovery secret, and perhaps deletes it from this device.
+#[derive(Debug)]
+pub struct Recovery;
+
+/// Whether to delete it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecoveryRequest {
+    /// Delete it from this device.
+    #[serde(default)]
+    pub forget: bool,
+}
+
+/// The recovery secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecoveryResponse {
+    /// The secret to write down; none once it was deleted.
+    pub recovery: Option<String>,
+    /// Whether it is gone from this device.
+    pub forgotten: bool,
+}
+
+impl Verb for Recovery {
+    const NAME: &'static str = "identity_recovery";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/identity/recovery";
+    const SCOPE: Scope = Scope::Admin;
+    const ABOUT: &'static str = "The recovery secret as long as it lies on this device.";
+    type Request = RecoveryRequest;
+    type Response = RecoveryResponse;
+
+    async fn run(service: &Arc<Service>, request: RecoveryRequest, _: &Progress) -> Result<RecoveryResponse, Problem> {
+        let layout = service.layout();
+        let recovery = identity::recovery_text(layout)?;
+        if request.forget {
+            identity::forget_recovery(layout)?;
+        }
+        Ok(RecoveryResponse { forgotten: request.forget || recovery.is_none(), recovery })
+    }
+}
+
+/// Says that this home, a copy, is the only one left.
+#[derive(Debug)]
+pub struct Adopt;
+
+/// Whether only to look.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdoptRequest {
+    /// Only look whether there is anything to adopt.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AdoptResponse {
+    /// The device's key.
+    pub device: String,
+    /// Whether the home was at home already.
+    pub already: bool,
+}
+
+impl Verb for Adopt {
+    const NAME: &'static str = "identity_adopt";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/identity/adopt";
+    const SCOPE: Scope = Scope::Admin;
+    const ABOUT: &'static str = "Says that a home that was copied, restored or moved here is the only one left.";
+    type Request = AdoptRequest;
+    type Response = AdoptResponse;
+
+    async fn run(service: &Arc<Service>, request: AdoptRequest, _: &Progress) -> Result<AdoptResponse, Problem> {
+        let parts = service.parts();
+        let device = parts.device.to_string();
+        let already = !parts.adopt(request.dry_run).await?;
+        Ok(AdoptResponse { device, already })
+    }
+}
+
+fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
+    let recovery = if identity::recovery_text(parts.layout())?.is_some() { "unsaved" } else { "saved" };
+    Ok(IdentityResponse {
+        identity: parts.identity.to_string(),
+        device: parts.device.to_string(),
+        handle: identity::handle(parts)?.map(|handle| handle.to_string()),
+        ref_prefix: format!("{}/", identity::owner_text(&parts.histories, parts.identity)?),
+        recovery: recovery.to_owned(),
+    })
+}

@@ -1,0 +1,48 @@
+//! `syncra export`
+
+use std::path::PathBuf;
+
+use super::client::Client;
+use super::context::{self, Context};
+use super::ui::text;
+use crate::api::verbs::syncpack::{Export, ExportRequest};
+use crate::problem::Problem;
+
+/// Write packages into a file, to carry them where there is no network
+///
+/// The file holds their whole histories, and the content of the releases that are held
+/// here; of a package named with a version or channel only that release. It can be passed
+/// on by anybody: who imports it verifies everything.
+///
+/// Examples:
+///   syncra export @alice~k3v9x2m4q7ab/rocket -o rocket.syncpack
+///   syncra export @alice/rocket@1.2.0 @bob/island -o both.syncpack
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The packages
+    #[arg(value_name = "PKG", required = true)]
+    packages: Vec<String>,
+    /// The file, which must not exist
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Only check
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let file = context::absolute(&self.output)?;
+        let client = Client::open(context).await?;
+        let request = ExportRequest { refs: self.packages, file, dry_run: self.dry_run };
+        let done = client.call::<Export>(context, request).await?;
+        context.ui().data("export", &done, |done| match done.dry_run {
+            true => format!("would write {} packages to {}", done.packages, done.file),
+            false => {
+                let (packages, releases, size) = (done.packages, done.releases, text::bytes(done.bytes));
+                format!("wrote {packages} packages with {releases} releases, {size}, to {}", done.file)
+            }
+        })
+    }
+}

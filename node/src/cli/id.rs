@@ -1,0 +1,234 @@
+//! `syncra id`
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::client::Client;
+use super::context::Context;
+use crate::api::types::Empty;
+use crate::api::verbs::identity::{
+    Adopt, AdoptRequest, IdentityResponse, Recovery, RecoveryRequest, SetHandle, SetHandleRequest, ShowIdentity,
+};
+use crate::flow::backup;
+use crate::home::Layout;
+use crate::problem::{Code, Problem};
+
+/// Show who this device is; recovery, backup
+///
+/// An identity was made at the first start. `--handle` claims what it would like to be
+/// called; others may claim the same, so references carry the identity's key too.
+///
+/// Examples:
+///   syncra id
+///   syncra id --handle alice
+///   syncra id recovery
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    /// Claim this handle
+    #[arg(long)]
+    handle: Option<String>,
+    /// Only check
+    #[arg(long)]
+    dry_run: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Recovery(RecoveryArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Adopt(AdoptArgs),
+}
+
+/// Show the recovery secret; delete it from this device
+///
+/// Whoever has it can take the identity back when all devices are lost. Write it down and
+/// keep it away from this device, then delete it here by `--forget`.
+///
+/// Examples:
+///   syncra id recovery
+///   syncra id recovery --forget
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct RecoveryArgs {
+    /// Delete it from this device
+    #[arg(long)]
+    forget: bool,
+}
+
+/// Write a sealed backup of this device's key and journal
+///
+/// It replaces this device when it is lost; it is not for a second one. Content is not in
+/// it, `syncra export` takes that along. The passphrase is asked for, or read from the
+/// file that SYNCRA_PASSPHRASE_FILE names.
+///
+/// Examples:
+///   syncra id backup /media/stick/me.backup
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct BackupArgs {
+    /// The file, which must not exist
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Make this device the one of a backup
+///
+/// Needs a new home. The lost device must never be used again: two devices with one key
+/// would sign two histories, and everybody would refuse both.
+///
+/// Examples:
+///   syncra id restore /media/stick/me.backup --yes
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Say that this home, a copy, is the only one left
+///
+/// A home that was copied, restored or moved to another disk signs nothing until then. If
+/// the other copy is used again after this, two histories are signed, and everybody
+/// refuses both.
+///
+/// Examples:
+///   syncra id adopt --yes
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct AdoptArgs {
+    /// Only look whether there is anything to adopt
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What a backup or a restore did.
+#[derive(Debug, Serialize)]
+struct Sealed {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        match self.verb {
+            Some(Verb::Recovery(args)) => args.run(context).await,
+            Some(Verb::Backup(args)) => args.run(context).await,
+            Some(Verb::Restore(args)) => args.run(context).await,
+            Some(Verb::Adopt(args)) => args.run(context).await,
+            None => show(context, self.handle, self.dry_run).await,
+        }
+    }
+}
+
+async fn show(context: &Context, handle: Option<String>, dry_run: bool) -> Result<(), Problem> {
+    let client = Client::open(context).await?;
+    let found = match handle {
+        Some(handle) => client.call::<SetHandle>(context, SetHandleRequest { handle, dry_run }).await?,
+        None => client.call::<ShowIdentity>(context, Empty {}).await?,
+    };
+    context.ui().data("id", &found, |found: &IdentityResponse| {
+        let handle = found.handle.clone().unwrap_or_default();
+        let hint = if found.recovery == "saved" { "" } else { " (write it down: `syncra id recovery`)" };
+        format!(
+            "identity: {}\nhandle:   {handle}\npackages: {}…\ndevice:   {}\nrecovery: {}{hint}",
+            found.identity, found.ref_prefix, found.device, found.recovery
+        )
+    })
+}
+
+impl RecoveryArgs {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        if self.forget {
+            context.ui().confirm("delete the recovery secret from this device? Is it written down?").await?;
+        }
+        let client = Client::open(context).await?;
+        let told = client.call::<Recovery>(context, RecoveryRequest { forget: self.forget }).await?;
+        match (&told.recovery, told.forgotten) {
+            (None, _) => context.ui().note("the recovery secret was deleted from this device before"),
+            (Some(_), true) => context.ui().note("deleted from this device; this is the last time it is shown"),
+            (Some(_), false) => context.ui().note("write this down, then `syncra id recovery --forget`"),
+        }
+        context.ui().data("id-recovery", &told, |told| told.recovery.clone().unwrap_or_default())
+    }
+}
+
+impl BackupArgs {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        let layout = Layout::new(&context.home()?);
+        if !layout.device_key().exists() {
+            return Err(Problem::new(Code::NotFound, format!("the home `{}` has no key yet", layout.root().display())));
+        }
+        let passphrase = passphrase(context, true).await?;
+        let file = self.file.clone();
+        let work = move || backup::backup(&layout, &file, &passphrase);
+        let bytes = blocking(work).await??;
+        let done = Sealed { file: self.file.display().to_string(), bytes: Some(bytes), device: None };
+        context.ui().data("id-backup", &done, |done| format!("wrote {}", done.file))
+    }
+}
+
+impl RestoreArgs {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        let root = context.home()?;
+        context.ui().confirm("make this device the one of the backup? The old one must never be used again").await?;
+        let passphrase = passphrase(context, false).await?;
+        let device = backup::restore(&root, &self.file, &passphrase).await?;
+        let done = Sealed { file: self.file.display().to_string(), bytes: None, device: Some(device.to_string()) };
+        context.ui().data("id-restore", &done, |done| format!("restored {}", done.device.clone().unwrap_or_default()))
+    }
+}
+
+impl AdoptArgs {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        if !self.dry_run {
+            context.ui().confirm("is this the only copy of the home that will ever be used again?").await?;
+        }
+        let client = Client::open(context).await?;
+        let done = client.call::<Adopt>(context, AdoptRequest { dry_run: self.dry_run }).await?;
+        context.ui().data("id-adopt", &done, |done| {
+            let did = match (done.already, self.dry_run) {
+                (true, _) => "the home is where it belongs",
+                (false, true) => "the home would be adopted",
+                (false, false) => "adopted: this home signs again",
+            };
+            did.to_owned()
+        })
+    }
+}
+
+/// From the file that the environment names, else from the terminal, where it is not shown.
+async fn passphrase(context: &Context, twice: bool) -> Result<Zeroizing<String>, Problem> {
+    if let Some(file) = std::env::var_os("SYNCRA_PASSPHRASE_FILE").filter(|file| !file.is_empty()) {
+        return from_file(Path::new(&file));
+    }
+    if !context.ui().has_terminal() {
+        let problem = Problem::new(Code::NotConfirmed, "the passphrase cannot be asked for without a terminal");
+        return Err(problem.with_hint("put it into a file and name that in SYNCRA_PASSPHRASE_FILE"));
+    }
+    let first = context.ui().secret("Passphrase: ").await?;
+    if twice && *context.ui().secret("Again: ").await? != *first {
+        return Err(Problem::new(Code::BadArgument, "the passphrases differ"));
+    }
+    Ok(first)
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<String>, Problem> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|error| Problem::io(format!("cannot read `{}`", path.display()), &error))?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| Problem::from_error(Code::Bug, &panic))
+}

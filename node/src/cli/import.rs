@@ -1,0 +1,48 @@
+//! `syncra import`
+
+use std::path::PathBuf;
+
+use super::client::Client;
+use super::context::{self, Context};
+use super::ui::text;
+use crate::api::verbs::syncpack::{Import, ImportRequest, ImportResponse};
+use crate::problem::Problem;
+
+/// Take in packages from a .syncpack file
+///
+/// Everything in it is verified before anything is kept: histories as those of a peer,
+/// content by its hashes. A file that is cut off or changed is refused whole (exit 5).
+///
+/// Examples:
+///   syncra import rocket.syncpack
+///   syncra import rocket.syncpack --dry-run
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Verify it, keep nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let file = context::absolute(&self.file)?;
+        let client = Client::open(context).await?;
+        let done = client.call::<Import>(context, ImportRequest { file, dry_run: self.dry_run }).await?;
+        context.ui().data("import", &done, human)
+    }
+}
+
+fn human(done: &ImportResponse) -> String {
+    let mut lines: Vec<_> = done.packages.iter().map(|package| package.reference.clone()).collect();
+    lines.push(match done.dry_run {
+        true => format!("would take in {} new entries", done.entries),
+        false => {
+            format!("took in {} new entries and {} new blobs, {}", done.entries, done.blobs, text::bytes(done.bytes))
+        }
+    });
+    lines.join("\n")
+}

@@ -1,0 +1,295 @@
+//! Taking in a `.syncpack`: everything is verified before anything counts.
+//!
+//! Two passes over the file. The first sums it, verifies every history against what is held, and works out which blobs
+//! the histories name. The second stores those blobs, pinned, and checks every release that is complete. Only then the
+//! histories are kept; until then nothing names the new blobs, and giving up leaves them to the collector.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use bytes::Bytes;
+use syncra_protocol::entry::{Body, Release};
+use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
+use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::log::Standing;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::origin::{Origin, Subject};
+use tokio::sync::mpsc;
+
+use super::frame::{Frame, FrameError};
+use super::survey::{self, Survey, SurveyError, SurveyedLog, SurveyedPackage};
+use crate::blobs::{self, BlobError, Blobs, Import};
+use crate::flow::get::{self, GetError, Wanted};
+use crate::flow::release::ReleaseError;
+use crate::flow::{Parts, catalogue, resolve};
+use crate::history::{CommitError, LoadError, body_of};
+use crate::progress::Progress;
+
+/// Blobs read ahead of the store: bounds memory.
+const AHEAD: usize = 2;
+
+/// What was taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The packages, by reference, each with its releases that are complete here.
+    pub packages: Vec<(String, u64)>,
+    /// Entries that were not known before.
+    pub entries: u64,
+    /// Blobs that were not held before.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Why nothing was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file.
+    #[error("it is not a whole .syncpack")]
+    Survey(#[from] SurveyError),
+    /// A history does not begin as it says.
+    #[error("the history of package {} does not verify", package.fmt_short())]
+    Genesis {
+        /// The package.
+        package: PackageId,
+        /// Why.
+        source: GenesisError,
+    },
+    /// A log does not verify.
+    #[error("the log {origin} does not verify")]
+    Evidence {
+        /// The log.
+        origin: Origin,
+        /// Why.
+        source: EvidenceError,
+    },
+    /// The log's key has signed another history, which is here.
+    #[error("the log {0} contradicts the history that is held here: its key has signed two")]
+    Forked(Origin),
+    /// The history lacks the log that it begins with.
+    #[error("the history of package {} lacks its first log", .0.fmt_short())]
+    Incomplete(PackageId),
+    /// A blob that no history in the file names.
+    #[error("the file holds blob {0}, which none of its histories names")]
+    Stray(BlobId),
+    /// The file changed between two looks at it.
+    #[error("the file changed while it was read")]
+    Changed,
+    /// A release in the file does not verify.
+    #[error("a release of package {} does not verify", package.fmt_short())]
+    Release {
+        /// The package.
+        package: PackageId,
+        /// Why.
+        source: ReleaseError,
+    },
+    /// The blob store does not open.
+    #[error(transparent)]
+    OpenBlobs(#[from] blobs::OpenError),
+    /// The blob store.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// What is held cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What was verified cannot be kept.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The system stopped a task.
+    #[error("reading the file was interrupted")]
+    Interrupted,
+}
+
+/// Takes in the file at `path`; with `dry_run` nothing is kept but, until the next collection, blobs.
+///
+/// # Errors
+/// [`ImportError`].
+pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progress) -> Result<Imported, ImportError> {
+    progress.items("verify", 0, None);
+    let file = path.to_owned();
+    let surveyed = tokio::task::spawn_blocking(move || survey::survey(&file)).await;
+    let survey = surveyed.map_err(|_| ImportError::Interrupted)??;
+    let mut verified = Vec::new();
+    for package in &survey.packages {
+        verified.push(verify(parts, package)?);
+    }
+    if dry_run {
+        return Ok(report(parts, &verified, None));
+    }
+    let blobs = parts.blobs().await?;
+    let import = store(blobs, path, &survey, &verified, progress).await?;
+    check_releases(blobs, &survey, &mut verified).await?;
+    import.sync().await?;
+    for package in &verified {
+        for growth in &package.growth {
+            parts.histories.commit(growth.from, &growth.entries, &growth.head).await?;
+        }
+    }
+    for package in &verified {
+        catalogue::refresh(parts, package.package).await?;
+    }
+    Ok(report(parts, &verified, Some(&import)))
+}
+
+/// A history that verifies together with what is held.
+struct Verified {
+    package: PackageId,
+    evidence: Evidence,
+    growth: Vec<Growth>,
+    n_complete: u64,
+}
+
+/// What a log gets longer by.
+struct Growth {
+    from: u64,
+    entries: Vec<Vec<u8>>,
+    head: Head,
+}
+
+fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportError> {
+    let package = surveyed.begin.package;
+    let bad = |source| ImportError::Genesis { package, source };
+    let mut evidence = match parts.histories.package(package)? {
+        Some(history) => history.evidence.clone(),
+        None => Evidence::open(package, &surveyed.begin.genesis).map_err(bad)?,
+    };
+    for genesis in &surveyed.begin.identities {
+        evidence.admit_identity(genesis).map_err(bad)?;
+    }
+    let mut growth = Vec::new();
+    // Whose rights come from where: identities before packages.
+    let is_identity = |log: &&SurveyedLog| matches!(log.head.origin().subject, Subject::Identity(_));
+    let (identities, packages): (Vec<_>, Vec<_>) = surveyed.logs.iter().partition(is_identity);
+    for log in identities.into_iter().chain(packages) {
+        growth.extend(grow(&mut evidence, log)?);
+    }
+    let first = Origin::package(package, evidence.genesis().log_key);
+    if evidence.log(&first).is_none() {
+        return Err(ImportError::Incomplete(package));
+    }
+    Ok(Verified { package, evidence, growth, n_complete: 0 })
+}
+
+/// Adds what is new of a log; none if all of it is held.
+fn grow(evidence: &mut Evidence, log: &SurveyedLog) -> Result<Option<Growth>, ImportError> {
+    let origin = *log.head.origin();
+    match evidence.log(&origin).map(|held| held.compare(&log.head)) {
+        Some(Standing::Same | Standing::Behind) => return Ok(None),
+        Some(Standing::Forked) => return Err(ImportError::Forked(origin)),
+        Some(Standing::Ahead { .. } | Standing::OtherLog) | None => {}
+    }
+    let from = evidence.size(&origin);
+    let held = usize::try_from(from).unwrap_or(usize::MAX);
+    let entries = log.entries.get(held..).unwrap_or_default().to_vec();
+    let bad = |source| ImportError::Evidence { origin, source };
+    evidence.extend(&entries, &log.head).map_err(bad)?;
+    Ok(Some(Growth { from, entries, head: log.head.clone() }))
+}
+
+/// The releases in a history, whoever wrote them, and the blobs that all its entries name.
+fn named(verified: &[Verified], survey: &Survey) -> (Vec<Release>, HashSet<BlobId>) {
+    let (mut releases, mut names) = (Vec::new(), HashSet::new());
+    let known = verified.iter().flat_map(|package| package.evidence.fold().releases.into_values());
+    releases.extend(known.map(|published| published.release));
+    let entries = survey.packages.iter().flat_map(|package| &package.logs).flat_map(|log| &log.entries);
+    for body in entries.filter_map(|entry| body_of(entry)) {
+        if let Body::Yank(yank) = body {
+            names.extend(yank.reason);
+        }
+    }
+    for release in &releases {
+        names.extend([release.content_root.into(), release.manifest]);
+        names.extend(release.note);
+    }
+    (releases, names)
+}
+
+/// Stores the blobs that the histories name, or that a list names which they name.
+async fn store(
+    blobs: &Blobs,
+    path: &Path,
+    survey: &Survey,
+    verified: &[Verified],
+    progress: &Progress,
+) -> Result<Import, ImportError> {
+    let (releases, mut names) = named(verified, survey);
+    let roots: HashSet<BlobId> = releases.iter().map(|release| release.content_root.into()).collect();
+    let import = blobs.import();
+    let (sender, mut arriving) = mpsc::channel::<Result<Bytes, FrameError>>(AHEAD);
+    let path = path.to_owned();
+    let reader = tokio::task::spawn_blocking(move || read_blobs(&path, &sender));
+    let mut done = 0;
+    while let Some(bytes) = arriving.recv().await {
+        let bytes = bytes.map_err(SurveyError::from)?;
+        done += bytes.len() as u64;
+        let hashed = bytes.clone();
+        let id =
+            tokio::task::spawn_blocking(move || BlobId::of(&hashed)).await.map_err(|_| ImportError::Interrupted)?;
+        if !survey.blobs.contains(&id) {
+            return Err(ImportError::Changed);
+        }
+        if !names.contains(&id) {
+            return Err(ImportError::Stray(id));
+        }
+        if roots.contains(&id) {
+            let list = syncra_protocol::tree::HashSeq::decode(&bytes);
+            let list = list.map_err(|source| ImportError::Release {
+                package: verified.first().map(|verified| verified.package).expect("a named blob has a package"),
+                source: source.into(),
+            })?;
+            names.extend(list.children());
+        }
+        import.add(bytes).await?;
+        progress.bytes("import", done, Some(survey.bytes));
+    }
+    match reader.await {
+        Ok(Ok(())) => Ok(import),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(ImportError::Interrupted),
+    }
+}
+
+fn read_blobs(path: &Path, blobs: &mpsc::Sender<Result<Bytes, FrameError>>) -> Result<(), SurveyError> {
+    let mut reader = survey::open(path)?;
+    while let Some(frame) = reader.next()? {
+        if let Frame::Blob(bytes) = frame
+            && blobs.blocking_send(Ok(bytes.into())).is_err()
+        {
+            break; // the other side stopped and says why
+        }
+    }
+    Ok(())
+}
+
+/// Checks every release whose list came with the file, or was here, and counts those that are complete.
+async fn check_releases(blobs: &Blobs, survey: &Survey, verified: &mut [Verified]) -> Result<(), ImportError> {
+    for package in verified {
+        for published in package.evidence.fold().releases.values() {
+            let release = &published.release;
+            let came = survey.blobs.contains(&release.content_root.into());
+            match get::local(blobs, &Wanted::Release(Box::new(release.clone()))).await {
+                Ok(_) => package.n_complete += 1,
+                Err(GetError::Release(ReleaseError::Blob(BlobError::Missing(_))) | GetError::Incomplete { .. })
+                    if !came => {}
+                Err(GetError::Release(source)) => {
+                    return Err(ImportError::Release { package: package.package, source });
+                }
+                Err(GetError::OpenBlobs(error)) => return Err(error.into()),
+                Err(_) => {
+                    let missing = BlobError::Missing(release.content_root.into());
+                    return Err(ImportError::Release { package: package.package, source: missing.into() });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report(parts: &Parts, verified: &[Verified], import: Option<&Import>) -> Imported {
+    let reference =
+        |package: PackageId| resolve::text(&parts.histories, package).unwrap_or_else(|_| format!("syncra:{package}"));
+    let totals = import.map(Import::totals).unwrap_or_default();
+    let entries = verified.iter().flat_map(|package| &package.growth).map(|growth| growth.entries.len() as u64).sum();
+    let packages = verified.iter().map(|package| (reference(package.package), package.n_complete)).collect();
+    Imported { packages, entries, blobs: totals.new_blobs, bytes: totals.new_bytes }
+}

@@ -1,0 +1,171 @@
+//! Looking at everything again: logs from their bytes, notes by their keys, content by its hashes.
+
+use std::collections::HashSet;
+
+use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::limits;
+
+use super::release::{self, ReleaseError};
+use super::{Parts, resolve};
+use crate::blobs::{self, BlobError, Blobs};
+use crate::history::{History, LoadError};
+use crate::progress::Progress;
+
+/// What was looked at, and what was found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// By package.
+    pub packages: Vec<PackageReport>,
+    /// What is wrong; nothing, normally.
+    pub problems: Vec<Finding>,
+}
+
+/// What was looked at in one package.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct PackageReport {
+    /// Its reference.
+    pub reference: String,
+    /// Logs, each against its note.
+    pub logs: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Releases whose content is held, and was checked.
+    pub releases: u64,
+    /// Blobs, each hashed.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What: a package, a release, a blob.
+    pub what: String,
+    /// How it is wrong.
+    pub detail: String,
+}
+
+/// Why nothing could be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The blob store does not open.
+    #[error(transparent)]
+    OpenBlobs(#[from] blobs::OpenError),
+    /// The blob store stopped.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The name of a package cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Looks at these packages, or at all.
+///
+/// # Errors
+/// [`VerifyError`]. What is merely wrong is in the report.
+pub async fn verify(parts: &Parts, packages: &[PackageId], progress: &Progress) -> Result<Report, VerifyError> {
+    let mut report = Report::default();
+    // Blobs are shared between releases: each is hashed once.
+    let mut hashed = HashSet::new();
+    for (n, package) in (0..).zip(packages) {
+        progress.items("verify", n, Some(packages.len() as u64));
+        match parts.histories.read_again(*package) {
+            Ok(Some(history)) => verify_package(parts, &history, &mut hashed, &mut report).await?,
+            Ok(None) => report.problems.push(finding(package, "its entries are not complete here")),
+            Err(error) => report.problems.push(finding(package, error_chain(&error))),
+        }
+    }
+    Ok(report)
+}
+
+async fn verify_package(
+    parts: &Parts,
+    history: &History,
+    hashed: &mut HashSet<BlobId>,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let blobs = parts.blobs().await?;
+    let package = history.state.package;
+    let kept: HashSet<_> = {
+        let truth = parts.histories.journal().truth();
+        truth.own_roots().filter(|(_, of)| **of == package).map(|(root, _)| *root).collect()
+    };
+    let mut found = PackageReport {
+        reference: resolve::text(&parts.histories, package)?,
+        logs: history.evidence.heads().count() as u64,
+        entries: history.evidence.heads().map(syncra_protocol::log::checkpoint::Head::size).sum(),
+        ..PackageReport::default()
+    };
+    for (id, published) in &history.state.releases {
+        let release = &published.release;
+        let what = || format!("release {} ({})", release.version, id.fmt_short());
+        let must_be_here = kept.contains(&release.content_root);
+        match release::verified_content(blobs, release).await {
+            Ok(index) => {
+                let children = index.hash_seq();
+                let all = children.children().iter().copied().chain([release.content_root.into(), release.manifest]);
+                let problems = hash_all(blobs, all, must_be_here, hashed, &mut found).await?;
+                found.releases += 1;
+                report.problems.extend(problems);
+            }
+            // Others' content may have been left out or collected.
+            Err(ReleaseError::Blob(BlobError::Missing(_))) if !must_be_here => {}
+            Err(ReleaseError::Blob(BlobError::Stopped)) => return Err(BlobError::Stopped.into()),
+            Err(error) => report.problems.push(Finding { what: what(), detail: error_chain(&error) }),
+        }
+    }
+    report.packages.push(found);
+    Ok(())
+}
+
+/// Hashes every blob that was not hashed before.
+async fn hash_all(
+    blobs: &Blobs,
+    ids: impl IntoIterator<Item = BlobId>,
+    must_be_here: bool,
+    hashed: &mut HashSet<BlobId>,
+    found: &mut PackageReport,
+) -> Result<Vec<Finding>, VerifyError> {
+    let mut problems = Vec::new();
+    for id in ids {
+        if !hashed.insert(id) {
+            continue;
+        }
+        let bytes = match blobs.read(id, limits::HASH_SEQ_BYTES as u64).await {
+            Ok(bytes) => bytes,
+            Err(BlobError::Missing(_)) if !must_be_here => continue,
+            Err(BlobError::Stopped) => return Err(BlobError::Stopped.into()),
+            Err(error) => {
+                problems.push(Finding { what: format!("blob {id}"), detail: error_chain(&error) });
+                continue;
+            }
+        };
+        found.blobs += 1;
+        found.bytes += bytes.len() as u64;
+        let is = tokio::task::spawn_blocking(move || BlobId::of(&bytes)).await;
+        if is.ok() != Some(id) {
+            problems.push(Finding { what: format!("blob {id}"), detail: "its bytes have another hash".to_owned() });
+        }
+    }
+    Ok(problems)
+}
+
+fn finding(package: &PackageId, detail: impl Into<String>) -> Finding {
+    Finding { what: format!("package {package}"), detail: detail.into() }
+}
+
+/// An error with its causes, in a line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
