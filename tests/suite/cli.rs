@@ -1,5 +1,7 @@
 //! The command line as scripts and people meet it: the real program, exit codes, JSON, bad input.
 
+#[path = "cli/care.rs"]
+mod care;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/homes.rs"]
