@@ -164,7 +164,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`FrameError`].
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn read(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.ended {
             return Ok(None);
         }
@@ -249,7 +249,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
         let mut reader = Reader::open(bytes)?;
         let mut frames = Vec::new();
-        while let Some(frame) = reader.next()? {
+        while let Some(frame) = reader.read()? {
             frames.push(frame);
         }
         Ok(frames)

@@ -251,7 +251,7 @@ async fn store(
 
 fn read_blobs(path: &Path, blobs: &mpsc::Sender<Result<Bytes, FrameError>>) -> Result<(), SurveyError> {
     let mut reader = survey::open(path)?;
-    while let Some(frame) = reader.next()? {
+    while let Some(frame) = reader.read()? {
         if let Frame::Blob(bytes) = frame
             && blobs.blocking_send(Ok(bytes.into())).is_err()
         {

@@ -72,7 +72,7 @@ pub(super) fn survey(path: &Path) -> Result<Survey, SurveyError> {
     let mut reader = open(path)?;
     let mut survey = Survey { bytes: std::fs::metadata(path).map_err(FrameError::Read)?.len(), ..Survey::default() };
     let mut history_bytes = 0;
-    while let Some(frame) = reader.next()? {
+    while let Some(frame) = reader.read()? {
         if !survey.blobs.is_empty() && !matches!(frame, Frame::Blob(_)) {
             return Err(SurveyError::Order);
         }
