@@ -64,6 +64,16 @@ fn publish() {
     run("publish.md");
 }
 
+#[test]
+fn carry() {
+    run("carry.md");
+}
+
+#[test]
+fn care() {
+    run("care.md");
+}
+
 /// A page that no test runs would rot unseen.
 #[test]
 fn every_page_is_run() {
