@@ -316,6 +316,29 @@ mod tests {
         assert!(matches!(interfaces[..], [IfKind::Addr(ip), IfKind::IPv6] if ip.is_loopback()), "{interfaces:?}");
     }
 
+    /// What a neighbour could say: any address, any text.
+    fn heard(ips: &[&str], ports: &[(&str, &str)]) -> ResolvedService {
+        let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().expect("ip")).collect();
+        let service = ServiceInfo::new(SERVICE, "x", "x.local.", &ips[..], 1, ports).expect("service");
+        service.as_resolved_service()
+    }
+
+    #[test]
+    fn a_lying_neighbour_sends_us_nowhere_else() {
+        let ports = [("t4", "4001"), ("t6", "4001"), ("q4", "4002")];
+        let lies =
+            heard(&["203.0.113.5", "2001:db8::5", "127.0.0.1", "::1", "224.0.0.1", "0.0.0.0", "fe80::1"], &ports);
+        assert_eq!(addresses_of(&lies), [], "no address of the local links, or loopback from another machine");
+        let mixed = heard(&["203.0.113.5", "10.1.2.3"], &ports);
+        assert_eq!(addresses_of(&mixed), addresses(&["/ip4/10.1.2.3/tcp/4001", "/ip4/10.1.2.3/udp/4002/quic-v1"]));
+        for port in ["0", "65536", "-1", "", "4001 ", "x"] {
+            assert_eq!(addresses_of(&heard(&["10.1.2.3"], &[("t4", port)])), [], "port {port:?}");
+        }
+        let many: Vec<String> = (1..=200).map(|i| format!("10.0.0.{i}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(addresses_of(&heard(&many, &ports)).len(), limits::ANNOUNCED_ADDRESSES);
+    }
+
     #[test]
     fn names_are_keys() {
         let key = syncra_protocol::key::DeviceSecret::from_seed(&[3; 32]).public();

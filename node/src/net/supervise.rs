@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{ip, keypair};
 use super::behaviour::Behaviour;
+use super::book::Book;
 use super::lan::{self, Lan};
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
@@ -53,6 +54,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         events: events.clone(),
         listening,
         bans: bans::Bans::default(),
+        book: Book::default(),
+        neighbours: HashMap::new(),
         stop: stop.clone(),
         reach: config.reach,
         dials_neighbours: lan.is_some_and(|lan| lan.dial),

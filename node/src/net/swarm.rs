@@ -65,6 +65,9 @@ pub(super) struct Ports {
     pub(super) events: broadcast::Sender<NetEvent>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) bans: super::bans::Bans,
+    pub(super) book: Book,
+    /// Who was seen on the local links and has not gone.
+    pub(super) neighbours: HashMap<PeerId, DeviceKey>,
     pub(super) stop: CancellationToken,
     pub(super) reach: Reach,
     pub(super) dials_neighbours: bool,
@@ -86,9 +89,7 @@ pub(super) struct Driver<'a> {
     swarm: Swarm<Behaviour>,
     ports: &'a mut Ports,
     peers: Peers,
-    book: Book,
     dials: Dials,
-    neighbours: HashMap<PeerId, DeviceKey>,
     /// Wrong answers met while dialling a peer.
     wrong: HashMap<PeerId, usize>,
 }
@@ -98,19 +99,12 @@ impl<'a> Driver<'a> {
         for peer in ports.bans.iter() {
             swarm.behaviour_mut().bans.block_peer(*peer);
         }
-        Self {
-            swarm,
-            ports,
-            peers: Peers::default(),
-            book: Book::default(),
-            dials: Dials::default(),
-            neighbours: HashMap::new(),
-            wrong: HashMap::new(),
-        }
+        Self { swarm, ports, peers: Peers::default(), dials: Dials::default(), wrong: HashMap::new() }
     }
 
     /// Runs until it is stopped or cannot go on. Whoever waits is answered by then or by the drop of its channel.
     pub(super) async fn run(&mut self) -> End {
+        self.dial_neighbours(); // after a restart; there are none before
         let stop = self.ports.stop.clone();
         loop {
             let wake = self.dials.next_timeout();
@@ -209,7 +203,7 @@ impl<'a> Driver<'a> {
 
     /// Dials `peer` at all addresses in the book, the preferred ones first.
     fn begin(&mut self, peer: PeerId) {
-        self.try_all(peer, self.book.addresses(&peer));
+        self.try_all(peer, self.ports.book.addresses(&peer));
     }
 
     fn try_all(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -229,7 +223,7 @@ impl<'a> Driver<'a> {
 
     fn on_attempt_failed(&mut self, peer: PeerId, attempt: ConnectionId, error: &swarm::DialError) {
         if let swarm::DialError::WrongPeerId { address, .. } = error {
-            self.book.remove(&peer, &address::split_peer(address).1);
+            self.ports.book.remove(&peer, &address::split_peer(address).1);
         }
         match self.dials.failed(&peer, attempt) {
             Next::Wait => {}
@@ -242,7 +236,7 @@ impl<'a> Driver<'a> {
     /// One wrong address spoils a whole attempt, so the others get another, a few times.
     fn may_try_others(&mut self, peer: PeerId, error: &swarm::DialError) -> bool {
         let is_wrong = matches!(error, swarm::DialError::WrongPeerId { .. });
-        if !is_wrong || self.book.addresses(&peer).is_empty() {
+        if !is_wrong || self.ports.book.addresses(&peer).is_empty() {
             return false;
         }
         let n = self.wrong.entry(peer).or_default();
@@ -305,7 +299,7 @@ impl<'a> Driver<'a> {
     fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &libp2p::core::ConnectedPoint) {
         let Some(key) = device_key(&peer) else { return }; // the gate refuses others
         if endpoint.is_dialer() {
-            self.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
+            self.ports.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
         }
         let is_first = self.peers.opened(peer, key, connection, endpoint);
         if let Some(reply) = self.dials.stranger(connection) {
@@ -357,7 +351,7 @@ impl<'a> Driver<'a> {
 
     fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let reach = self.ports.reach;
-        self.book.add(peer, addresses.into_iter().filter(|address| reach.covers(address)));
+        self.ports.book.add(peer, addresses.into_iter().filter(|address| reach.covers(address)));
     }
 
     fn on_listening(&mut self, address: Multiaddr) {
@@ -375,7 +369,7 @@ impl<'a> Driver<'a> {
         match sighting {
             Sighting::Here { peer, addresses } => self.on_neighbour(peer, addresses),
             Sighting::Gone { peer } => {
-                if let Some(key) = self.neighbours.remove(&peer) {
+                if let Some(key) = self.ports.neighbours.remove(&peer) {
                     self.emit(NetEvent::NeighbourGone { peer: key });
                 }
             }
@@ -383,16 +377,25 @@ impl<'a> Driver<'a> {
     }
 
     fn on_neighbour(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let is_known = self.neighbours.contains_key(&peer);
+        let is_known = self.ports.neighbours.contains_key(&peer);
         let Some(key) = device_key(&peer) else { return };
-        if !is_known && self.neighbours.len() >= limits::NEIGHBOURS || self.ports.bans.contains(&peer) {
+        if !is_known && self.ports.neighbours.len() >= limits::NEIGHBOURS || self.ports.bans.contains(&peer) {
             return;
         }
         self.learn(peer, addresses.clone());
-        self.neighbours.insert(peer, key);
+        self.ports.neighbours.insert(peer, key);
         if !is_known {
             self.emit(NetEvent::Neighbour { peer: key, addresses });
         }
+        self.dial_neighbour(peer);
+    }
+
+    fn dial_neighbours(&mut self) {
+        let all: Vec<_> = self.ports.neighbours.keys().copied().collect();
+        all.into_iter().for_each(|peer| self.dial_neighbour(peer));
+    }
+
+    fn dial_neighbour(&mut self, peer: PeerId) {
         if self.ports.dials_neighbours && !self.swarm.is_connected(&peer) && !self.dials.is_dialling(&peer) {
             self.begin(peer);
         }

@@ -1,7 +1,7 @@
 //! What peers may send without harming anybody, and what happens when something of ours panics after all.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 
 use libp2p::multiaddr::Protocol as Part;
 
@@ -67,9 +67,9 @@ async fn garbage_on_the_ports_harms_nobody() {
         for seed in 0..cases {
             let bytes = garbage(seed);
             // Errors are the victim's good right: it hangs up.
-            if let Ok(mut stream) = TcpStream::connect(tcp) {
-                let _ = stream.write_all(&bytes);
-            }
+            let mut stream = TcpStream::connect(tcp).expect("listens");
+            let _ = stream.write_all(&bytes).and_then(|()| stream.shutdown(Shutdown::Write));
+            let _ = stream.read_to_end(&mut Vec::new()); // one after the other, so that none is refused for the crowd
             let _ = datagrams.send_to(&bytes, udp);
         }
     });

@@ -2,7 +2,7 @@
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Swarm, SwarmBuilder, noise, ping, tcp, tls};
+use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, tls};
 use tokio::sync::oneshot;
 
 use super::super::behaviour::{Behaviour, BehaviourEvent};
@@ -41,7 +41,7 @@ fn stock(seed: u8, security: Security) -> (Swarm<Behaviour>, Inbounds) {
 
 /// Sends more than any buffer holds both ways at once, and checks it.
 async fn exchange(stream: Stream) {
-    const BYTES: usize = 3_000_000;
+    const BYTES: usize = 600_000;
     let sent: Vec<u8> = (0..BYTES).map(|i| (i * 7 + i / 251) as u8).collect();
     let (mut reader, mut writer) = stream.split();
     let write = async {
@@ -54,7 +54,7 @@ async fn exchange(stream: Stream) {
     assert!(heard == sent, "other bytes came back");
 }
 
-/// Both dial each other; over each connection a ping comes back and both open a stream full of data.
+/// Both dial each other; over each connection both identify themselves and open a stream full of data.
 async fn speaks(listen: &str, security: Security) {
     for we_dial in [true, false] {
         let (net, mut ours) = Net::start(quiet(1, &[listen])).await.expect("starts");
@@ -65,7 +65,8 @@ async fn speaks(listen: &str, security: Security) {
                 break address;
             }
         };
-        let us = address::peer_id(&net.key()).expect("our key");
+        let we = net.key();
+        let us = address::peer_id(&we).expect("our key");
         let them = address::device_key(swarm.local_peer_id()).expect("their key");
         if !we_dial {
             swarm.dial(super::address(&net)).expect("dials");
@@ -75,8 +76,8 @@ async fn speaks(listen: &str, security: Security) {
         let peer = tokio::spawn(async move {
             loop {
                 match swarm.select_next_some().await {
-                    SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { result, .. })) => {
-                        result.expect("the ping comes back");
+                    SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { info, .. })) => {
+                        assert_eq!(address::device_key(&info.public_key.to_peer_id()), Some(we));
                         if let Some(reply) = opened.take() {
                             let request = OpenRequest { protocol: Protocol::Log, reply };
                             swarm.behaviour_mut().streams.open(us, request);

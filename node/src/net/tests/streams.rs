@@ -72,9 +72,8 @@ async fn exchange(stream: Stream, ours: u64, theirs: u64, n: usize) {
     futures::join!(write, read);
 }
 
-async fn stress(listen: &str) {
+async fn stress(listen: &str, n_bytes: usize) {
     const STREAMS: u64 = 64;
-    const BYTES: usize = 100_000;
     let (a, a_in) = Net::start(quiet(1, &[listen])).await.expect("starts");
     let (b, b_in) = Net::start(quiet(2, &[listen])).await.expect("starts");
     connect(&a, &b).await;
@@ -86,7 +85,7 @@ async fn stress(listen: &str) {
                 let mut taken = inbound.recv().await.expect("arrives");
                 served.push(tokio::spawn(async move {
                     let id = u64::from_le_bytes(read_exactly(&mut taken.stream, 8).await.try_into().expect("8"));
-                    exchange(taken.stream, id + 500_000, id, BYTES).await;
+                    exchange(taken.stream, id + 500_000, id, n_bytes).await;
                 }));
             }
             for task in served {
@@ -98,7 +97,7 @@ async fn stress(listen: &str) {
             tasks.push(tokio::spawn(async move {
                 let mut stream = net.open(peer, Protocol::Log).await.expect("opens");
                 stream.write_all(&id.to_le_bytes()).await.expect("writes");
-                exchange(stream, id, id + 500_000, BYTES).await;
+                exchange(stream, id, id + 500_000, n_bytes).await;
             }));
         }
     }
@@ -114,12 +113,12 @@ async fn stress(listen: &str) {
 /// had a dead-lock under load with yamux (rust-libp2p 5410): 128 streams, both ways at once, on one connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_both_ways_under_load_over_yamux() {
-    within(stress(TCP)).await;
+    within(stress(TCP, 100_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_both_ways_under_load_over_quic() {
-    within(stress(QUIC)).await;
+    within(stress(QUIC, 30_000)).await;
 }
 
 /// Opens streams until one is refused; returns those that were accepted.
