@@ -4,6 +4,8 @@
 //! [`client`] for the work, which is the running node or, without one, the same service in this process; and they print
 //! through the [`ui`] only. Verbs that do not exist yet are not declared: whoever types one is told the nearest known.
 
+mod add;
+mod change;
 mod check;
 mod client;
 mod completions;
@@ -13,6 +15,7 @@ mod doctor;
 mod events;
 mod explain;
 mod export;
+mod gc;
 mod get;
 mod id;
 mod import;
@@ -20,13 +23,18 @@ mod info;
 mod list;
 mod log;
 mod new;
+mod outdated;
 mod publish;
+mod remove;
+mod rollback;
 mod status;
 mod token;
 mod ui;
 mod up;
+mod update;
 mod usage;
 mod verify;
+mod why;
 mod yank;
 
 use std::ffi::OsString;
@@ -77,6 +85,13 @@ enum Verb {
     Import(import::Args),
     Id(id::Args),
     Doctor(doctor::Args),
+    Add(add::Args),
+    Update(update::Args),
+    Outdated(outdated::Args),
+    Remove(remove::Args),
+    Rollback(rollback::Args),
+    Why(why::Args),
+    Gc(gc::Args),
     Status(status::Args),
     Events(events::Args),
     Token(token::Args),
@@ -102,6 +117,13 @@ impl Verb {
             Self::Import(args) => args.run(context).await,
             Self::Id(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,
+            Self::Add(args) => args.run(context).await,
+            Self::Update(args) => args.run(context).await,
+            Self::Outdated(args) => args.run(context).await,
+            Self::Remove(args) => args.run(context).await,
+            Self::Rollback(args) => args.run(context).await,
+            Self::Why(args) => args.run(context).await,
+            Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,

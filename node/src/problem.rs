@@ -6,6 +6,7 @@
 mod codes;
 mod convert;
 mod flows;
+mod install;
 
 use std::fmt;
 

@@ -4,8 +4,12 @@
 mod care;
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/full_disk.rs"]
+mod full_disk;
 #[path = "cli/homes.rs"]
 mod homes;
+#[path = "cli/install.rs"]
+mod install;
 #[path = "cli/packages.rs"]
 mod packages;
 #[path = "cli/releases.rs"]

@@ -2,8 +2,10 @@
 
 pub mod config;
 pub mod doctor;
+pub mod gc;
 pub mod get;
 pub mod identity;
+pub mod install;
 pub mod packages;
 pub mod publish;
 pub mod status;

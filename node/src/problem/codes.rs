@@ -57,6 +57,8 @@ codes! {
         "a dependency cannot be resolved" "import or follow the package, or name it by its id"
     "E0114" StoreFailed Failed false
         "the blob store or the store of entries does not work" "run `syncra doctor`"
+    "E0115" InstalledDamaged Failed false
+        "a file that tells what is installed is damaged" "`syncra rollback GENERATION` goes to one that can be read"
 
     "E0200" Usage Usage false
         "the call is wrong" "see `syncra --help`"
@@ -89,6 +91,10 @@ codes! {
         "nothing known here has this name" "`syncra list` shows what is known; `syncra import FILE` brings more"
     "E0305" ReleaseNotFound NotFound false
         "the package has no such release" "`syncra info PKG` shows its versions and channels"
+    "E0306" NotInstalled NotFound false
+        "the package is not installed" "`syncra add PKG` installs it"
+    "E0307" GenerationNotFound NotFound false
+        "there is no such generation, or not any more" "the newest ten generations are kept"
 
     "E0400" PermissionDenied Permission false
         "the operating system refuses access to a file or address" "check who owns it and its mode"
@@ -145,6 +151,10 @@ codes! {
         "several releases claim to be this one" "name one exactly by `@r:RELEASE`; `syncra info PKG` shows them"
     "E0707" KindChanged Conflict false
         "the kind of a package never changes" "publish it under another name"
+    "E0708" NeedsConflict Conflict false
+        "installed packages need versions of another that exclude each other" "take another version of one of those that are named"
+    "E0709" StillNeeded Conflict false
+        "another installed package needs this one" "remove those that need it first; `syncra why PKG` shows them"
 
     "E0800" PolicyRefused Policy false
         "a local rule refuses this" ""

@@ -15,6 +15,7 @@ use crate::api::{Scope, Service, Verb};
 use crate::flow::catalogue::{self, Card};
 use crate::flow::{Parts, resolve};
 use crate::history::History;
+use crate::installed::Slot;
 use crate::problem::Problem;
 use crate::progress::Progress;
 
@@ -62,12 +63,13 @@ impl Verb for List {
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<ListResponse, Problem> {
         let parts = service.parts();
-        let packages = catalogue::cards(parts).await.iter().map(|card| package_info(parts, card)).collect();
-        Ok(ListResponse { packages })
+        let installed = parts.installed.current()?.packages;
+        let info = |card: &Card| package_info(parts, card, installed.get(&card.package));
+        Ok(ListResponse { packages: catalogue::cards(parts).await.iter().map(info).collect() })
     }
 }
 
-fn package_info(parts: &Parts, card: &Card) -> PackageInfo {
+fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> PackageInfo {
     PackageInfo {
         reference: card.reference(),
         package_id: card.package.to_string(),
@@ -76,7 +78,7 @@ fn package_info(parts: &Parts, card: &Card) -> PackageInfo {
         own: card.owner == parts.identity,
         versions: card.versions.iter().map(ToString::to_string).collect(),
         latest: card.latest.as_ref().map(ToString::to_string),
-        installed: None,
+        installed: installed.map(|slot| slot.version.to_string()),
     }
 }
 

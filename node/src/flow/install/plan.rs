@@ -9,7 +9,7 @@ use syncra_protocol::reference::{ReferenceFault, Selector};
 use super::closure::{Caution, Solver, Wishes};
 use super::{InstallError, Request};
 use crate::flow::Parts;
-use crate::installed::{Generation, Slot};
+use crate::installed::{Generation, InstalledError, Slot};
 
 /// What an install would do.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ impl Plan {
 /// # Errors
 /// [`InstallError`].
 pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError> {
-    let base = parts.installed.current()?;
+    let base = base(parts, request)?;
     let mut wishes = Wishes { direct: direct(&base)?, locked: base.packages.clone(), ..Wishes::default() };
     match request {
         Request::Add { package, selector } => {
@@ -131,6 +131,21 @@ pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError
         next,
         target: Target::New,
     })
+}
+
+/// The generation in force. Whoever names another one gets away from one that cannot be read.
+fn base(parts: &Parts, request: &Request) -> Result<Generation, InstallError> {
+    match parts.installed.current() {
+        Err(error @ (InstalledError::Damaged { .. } | InstalledError::NoGeneration(_))) => match request {
+            Request::RollbackTo(_) => {
+                tracing::warn!(%error, "the generation in force is left unread");
+                let generation = parts.installed.current_number().unwrap_or_default();
+                Ok(Generation { generation, ..Generation::default() })
+            }
+            _ => Err(error.into()),
+        },
+        base => Ok(base?),
+    }
 }
 
 /// What was asked for in a generation.

@@ -1,0 +1,380 @@
+//! What is installed: add, update, remove, go back; and why something is there.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use syncra_protocol::id::PackageId;
+use syncra_protocol::reference::{Reference, Selector};
+use utoipa::ToSchema;
+
+use crate::api::types::Empty;
+use crate::api::verb::Method;
+use crate::api::{Scope, Service, Verb};
+use crate::flow::install::{self, Caution, Change, Kept, Request};
+use crate::flow::{Parts, resolve};
+use crate::installed::Slot;
+use crate::problem::{Code, Problem};
+use crate::progress::Progress;
+
+/// Installs a package.
+#[derive(Debug)]
+pub struct Add;
+
+/// Selects anew what is installed.
+#[derive(Debug)]
+pub struct Update;
+
+/// Takes a package away.
+#[derive(Debug)]
+pub struct Remove;
+
+/// Goes back.
+#[derive(Debug)]
+pub struct Rollback;
+
+/// Says what an update would change.
+#[derive(Debug)]
+pub struct Outdated;
+
+/// Says why a package is installed.
+#[derive(Debug)]
+pub struct Why;
+
+/// A package to install or take away.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstalledRequest {
+    /// A reference; for `add` with the release that is wanted.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What to update.
+#[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRequest {
+    /// A reference; all packages if there is none.
+    #[serde(rename = "ref", default)]
+    pub reference: Option<String>,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Where to go back to. Nothing: the generation before the one in force.
+#[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// A package that goes back to what was installed of it before.
+    #[serde(rename = "ref", default)]
+    pub reference: Option<String>,
+    /// A generation that is still kept; zero is before the first one.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Which package.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhyRequest {
+    /// A reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+}
+
+/// What was, or would be, changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeResponse {
+    /// The generation in force.
+    pub generation: u64,
+    /// What changes; needed packages before those that need them.
+    pub changes: Vec<ChangeInfo>,
+    /// Packages that stay as they are, though they were to be updated.
+    pub kept: Vec<KeptInfo>,
+    /// What people should be told.
+    pub warnings: Vec<String>,
+    /// Bytes of files that are new on this disk.
+    pub unpacked_bytes: u64,
+    /// Bytes that came from peers.
+    pub fetched_bytes: u64,
+    /// Bytes of content that were here before.
+    pub reused_bytes: u64,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+}
+
+/// What changes for one package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeInfo {
+    /// The package.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its id.
+    pub package_id: String,
+    /// The version that was installed.
+    pub from: Option<String>,
+    /// The version that is.
+    pub to: Option<String>,
+    /// The directory with its files; none when it is taken away.
+    pub path: Option<String>,
+}
+
+/// A package that stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeptInfo {
+    /// The package.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What an update would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutdatedResponse {
+    /// The packages.
+    pub packages: Vec<OutdatedInfo>,
+    /// Packages that would stay as they are, though something is wrong with what is selected.
+    pub kept: Vec<KeptInfo>,
+}
+
+/// A package that an update would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutdatedInfo {
+    /// The package.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its id.
+    pub package_id: String,
+    /// The version that is installed; none if an update would bring it.
+    pub installed: Option<String>,
+    /// The version after an update; none if an update would take it away.
+    pub wanted: Option<String>,
+    /// What was asked for; none if only others need it.
+    pub selector: Option<String>,
+}
+
+/// Why a package is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhyResponse {
+    /// The package.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The version that is installed.
+    pub version: String,
+    /// What was asked for; none if only others need it.
+    pub selector: Option<String>,
+    /// From a package that somebody asked for to this one.
+    pub chains: Vec<Vec<String>>,
+}
+
+impl Verb for Add {
+    const NAME: &'static str = "add";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/installed/add";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Installs a package and what it needs.";
+    type Request = InstalledRequest;
+    type Response = ChangeResponse;
+
+    async fn run(
+        service: &Arc<Service>,
+        request: InstalledRequest,
+        progress: &Progress,
+    ) -> Result<ChangeResponse, Problem> {
+        let named = resolve::package(service.parts(), &Reference::parse(&request.reference)?)?;
+        let add = Request::Add { package: named.history.state.package, selector: named.selector };
+        change(service, add, request.dry_run, progress).await
+    }
+}
+
+impl Verb for Update {
+    const NAME: &'static str = "update";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/installed/update";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Selects anew what is installed: one package, or all.";
+    type Request = UpdateRequest;
+    type Response = ChangeResponse;
+
+    async fn run(
+        service: &Arc<Service>,
+        request: UpdateRequest,
+        progress: &Progress,
+    ) -> Result<ChangeResponse, Problem> {
+        let package = request.reference.as_deref().map(|text| package(service.parts(), text)).transpose()?;
+        change(service, Request::Update(package), request.dry_run, progress).await
+    }
+}
+
+impl Verb for Remove {
+    const NAME: &'static str = "remove";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/installed/remove";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Takes a package away, and what only it needed.";
+    type Request = InstalledRequest;
+    type Response = ChangeResponse;
+
+    async fn run(
+        service: &Arc<Service>,
+        request: InstalledRequest,
+        progress: &Progress,
+    ) -> Result<ChangeResponse, Problem> {
+        let package = package(service.parts(), &request.reference)?;
+        change(service, Request::Remove(package), request.dry_run, progress).await
+    }
+}
+
+impl Verb for Rollback {
+    const NAME: &'static str = "rollback";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/installed/rollback";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Goes back to an earlier generation, or with one package.";
+    type Request = RollbackRequest;
+    type Response = ChangeResponse;
+
+    async fn run(
+        service: &Arc<Service>,
+        request: RollbackRequest,
+        progress: &Progress,
+    ) -> Result<ChangeResponse, Problem> {
+        let back = match (&request.reference, request.generation) {
+            (None, None) => Request::Rollback,
+            (None, Some(generation)) => Request::RollbackTo(generation),
+            (Some(text), None) => Request::RollbackPackage(package(service.parts(), text)?),
+            (Some(_), Some(_)) => {
+                return Err(Problem::new(Code::BadArgument, "a package or a generation goes back, not both"));
+            }
+        };
+        change(service, back, request.dry_run, progress).await
+    }
+}
+
+impl Verb for Outdated {
+    const NAME: &'static str = "outdated";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/installed/outdated";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "What an update would change, as far as it is known here.";
+    type Request = Empty;
+    type Response = OutdatedResponse;
+
+    async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<OutdatedResponse, Problem> {
+        let plan = install::plan(service.parts(), &Request::Update(None)).await?;
+        let version = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.version.to_string());
+        let packages = plan.changes.iter().map(|change| OutdatedInfo {
+            reference: change.reference().to_owned(),
+            package_id: change.package.to_string(),
+            installed: version(&change.from),
+            wanted: version(&change.to),
+            selector: change.from.as_ref().and_then(|slot| slot.selector.clone()),
+        });
+        Ok(OutdatedResponse { packages: packages.collect(), kept: plan.kept.iter().map(kept_info).collect() })
+    }
+}
+
+impl Verb for Why {
+    const NAME: &'static str = "why";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/installed/why";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "Why a package is installed: who asked for it, or which chain of needs leads to it.";
+    type Request = WhyRequest;
+    type Response = WhyResponse;
+
+    async fn run(service: &Arc<Service>, request: WhyRequest, _: &Progress) -> Result<WhyResponse, Problem> {
+        let parts = service.parts();
+        let why = install::why(parts, package(parts, &request.reference)?)?;
+        let names = |chain: Vec<Slot>| chain.into_iter().map(|slot| slot.reference).collect();
+        Ok(WhyResponse {
+            reference: why.slot.reference,
+            version: why.slot.version.to_string(),
+            selector: why.slot.selector,
+            chains: why.chains.into_iter().map(names).collect(),
+        })
+    }
+}
+
+/// The package that a text names. What is installed can be named though its history is gone.
+fn package(parts: &Parts, text: &str) -> Result<PackageId, Problem> {
+    let reference = Reference::parse(text)?;
+    if let Reference::Package(package, None::<Selector>) = reference {
+        return Ok(package);
+    }
+    match resolve::package(parts, &reference) {
+        Ok(named) => Ok(named.history.state.package),
+        Err(error) => {
+            let installed = parts.installed.current()?.packages;
+            let found = installed.into_iter().find(|(_, slot)| slot.reference == text);
+            found.map(|(package, _)| package).ok_or_else(|| error.into())
+        }
+    }
+}
+
+async fn change(
+    service: &Arc<Service>,
+    request: Request,
+    dry_run: bool,
+    progress: &Progress,
+) -> Result<ChangeResponse, Problem> {
+    let progress = progress.clone();
+    // Goes on when its caller leaves: what was fetched is not thrown away half-way.
+    let work = async move |service: Arc<Service>| -> Result<ChangeResponse, Problem> {
+        let parts = service.parts();
+        let plan = install::plan(parts, &request).await?;
+        let unpacked_bytes = plan.unpacked_bytes(parts);
+        let mut response = response(parts, &plan.changes, &plan.cautions, &plan.kept);
+        response.unpacked_bytes = unpacked_bytes;
+        response.generation = plan.base.generation;
+        response.dry_run = dry_run;
+        if dry_run {
+            return Ok(response);
+        }
+        let done = match install::apply(parts, plan, &progress).await {
+            Err(install::InstallError::Changed) => install::run(parts, &request, &progress).await?,
+            done => done?,
+        };
+        Ok(ChangeResponse {
+            generation: done.generation,
+            fetched_bytes: done.fetched.fetched_bytes,
+            reused_bytes: done.fetched.reused_bytes,
+            unpacked_bytes,
+            dry_run,
+            ..self::response(parts, &done.changes, &done.cautions, &done.kept)
+        })
+    };
+    service.finish(work).await
+}
+
+fn response(parts: &Parts, changes: &[Change], cautions: &[Caution], kept: &[Kept]) -> ChangeResponse {
+    let info = |change: &Change| ChangeInfo {
+        reference: change.reference().to_owned(),
+        package_id: change.package.to_string(),
+        from: change.from.as_ref().map(|slot| slot.version.to_string()),
+        to: change.to.as_ref().map(|slot| slot.version.to_string()),
+        path: change.to.as_ref().map(|slot| install::text_of(&parts.installed.path_of(slot.release))),
+    };
+    let caution = |caution: &Caution| format!("{}: {}", caution.reference, resolve::warning(&caution.warning));
+    ChangeResponse {
+        generation: 0,
+        changes: changes.iter().map(info).collect(),
+        kept: kept.iter().map(kept_info).collect(),
+        warnings: cautions.iter().map(caution).collect(),
+        unpacked_bytes: 0,
+        fetched_bytes: 0,
+        reused_bytes: 0,
+        dry_run: false,
+    }
+}
+
+fn kept_info(kept: &Kept) -> KeptInfo {
+    KeptInfo { reference: kept.reference.clone(), why: kept.why.to_string() }
+}

@@ -1,0 +1,40 @@
+//! `syncra gc`
+
+use super::client::Client;
+use super::context::Context;
+use super::ui::text;
+use crate::api::verbs::gc::{Gc, GcRequest, GcResponse};
+use crate::problem::Problem;
+
+/// Free disk space: remove what nothing needs
+///
+/// Stays: what you published, what the kept generations (the newest ten) name, what you
+/// follow, what is being fetched or installed right now, and what you know of packages.
+/// Everything else goes, and can be fetched again. While anything cannot be read, nothing
+/// goes. Works on a full disk.
+///
+/// Examples:
+///   syncra gc --dry-run
+///   syncra gc
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// Say what would go, remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let client = Client::open(context).await?;
+        let collected = client.call::<Gc>(context, GcRequest { dry_run: self.dry_run }).await?;
+        context.ui().data("gc", &collected, human)
+    }
+}
+
+fn human(collected: &GcResponse) -> String {
+    let GcResponse { freed_bytes, blobs, releases, generations, unfinished, dry_run } = collected;
+    let did = if *dry_run { "would free" } else { "freed" };
+    let size = text::bytes(*freed_bytes);
+    format!("{did} {size}: {blobs} blobs, {releases} releases, {generations} generations, {unfinished} unfinished")
+}

@@ -1,0 +1,75 @@
+//! How errors of what is installed, and of collection, become problems.
+
+use super::{Code, Problem};
+use crate::flow::content::ContentError;
+use crate::flow::gc::GcError;
+use crate::flow::install::InstallError;
+use crate::installed::InstalledError;
+
+impl From<InstalledError> for Problem {
+    fn from(error: InstalledError) -> Self {
+        let code = match error {
+            InstalledError::Write(error) => return error.into(),
+            InstalledError::Read { ref source, .. } => return Self::io(error.to_string(), source),
+            InstalledError::Damaged { .. } => Code::InstalledDamaged,
+            InstalledError::NoGeneration(_) => Code::GenerationNotFound,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<ContentError> for Problem {
+    fn from(error: ContentError) -> Self {
+        let code = match error {
+            ContentError::Blob(error) => return error.into(),
+            ContentError::Open(error) => return error.into(),
+            ContentError::Load(error) => return error.into(),
+            ContentError::NotHeld { .. } => Code::NotHeld,
+            ContentError::UnknownPackage(_) => Code::PackageNotFound,
+            ContentError::UnknownRelease(_) => Code::ReleaseNotFound,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        let code = match error {
+            InstallError::Content(error) => return error.into(),
+            InstallError::Release(error) => return error.into(),
+            InstallError::Unpack(error) => return error.into(),
+            InstallError::Installed(error) => return error.into(),
+            InstallError::Write(error) => return error.into(),
+            InstallError::Blob(error) => return error.into(),
+            InstallError::OpenBlobs(error) => return error.into(),
+            InstallError::Load(error) => return error.into(),
+            InstallError::Read { ref source, .. } => return Self::io(error.to_string(), source),
+            InstallError::Select { ref source, .. } => {
+                let Self { code, hint, .. } = Self::from(source.clone());
+                return Self { hint, ..Self::from_error(code, &error) };
+            }
+            InstallError::Conflict { .. } | InstallError::Unsettled => Code::NeedsConflict,
+            InstallError::StillNeeded { .. } => Code::StillNeeded,
+            InstallError::Changed => Code::Conflict,
+            InstallError::NotInstalled(_) => Code::NotInstalled,
+            InstallError::NothingBefore => Code::GenerationNotFound,
+            InstallError::NoRoom { .. } => Code::DiskFull,
+            InstallError::WrongFile { .. } => Code::ContentInvalid,
+            InstallError::Selector(_) => Code::InstalledDamaged,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<GcError> for Problem {
+    fn from(error: GcError) -> Self {
+        match error {
+            GcError::Installed(error) => error.into(),
+            GcError::Load(error) => error.into(),
+            GcError::Blob(error) => error.into(),
+            GcError::OpenBlobs(error) => error.into(),
+            GcError::Write(error) => error.into(),
+            GcError::OwnContent { .. } => Self::from_error(Code::ContentInvalid, &error),
+        }
+    }
+}
