@@ -1,1 +1,1 @@
-//! Examples.
+//! Programs that embed the node: see `src/bin`.
