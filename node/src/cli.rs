@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod completions;
 mod config;
+mod connect;
 mod context;
 mod doctor;
 mod events;
@@ -24,6 +25,7 @@ mod list;
 mod log;
 mod new;
 mod outdated;
+mod peers;
 mod publish;
 mod remove;
 mod rollback;
@@ -93,6 +95,8 @@ enum Verb {
     Why(why::Args),
     Gc(gc::Args),
     Status(status::Args),
+    Connect(connect::Args),
+    Peers(peers::Args),
     Events(events::Args),
     Token(token::Args),
     Config(config::Args),
@@ -125,6 +129,8 @@ impl Verb {
             Self::Why(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
+            Self::Connect(args) => args.run(context).await,
+            Self::Peers(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,
             Self::Config(args) => args.run(context).await,

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod install;
 pub mod pack;
 pub mod publish;
+pub mod reach;
 pub mod release;
 pub mod resolve;
 pub mod secrets;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Profile;
 use crate::flow::Parts;
-use crate::net::{self, Net, NetConfig};
+use crate::home::KeyError;
+use crate::net::{self, LanConfig, Net, NetConfig, Reach};
 use crate::serve::{self, Served};
 use crate::sync::{self, Sync};
 
@@ -17,6 +19,25 @@ pub struct Online {
     pub net: Net,
     /// News of packages.
     pub sync: Sync,
+}
+
+/// The UDP port on which neighbours are looked for, instead of 5353: a LAN of its own for tests and labs. 0: none.
+pub const LAN_PORT_VARIABLE: &str = "SYNCRA_LAN_PORT";
+
+/// How the settings of a home put it on the network.
+///
+/// # Errors
+/// [`KeyError`] when the device key cannot be read.
+pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
+    let mut config = NetConfig::new(parts.home().device_secret()?.seed());
+    config.listen.clone_from(&parts.config.listen);
+    if parts.config.profile == Profile::Lan {
+        config.reach = Reach::LocalLinks;
+    }
+    if let Some(port) = std::env::var(LAN_PORT_VARIABLE).ok().and_then(|port| port.parse().ok()) {
+        config.lan = (port != 0).then_some(LanConfig { port, ..LanConfig::default() });
+    }
+    Ok(config)
 }
 
 /// A running node.

@@ -7,6 +7,7 @@ mod codes;
 mod convert;
 mod flows;
 mod install;
+mod network;
 
 use std::fmt;
 

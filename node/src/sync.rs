@@ -189,7 +189,6 @@ impl Hub {
         match event {
             Ok(NetEvent::Connected { peer }) => self.on_peer(peer).await,
             Ok(NetEvent::Disconnected { peer }) => self.on_peer_gone(peer).await,
-            Ok(NetEvent::Neighbour { peer, addresses }) => self.on_neighbour(peer, addresses),
             Ok(_) => {}
             Err(_) => {
                 // Events were missed: take the list of peers as it is.
@@ -227,26 +226,6 @@ impl Hub {
         for package in self.running.keys().copied().collect::<Vec<_>>() {
             self.tell(package, Message::input(Input::PeerGone(peer))).await;
         }
-    }
-
-    /// Connects to whoever shows up on the local links.
-    fn on_neighbour(&mut self, peer: Peer, addresses: Vec<crate::net::Multiaddr>) {
-        if self.peers.contains(&peer) {
-            return;
-        }
-        let net = self.net.clone();
-        self.tasks.spawn(async move {
-            if net.add_addresses(peer, addresses.clone()).await.is_err() {
-                return;
-            }
-            for address in addresses {
-                let Some(address) = crate::net::with_peer(address, &peer) else { continue };
-                match net.dial(address).await {
-                    Ok(_) => return,
-                    Err(error) => tracing::debug!(peer = peer.fmt_short(), %error, "a neighbour was not reached"),
-                }
-            }
-        });
     }
 
     async fn on_notice(&mut self, notice: Notice) {

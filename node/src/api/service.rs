@@ -10,8 +10,10 @@ use super::token::Tokens;
 use super::types::ApiAddresses;
 use crate::clock;
 use crate::event::{Event, Events};
-use crate::flow::Parts;
+use crate::flow::{Parts, reach};
 use crate::home::{Home, Layout};
+use crate::net::NetConfig;
+use crate::node::{self, Node, Online};
 use crate::problem::{Code, Problem};
 
 /// One opened home and everything that verbs do with it. The command line calls it in-process when no node runs.
@@ -23,6 +25,7 @@ pub struct Service {
     doors: OnceLock<ApiAddresses>,
     config_turn: Mutex<()>,
     stop: CancellationToken,
+    node: tokio::sync::Mutex<Option<Node>>,
 }
 
 impl Service {
@@ -36,7 +39,8 @@ impl Service {
         // Boxed: opening a home is a large future that callers would carry along.
         let parts = Arc::new(Box::pin(Parts::open(home)).await?);
         let (doors, config_turn, stop) = (OnceLock::new(), Mutex::default(), CancellationToken::new());
-        Ok(Arc::new(Self { parts, started, tokens, doors, config_turn, stop }))
+        let node = tokio::sync::Mutex::default();
+        Ok(Arc::new(Self { parts, started, tokens, doors, config_turn, stop, node }))
     }
 
     /// What verbs work on.
@@ -47,7 +51,44 @@ impl Service {
 
     /// Closes what was opened, after the last verb.
     pub async fn close(&self) {
-        self.parts.close().await;
+        match self.node.lock().await.take() {
+            Some(node) => node.shutdown().await,
+            None => self.parts.close().await,
+        }
+    }
+
+    /// Puts this home on the network with these settings; what is online already stays as it is.
+    ///
+    /// # Errors
+    /// A [`Problem`] when nothing can be listened on.
+    pub async fn go_online(&self, config: NetConfig) -> Result<Online, Problem> {
+        let mut node = self.node.lock().await;
+        if let Some(node) = &*node {
+            return Ok(node.online().clone());
+        }
+        let started = Box::pin(Node::start(Arc::clone(&self.parts), config)).await?;
+        let online = started.online().clone();
+        *node = Some(started);
+        Ok(online)
+    }
+
+    /// The network for a verb that needs peers. Without a running node a short-lived one looks for neighbours first.
+    ///
+    /// # Errors
+    /// A [`Problem`] when nothing can be listened on.
+    pub async fn reach(&self) -> Result<Online, Problem> {
+        if let Some(online) = self.parts.online() {
+            return Ok(online.clone());
+        }
+        let config = node::net_config(&self.parts)?;
+        let bootstrap = self.parts.config.bootstrap.clone();
+        let online = self.go_online(config).await?;
+        let dials = bootstrap.into_iter().map(|address| online.net.dial(address));
+        for failed in futures::future::join_all(dials).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(error = %failed, "a bootstrap node was not reached");
+        }
+        reach::first_peer(&online, reach::FIRST_NEIGHBOUR).await;
+        Ok(online)
     }
 
     /// Runs what waits for the disk where waiting is allowed.

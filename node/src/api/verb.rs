@@ -110,6 +110,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::token::CreateToken>(),
         Route::of::<verbs::token::ListTokens>(),
         Route::of::<verbs::token::RevokeToken>(),
+        Route::of::<verbs::network::Connect>(),
+        Route::of::<verbs::network::Peers>(),
         stream::events_route(),
         openapi::document_route(),
     ]

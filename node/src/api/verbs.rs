@@ -6,6 +6,7 @@ pub mod gc;
 pub mod get;
 pub mod identity;
 pub mod install;
+pub mod network;
 pub mod packages;
 pub mod publish;
 pub mod status;

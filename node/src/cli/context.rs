@@ -117,7 +117,6 @@ impl Context {
     }
 
     /// Whether the network is off limits.
-    #[expect(dead_code, reason = "the verbs that use the network read it")]
     pub(super) fn offline(&self) -> bool {
         self.globals.offline
     }

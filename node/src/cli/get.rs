@@ -14,6 +14,9 @@ use crate::problem::Problem;
 /// appear all at once, or not at all. Without a version: what the channel `stable` points
 /// to, else the highest version.
 ///
+/// What is not here is fetched from connected peers; without a running node a short-lived
+/// one looks for neighbours first. `--offline` asks nobody.
+///
 /// `syncra:b3:HASH` names content without author or history; nobody vouches for it.
 ///
 /// Examples:
@@ -38,7 +41,9 @@ impl Args {
         let dir = context::absolute(&self.output)?;
         let client = Client::open(context).await?;
         let dry_run = self.dry_run;
-        let got = client.call::<Get>(context, GetRequest { reference: self.reference, dir, dry_run }).await?;
+        let got = client
+            .call::<Get>(context, GetRequest { reference: self.reference, dir, dry_run, offline: context.offline() })
+            .await?;
         got.warnings.iter().for_each(|warning| context.ui().warning(warning));
         context.ui().data("get", &got, |got| human(got, dry_run))
     }

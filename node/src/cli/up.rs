@@ -8,8 +8,11 @@ use super::context::Context;
 use crate::api::Service;
 use crate::api::doors::Doors;
 use crate::api::types::ApiAddresses;
+use crate::config::Profile;
 use crate::event::Event;
 use crate::home::Home;
+use crate::net::{Multiaddr, Reach};
+use crate::node;
 use crate::problem::{Code, Problem};
 
 /// Run the node in the foreground
@@ -28,7 +31,22 @@ use crate::problem::{Code, Problem};
 ///   syncra up --json -q
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// The kind of node, instead of the setting `profile`
+    #[arg(long, value_name = "desktop|lan|mirror|headless", value_parser = profile)]
+    profile: Option<Profile>,
+    /// Where to listen, instead of the setting `listen`; can be given several times
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<Multiaddr>,
+    /// A node to connect to at the start, besides the setting `bootstrap`
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<Multiaddr>,
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    let value = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+    serde::Deserialize::deserialize(value).map_err(|_| "one of desktop, lan, mirror, headless".to_owned())
+}
 
 /// The ready line.
 #[derive(Debug, Serialize)]
@@ -50,9 +68,10 @@ impl Args {
         let service = Service::open(home).await?;
         let tcp = asked.or(context.config()?.api.listen);
         let peer_id = service.peer_id()?;
+        let listen = self.go_online(&service, context).await?;
         let doors = Doors::open(&service, tcp).await?;
         service.emit(Event::NodeStarted);
-        let ready = Ready { peer_id, listen: Vec::new(), api: doors.addresses().clone() };
+        let ready = Ready { peer_id, listen, api: doors.addresses().clone() };
         let printed = context.ui().data("up", &ready, human);
         if printed.is_ok() {
             stop.requested().await;
@@ -66,6 +85,37 @@ impl Args {
         service.close().await;
         tracing::info!("stopped");
         printed
+    }
+}
+
+impl Args {
+    /// Puts the home on the network; tells where it can be reached.
+    async fn go_online(&self, service: &Service, context: &Context) -> Result<Vec<String>, Problem> {
+        if context.offline() {
+            context.ui().warning("this node is offline: nobody can reach it, and it reaches nobody");
+            return Ok(Vec::new());
+        }
+        let mut config = node::net_config(service.parts())?;
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
+        }
+        match self.profile {
+            Some(Profile::Lan) => config.reach = Reach::LocalLinks,
+            Some(_) => config.reach = Reach::Everywhere,
+            None => {}
+        }
+        let online = service.go_online(config).await?;
+        for address in service.parts().config.bootstrap.iter().chain(&self.bootstrap) {
+            let (net, address) = (online.net.clone(), address.clone());
+            tokio::spawn(async move {
+                if let Err(error) = net.dial(address).await {
+                    tracing::warn!(%error, "a bootstrap node was not reached");
+                }
+            });
+        }
+        let key = online.net.key();
+        let with_peer = |address| crate::net::with_peer(address, &key);
+        Ok(online.net.listen_addrs().into_iter().filter_map(with_peer).map(|address| address.to_string()).collect())
     }
 }
 

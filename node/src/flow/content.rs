@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use syncra_protocol::entry::Release;
-use syncra_protocol::id::{BlobId, PackageId, ReleaseId};
+use syncra_protocol::id::{BlobId, ContentRoot, PackageId, ReleaseId};
 
 use super::Parts;
 use crate::blobs::{self, BlobError, Pins};
 use crate::history::{History, LoadError};
 use crate::progress::Progress;
+use crate::sync::fetch::{self, FetchError, Want};
+
+/// Older releases that are looked at for what need not be fetched.
+const OLDER_RELEASES: usize = 4;
 
 /// What it took to have a release here.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -40,7 +44,7 @@ impl Fetched {
 /// Why a release or a history is not here.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// Blobs are missing, and nobody was asked or had them.
+    /// Blobs are missing, and this home is not online.
     #[error("{n_missing} parts of version {version} are not held here")]
     NotHeld {
         /// The version.
@@ -63,6 +67,9 @@ pub enum ContentError {
     /// What is known cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Fetching from peers.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
 }
 
 impl ContentError {
@@ -94,6 +101,12 @@ pub async fn ensure(
     if blobs.has(root).await? {
         pins.add_all(blobs.children(root).await?).await;
     }
+    if let Some(online) = parts.online() {
+        let want = Want::of(release, older(parts, release.content_root)?);
+        let cost = Box::pin(fetch::fetch(parts, &online.net, &want, pins, fetch::PATIENCE, progress)).await?;
+        let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
+        return Ok(Fetched { fetched_bytes: cost.fetched_bytes, reused_bytes: cost.reused_bytes, sources });
+    }
     let missing = blobs.missing(root).await?;
     let n_missing = missing.children.len() + usize::from(!missing.root.is_empty());
     if n_missing > 0 {
@@ -109,4 +122,21 @@ pub async fn ensure(
 /// [`ContentError::UnknownPackage`] and the like.
 pub async fn history(parts: &Parts, package: PackageId) -> Result<Arc<History>, ContentError> {
     parts.histories.package(package)?.ok_or(ContentError::UnknownPackage(package))
+}
+
+/// Content of the same package's other releases, newest first: some of it may be held and save bytes.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn older(parts: &Parts, root: ContentRoot) -> Result<Vec<ContentRoot>, LoadError> {
+    for package in parts.histories.packages() {
+        let Some(history) = parts.histories.package(package)? else { continue };
+        let mut releases: Vec<&Release> = history.state.releases.values().map(|known| &known.release).collect();
+        if releases.iter().any(|release| release.content_root == root) {
+            releases.sort_by(|a, b| b.version.cmp(&a.version));
+            let others = releases.into_iter().map(|release| release.content_root).filter(|other| *other != root);
+            return Ok(others.take(OLDER_RELEASES).collect());
+        }
+    }
+    Ok(Vec::new())
 }

@@ -8,11 +8,14 @@ use syncra_protocol::id::ContentRoot;
 use syncra_protocol::tree::ContentIndex;
 
 use super::Parts;
+use super::content;
 use super::release::{self, ReleaseError};
 use super::unpack::{self, Durability, UnpackError};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::clock;
+use crate::history::LoadError;
 use crate::progress::Progress;
+use crate::sync::fetch::{self, FetchError, Want};
 
 /// What to write out.
 #[derive(Debug, Clone)]
@@ -75,6 +78,12 @@ pub enum GetError {
     /// Writing.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// Fetching from peers.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// What is known cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
 }
 
 impl From<BlobError> for GetError {
@@ -115,14 +124,25 @@ pub async fn get(parts: &Parts, wanted: &Wanted, dir: &Path, progress: &Progress
     })
 }
 
-/// Makes sure that all content of `wanted` is held. The one place where fetching from peers begins: whoever fetches
-/// fills the store here, before [`local`] looks.
+/// Makes sure that all content of `wanted` is held: from this disk, else from connected peers.
 ///
 /// # Errors
 /// [`GetError`].
-pub async fn obtain(parts: &Parts, wanted: &Wanted, _: &Progress) -> Result<Held, GetError> {
-    let index = local(parts.blobs().await?, wanted).await?;
-    Ok(Held { index: Arc::new(index), fetched_bytes: 0, sources: Vec::new() })
+pub async fn obtain(parts: &Parts, wanted: &Wanted, progress: &Progress) -> Result<Held, GetError> {
+    let blobs = parts.blobs().await?;
+    let Some(online) = parts.online() else {
+        let index = local(blobs, wanted).await?;
+        return Ok(Held { index: Arc::new(index), fetched_bytes: 0, sources: Vec::new() });
+    };
+    let want = match wanted {
+        Wanted::Release(release) => Want::of(release, content::older(parts, release.content_root)?),
+        Wanted::Content(root) => Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new() },
+    };
+    let pins = blobs.pins();
+    let cost = Box::pin(fetch::fetch(parts, &online.net, &want, &pins, fetch::PATIENCE, progress)).await?;
+    let index = local(blobs, wanted).await?;
+    let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
+    Ok(Held { index: Arc::new(index), fetched_bytes: cost.fetched_bytes, sources })
 }
 
 /// The content of `wanted` as far as this device has it, which must be all of it.

@@ -270,6 +270,8 @@ impl From<GetError> for Problem {
             GetError::OpenBlobs(error) => return error.into(),
             GetError::Release(error) => return error.into(),
             GetError::Unpack(error) => return error.into(),
+            GetError::Fetch(error) => return error.into(),
+            GetError::Load(error) => return error.into(),
             GetError::Incomplete { .. } => Code::NotHeld,
             GetError::Taken { .. } => Code::AlreadyExists,
         };

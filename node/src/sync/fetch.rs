@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::fetch::{Haves, Reach};
@@ -14,7 +15,7 @@ use syncra_protocol::tree::Declared;
 
 use crate::blobs::{self, BlobError, Blobs, Pins};
 use crate::flow::Parts;
-use crate::flow::release::ReleaseError;
+use crate::flow::release::{self, ReleaseError};
 use crate::net::{Net, OpenError};
 use crate::progress::Progress;
 
@@ -24,6 +25,9 @@ mod providers;
 mod structure;
 
 use providers::Providers;
+
+/// How long a fetch usually waits without a byte from anybody.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to fetch.
 #[derive(Debug, Clone)]
@@ -36,6 +40,15 @@ pub struct Want {
     pub beside: Vec<BlobId>,
     /// Content held of older releases, likest first: what is the same is not fetched.
     pub older: Vec<ContentRoot>,
+}
+
+impl Want {
+    /// All of a release: content, manifest, note.
+    #[must_use]
+    pub fn of(entry: &Release, older: Vec<ContentRoot>) -> Self {
+        let beside = [entry.manifest].into_iter().chain(entry.note).collect();
+        Self { root: entry.content_root, declared: Some(release::declared(entry)), beside, older }
+    }
 }
 
 /// What a fetch cost.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::get::{self, Got, Wanted};
-use crate::flow::resolve;
+use crate::flow::{reach, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -30,6 +30,9 @@ pub struct GetRequest {
     /// Only say which release it would be.
     #[serde(default)]
     pub dry_run: bool,
+    /// Only from what is held here: nobody is asked.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// What was written.
@@ -82,9 +85,19 @@ impl Verb for Get {
         if !dir.is_absolute() {
             return Err(Problem::new(Code::BadArgument, format!("`{}` is not an absolute path", request.dir)));
         }
-        let (wanted, mut response) = wanted(service, &request)?;
+        let (wanted, mut response) = match wanted(service, &request) {
+            Err(problem) if is_unknown(&problem) && !request.offline => {
+                let online = service.reach().await?;
+                reach::discover(service.parts(), &online).await;
+                wanted(service, &request)?
+            }
+            found => found?,
+        };
         if request.dry_run {
             return Ok(response);
+        }
+        if !request.offline && get::local(service.parts().blobs().await?, &wanted).await.is_err() {
+            service.reach().await?;
         }
         let Got { n_files, total_bytes, fetched_bytes, reused_bytes, sources } =
             get::get(service.parts(), &wanted, &dir, progress).await?;
@@ -95,6 +108,11 @@ impl Verb for Get {
         response.sources = sources.into_iter().map(|(peer, bytes)| SourceInfo { peer, bytes }).collect();
         Ok(response)
     }
+}
+
+/// Whether somebody else may know more.
+fn is_unknown(problem: &Problem) -> bool {
+    matches!(problem.code, Code::PackageNotFound | Code::ReleaseNotFound)
 }
 
 /// The release or content that is asked for, and the answer as far as it is known before.

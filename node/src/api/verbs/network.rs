@@ -1,0 +1,128 @@
+//! Peers: who is connected, and connecting to somebody.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::types::Empty;
+use crate::api::verb::Method;
+use crate::api::{Scope, Service, Verb};
+use crate::net::{Direction, Multiaddr, TransportKind};
+use crate::problem::{Code, Problem};
+use crate::progress::Progress;
+
+/// Connects to a node by its address.
+#[derive(Debug)]
+pub struct Connect;
+
+/// Where to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectRequest {
+    /// A multiaddress, with or without `/p2p/…`.
+    pub address: String,
+}
+
+/// Who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectResponse {
+    /// The peer's device key.
+    pub peer: String,
+    /// Where it was reached.
+    pub address: String,
+}
+
+impl Verb for Connect {
+    const NAME: &'static str = "connect";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/connect";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Connects to a node by its address.";
+    type Request = ConnectRequest;
+    type Response = ConnectResponse;
+
+    async fn run(service: &Arc<Service>, request: ConnectRequest, _: &Progress) -> Result<ConnectResponse, Problem> {
+        let address: Multiaddr = request.address.parse().map_err(|_| {
+            Problem::new(Code::BadArgument, format!("`{}` is not a multiaddress", request.address))
+                .with_hint("one looks like `/ip4/192.0.2.7/tcp/4001`")
+        })?;
+        let online = service.reach().await?;
+        let peer = online.net.dial(address).await?;
+        Ok(ConnectResponse { peer: peer.to_string(), address: request.address })
+    }
+}
+
+/// Lists who is connected.
+#[derive(Debug)]
+pub struct Peers;
+
+/// Who is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeersResponse {
+    /// By key.
+    pub peers: Vec<PeerInfo>,
+}
+
+/// One peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerInfo {
+    /// Its device key, proven by the handshake.
+    pub peer: String,
+    /// The far end of each connection.
+    pub addresses: Vec<String>,
+    /// `tcp` or `quic`.
+    pub transport: String,
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// How long it has been connected.
+    pub connected_ms: u64,
+    /// How it describes itself; unproven.
+    pub agent: String,
+    /// The last measured round trip in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Bytes of streams received from it.
+    pub received_bytes: u64,
+    /// Bytes of streams sent to it.
+    pub sent_bytes: u64,
+}
+
+impl Verb for Peers {
+    const NAME: &'static str = "peers";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/peers";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "Who is connected.";
+    type Request = Empty;
+    type Response = PeersResponse;
+
+    async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<PeersResponse, Problem> {
+        let Some(online) = service.parts().online() else { return Ok(PeersResponse { peers: Vec::new() }) };
+        let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
+        let mut peers: Vec<PeerInfo> = online.net.peers().await.map_err(stopping)?.into_iter().map(info).collect();
+        peers.sort_by(|a, b| a.peer.cmp(&b.peer));
+        Ok(PeersResponse { peers })
+    }
+}
+
+fn info(peer: crate::net::PeerInfo) -> PeerInfo {
+    let transport = match peer.transport {
+        TransportKind::Tcp => "tcp",
+        TransportKind::Quic => "quic",
+    };
+    let direction = match peer.direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    };
+    PeerInfo {
+        peer: peer.key.to_string(),
+        addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+        transport: transport.to_owned(),
+        direction: direction.to_owned(),
+        connected_ms: u64::try_from(peer.connected_for.as_millis()).unwrap_or(u64::MAX),
+        agent: peer.agent,
+        rtt_us: peer.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        received_bytes: peer.received_bytes,
+        sent_bytes: peer.sent_bytes,
+    }
+}

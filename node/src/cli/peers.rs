@@ -1,0 +1,39 @@
+//! `syncra peers`
+
+use super::client;
+use super::context::Context;
+use super::ui::text;
+use crate::api::types::Empty;
+use crate::api::verbs::network::{PeerInfo, Peers, PeersResponse};
+use crate::problem::Problem;
+
+/// Show who the running node is connected with
+///
+/// Examples:
+///   syncra peers
+///   syncra peers --json
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {}
+
+impl Args {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let node = client::running(context).await?;
+        let peers = node.call::<Peers>(&Empty {}, |_| {}).await?;
+        context.ui().data("peers", &peers, human)
+    }
+}
+
+fn human(peers: &PeersResponse) -> String {
+    if peers.peers.is_empty() {
+        return "nobody is connected".to_owned();
+    }
+    let rows: Vec<[String; 5]> = peers.peers.iter().map(row).collect();
+    text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT"], &rows)
+}
+
+fn row(peer: &PeerInfo) -> [String; 5] {
+    let short: String = peer.peer.chars().take(12).collect();
+    let address = peer.addresses.first().cloned().unwrap_or_default();
+    [short, address, text::span(peer.connected_ms), text::bytes(peer.received_bytes), text::bytes(peer.sent_bytes)]
+}
