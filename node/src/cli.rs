@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod connect;
 mod context;
+mod demo;
 mod doctor;
 mod events;
 mod explain;
@@ -96,6 +97,7 @@ enum Verb {
     Gc(gc::Args),
     Status(status::Args),
     Connect(connect::Args),
+    Demo(demo::Args),
     Peers(peers::Args),
     Events(events::Args),
     Token(token::Args),
@@ -130,6 +132,7 @@ impl Verb {
             Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Connect(args) => args.run(context).await,
+            Self::Demo(args) => args.run(context).await,
             Self::Peers(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,

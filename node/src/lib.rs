@@ -5,6 +5,7 @@ pub mod blobs;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod durable;
 pub mod event;
 pub mod flow;

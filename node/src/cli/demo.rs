@@ -43,7 +43,6 @@ fn figure(name: &str, value: u64) -> Option<String> {
     match name {
         "bytes" => Some(text::bytes(value)),
         "fetched_bytes" => Some(format!("{} fetched", text::bytes(value))),
-        "new_bytes" => Some(format!("{} new", text::bytes(value))),
         "files" => Some(format!("{value} files")),
         "generation" => Some(format!("generation {value}")),
         _ => None,
