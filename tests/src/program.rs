@@ -104,6 +104,8 @@ impl Home {
                 command.env_remove(name);
             }
         }
+        // Tests look for nobody unless they make a LAN of their own: what runs beside them must not meet them.
+        command.env("SYNCRA_LAN_PORT", "0");
         command.current_dir(self.work()).env("SYNCRA_HOME", &self.path).stdin(Stdio::null()).args(args);
         command
     }

@@ -82,12 +82,15 @@ impl Service {
         }
         let config = node::net_config(&self.parts)?;
         let bootstrap = self.parts.config.bootstrap.clone();
+        let anybody = config.lan.is_some() || !bootstrap.is_empty();
         let online = self.go_online(config).await?;
         let dials = bootstrap.into_iter().map(|address| online.net.dial(address));
         for failed in futures::future::join_all(dials).await.into_iter().filter_map(Result::err) {
             tracing::debug!(error = %failed, "a bootstrap node was not reached");
         }
-        reach::first_peer(&online, reach::FIRST_NEIGHBOUR).await;
+        if anybody {
+            reach::first_peer(&online, reach::FIRST_NEIGHBOUR).await;
+        }
         Ok(online)
     }
 

@@ -78,6 +78,10 @@ pub(super) struct Context {
     opened: Mutex<Option<Arc<Service>>>,
 }
 
+/// Warnings of libraries, but for the blob library's collector: it runs only when we ask, and reports the end of the
+/// store as an error.
+const QUIET: &str = "warn,iroh_blobs::store::gc=off";
+
 impl Context {
     pub(super) fn resolve(globals: Globals) -> Self {
         let ui = Ui::new(globals.json, globals.quiet, globals.yes, globals.color);
@@ -122,7 +126,6 @@ impl Context {
     }
 
     /// How long to wait for the network.
-    #[expect(dead_code, reason = "the verbs that use the network read it")]
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.globals.timeout)
     }
@@ -144,7 +147,7 @@ impl Context {
             LogLevel::Trace => "trace",
         };
         let filter = EnvFilter::try_from_env("SYNCRA_LOG")
-            .unwrap_or_else(|_| EnvFilter::new(format!("warn,syncra_node={level},syncra_protocol={level}")));
+            .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},syncra_node={level},syncra_protocol={level}")));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let set = log.with_ansi(self.ui.has_color()).try_init();
         // Set already: this process embeds the program, and its own log is the better one.

@@ -41,9 +41,9 @@ impl Args {
         let dir = context::absolute(&self.output)?;
         let client = Client::open(context).await?;
         let dry_run = self.dry_run;
-        let got = client
-            .call::<Get>(context, GetRequest { reference: self.reference, dir, dry_run, offline: context.offline() })
-            .await?;
+        let (offline, timeout_s) = (context.offline(), Some(context.timeout().as_secs()));
+        let request = GetRequest { reference: self.reference, dir, dry_run, offline, timeout_s };
+        let got = client.call::<Get>(context, request).await?;
         got.warnings.iter().for_each(|warning| context.ui().warning(warning));
         context.ui().data("get", &got, |got| human(got, dry_run))
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::ContentRoot;
@@ -92,13 +93,20 @@ impl From<BlobError> for GetError {
     }
 }
 
-/// Writes the files of `wanted` into `dir`, which must be absent or empty. They appear all at once or not at all.
+/// Writes the files of `wanted` into `dir`, which must be absent or empty. They appear all at once or not at all. A fetch
+/// that gets nothing for `patience` gives up.
 ///
 /// # Errors
 /// [`GetError`]; `dir` is then as it was.
-pub async fn get(parts: &Parts, wanted: &Wanted, dir: &Path, progress: &Progress) -> Result<Got, GetError> {
+pub async fn get(
+    parts: &Parts,
+    wanted: &Wanted,
+    dir: &Path,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<Got, GetError> {
     check_free(dir)?;
-    let held = obtain(parts, wanted, progress).await?;
+    let held = obtain(parts, wanted, patience, progress).await?;
     let total = held.index.declared();
     let stage = stage_of(dir);
     let written = std::sync::atomic::AtomicU64::new(0);
@@ -128,7 +136,7 @@ pub async fn get(parts: &Parts, wanted: &Wanted, dir: &Path, progress: &Progress
 ///
 /// # Errors
 /// [`GetError`].
-pub async fn obtain(parts: &Parts, wanted: &Wanted, progress: &Progress) -> Result<Held, GetError> {
+pub async fn obtain(parts: &Parts, wanted: &Wanted, patience: Duration, progress: &Progress) -> Result<Held, GetError> {
     let blobs = parts.blobs().await?;
     let Some(online) = parts.online() else {
         let index = local(blobs, wanted).await?;
@@ -139,7 +147,7 @@ pub async fn obtain(parts: &Parts, wanted: &Wanted, progress: &Progress) -> Resu
         Wanted::Content(root) => Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new() },
     };
     let pins = blobs.pins();
-    let cost = Box::pin(fetch::fetch(parts, &online.net, &want, &pins, fetch::PATIENCE, progress)).await?;
+    let cost = Box::pin(fetch::fetch(parts, &online.net, &want, &pins, patience, progress)).await?;
     let index = local(blobs, wanted).await?;
     let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
     Ok(Held { index: Arc::new(index), fetched_bytes: cost.fetched_bytes, sources })

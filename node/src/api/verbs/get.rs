@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::reference::Reference;
@@ -13,6 +14,7 @@ use crate::flow::get::{self, Got, Wanted};
 use crate::flow::{reach, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
+use crate::sync::fetch;
 
 /// Writes a release into a new directory.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct GetRequest {
     /// Only from what is held here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+    /// Seconds that a fetch may go on without a byte from anybody; 60 by default, at most 3,600.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
 }
 
 /// What was written.
@@ -99,8 +104,9 @@ impl Verb for Get {
         if !request.offline && get::local(service.parts().blobs().await?, &wanted).await.is_err() {
             service.reach().await?;
         }
+        let patience = request.timeout_s.map_or(fetch::PATIENCE, |s| Duration::from_secs(s.clamp(1, 3_600)));
         let Got { n_files, total_bytes, fetched_bytes, reused_bytes, sources } =
-            get::get(service.parts(), &wanted, &dir, progress).await?;
+            get::get(service.parts(), &wanted, &dir, patience, progress).await?;
         response.n_files = n_files;
         response.total_bytes = total_bytes;
         response.fetched_bytes = fetched_bytes;
