@@ -34,7 +34,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let request = InstalledRequest { reference: self.reference, dry_run: self.dry_run };
+        let request = InstalledRequest { reference: self.reference, dry_run: self.dry_run, offline: context.offline() };
         let changed = client.call::<Add>(context, request).await?;
         change::show(context, "add", &changed)
     }

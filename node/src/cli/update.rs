@@ -29,7 +29,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let request = UpdateRequest { reference: self.reference, dry_run: self.dry_run };
+        let request = UpdateRequest { reference: self.reference, dry_run: self.dry_run, offline: context.offline() };
         let changed = client.call::<Update>(context, request).await?;
         change::show(context, "update", &changed)
     }

@@ -24,6 +24,7 @@ impl From<ContentError> for Problem {
             ContentError::Blob(error) => return error.into(),
             ContentError::Open(error) => return error.into(),
             ContentError::Load(error) => return error.into(),
+            ContentError::Fetch(error) => return error.into(),
             ContentError::NotHeld { .. } => Code::NotHeld,
             ContentError::UnknownPackage(_) => Code::PackageNotFound,
             ContentError::UnknownRelease(_) => Code::ReleaseNotFound,

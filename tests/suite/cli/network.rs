@@ -27,43 +27,43 @@ fn package(home: &Home, version: &str, lamp: &str) -> String {
 fn one_node_gets_from_another_by_address() {
     let (alice, bob) = (Home::new(), Home::new());
     let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
-    let (alice_up, _bob_up) = (alice.up(&listen), bob.up(&listen));
+    let (alice_up, _bob_up) = (alice.up(listen), bob.up(listen));
     let address = alice_up.ready()["listen"][0].as_str().expect("an address").to_owned();
     let dir = package(&alice, "1.0.0", "system turn() {}");
-    let published = alice.json(&["publish", &dir, "--yes"]);
+    let published = alice.json(["publish", &dir, "--yes"]);
     let reference = published["ref"].as_str().expect("a reference").to_owned();
 
     // Nobody is connected: nobody knows.
     let target = bob.work().join("out");
     let target = target.to_str().expect("UTF-8");
-    assert_eq!(bob.fails(&["get", &reference, "-o", target]).1["code"], "E0304");
-    bob.json(&["connect", &address]);
-    let got = bob.json(&["get", &reference, "-o", target]);
+    assert_eq!(bob.fails(["get", &reference, "-o", target]).1["code"], "E0304");
+    bob.json(["connect", &address]);
+    let got = bob.json(["get", &reference, "-o", target]);
     assert_eq!(got["release_id"], published["release_id"]);
     assert!(got["fetched_bytes"].as_u64().expect("a number") > 0, "{got}");
     assert_eq!(files(Path::new(target)), files(Path::new(&dir)));
-    assert_eq!(bob.json(&["peers"])["peers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(bob.json(["peers"])["peers"].as_array().map(Vec::len), Some(1));
 
     // With the other gone, what was fetched is still here.
     alice_up.stop();
     let again = bob.work().join("again");
-    let got = bob.json(&["get", &reference, "-o", again.to_str().expect("UTF-8"), "--offline"]);
+    let got = bob.json(["get", &reference, "-o", again.to_str().expect("UTF-8"), "--offline"]);
     assert_eq!(got["fetched_bytes"], 0);
 }
 
 #[test]
 fn bad_addresses_have_their_own_errors() {
     let home = Home::new();
-    assert_eq!(home.fails(&["connect", "/ip4/127.0.0.1/tcp/1"]).1["code"], "E1000");
-    let _up = home.up(&["--listen", "/ip4/127.0.0.1/tcp/0"]);
-    assert_eq!(home.fails(&["connect", "nonsense"]).1["code"], "E0202");
-    assert_eq!(home.fails(&["connect", "/ip4/127.0.0.1/tcp/1"]).1["code"], "E0600");
+    assert_eq!(home.fails(["connect", "/ip4/127.0.0.1/tcp/1"]).1["code"], "E1000");
+    let _up = home.up(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+    assert_eq!(home.fails(["connect", "nonsense"]).1["code"], "E0202");
+    assert_eq!(home.fails(["connect", "/ip4/127.0.0.1/tcp/1"]).1["code"], "E0600");
 }
 
 #[test]
 fn the_demo_ends_well_and_counts_what_happened() {
     let home = Home::new();
-    let story = home.json(&["demo"]);
+    let story = home.json(["demo"]);
     assert_eq!(story["lies_refused"], 2);
     let number = |name: &str| story[name].as_u64().unwrap_or_else(|| panic!("{name} of {story}"));
     assert!(number("first_fetch_bytes") > number("world_bytes") / 2);

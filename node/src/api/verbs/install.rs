@@ -11,7 +11,7 @@ use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::install::{self, Caution, Change, Kept, Request};
-use crate::flow::{Parts, resolve};
+use crate::flow::{Parts, reach, resolve};
 use crate::installed::Slot;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -50,6 +50,9 @@ pub struct InstalledRequest {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Only with what is held here: nobody is asked.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// What to update.
@@ -62,6 +65,9 @@ pub struct UpdateRequest {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Only with what is held here: nobody is asked.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// Where to go back to. Nothing: the generation before the one in force.
@@ -188,9 +194,20 @@ impl Verb for Add {
         request: InstalledRequest,
         progress: &Progress,
     ) -> Result<ChangeResponse, Problem> {
-        let named = resolve::package(service.parts(), &Reference::parse(&request.reference)?)?;
+        let reference = Reference::parse(&request.reference)?;
+        if !request.offline {
+            look_around(service, &reference).await?;
+        }
+        let named = resolve::package(service.parts(), &reference)?;
         let add = Request::Add { package: named.history.state.package, selector: named.selector };
-        change(service, add, request.dry_run, progress).await
+        match change(service, add.clone(), request.dry_run, progress).await {
+            // What is known without being held: now somebody has to be found who holds it.
+            Err(problem) if problem.code == Code::NotHeld && !request.offline => {
+                service.reach().await?;
+                change(service, add, request.dry_run, progress).await
+            }
+            done => done,
+        }
     }
 }
 
@@ -209,6 +226,15 @@ impl Verb for Update {
         progress: &Progress,
     ) -> Result<ChangeResponse, Problem> {
         let package = request.reference.as_deref().map(|text| package(service.parts(), text)).transpose()?;
+        if !request.offline {
+            let online = service.reach().await?;
+            let installed = service.parts().installed.current()?.packages;
+            let concerned = installed.keys().filter(|known| package.is_none_or(|package| package == **known));
+            for known in concerned {
+                let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
+                online.sync.refresh(*known, None).await.map_err(stopping)?;
+            }
+        }
         change(service, Request::Update(package), request.dry_run, progress).await
     }
 }
@@ -301,6 +327,25 @@ impl Verb for Why {
             chains: why.chains.into_iter().map(names).collect(),
         })
     }
+}
+
+/// Takes in what connected peers know of a package; who is not known yet is looked for.
+async fn look_around(service: &Service, reference: &Reference) -> Result<(), Problem> {
+    match resolve::package(service.parts(), reference) {
+        Ok(named) => {
+            if let Some(online) = service.parts().online() {
+                let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
+                online.sync.refresh(named.history.state.package, None).await.map_err(stopping)?;
+            }
+        }
+        Err(resolve::ResolveError::Unknown(_)) => {
+            let online = service.reach().await?;
+            reach::discover(service.parts(), &online).await;
+        }
+        // Whatever else is wrong, the look-up that follows tells.
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 /// The package that a text names. What is installed can be named though its history is gone.
