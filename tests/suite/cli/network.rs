@@ -45,7 +45,7 @@ fn one_node_gets_from_another_by_address() {
     assert_eq!(bob.json(["peers"])["peers"].as_array().map(Vec::len), Some(1));
 
     // With the other gone, what was fetched is still here.
-    alice_up.stop();
+    assert_eq!(alice_up.stop().0, 0);
     let again = bob.work().join("again");
     let got = bob.json(["get", &reference, "-o", again.to_str().expect("UTF-8"), "--offline"]);
     assert_eq!(got["fetched_bytes"], 0);
