@@ -65,6 +65,11 @@ fn publish() {
 }
 
 #[test]
+fn install() {
+    run("install.md");
+}
+
+#[test]
 fn carry() {
     run("carry.md");
 }
