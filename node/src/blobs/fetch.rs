@@ -21,7 +21,6 @@ use iroh_blobs::get::fsm::{
 use iroh_blobs::protocol::{ChunkRangesSeq, GetRequest};
 use syncra_protocol::id::BlobId;
 use syncra_protocol::limits;
-use tokio::task::JoinHandle;
 
 use super::error::{BlobError, FetchError};
 use super::gc::Pins;
@@ -139,11 +138,8 @@ impl Blobs {
     {
         let started = Instant::now();
         let wire = Arc::new(Wire::default());
-        let mut fetch =
-            Fetch { blobs: self, writing: None, options, pins, progress, stats: FetchStats::default(), request };
+        let mut fetch = Fetch { blobs: self, options, pins, progress, stats: FetchStats::default(), request };
         let ended = Box::pin(fetch.run(stream, &wire)).await;
-        // Also after a failure: what is being written is then held when this returns.
-        let ended = fetch.written().await.and(ended);
         let stats = FetchStats { received: wire.received(), sent: wire.sent(), took: started.elapsed(), ..fetch.stats };
         match ended {
             Ok(()) => Ok(stats),
@@ -177,18 +173,11 @@ fn known_sizes(parts: &Parts) -> HashMap<u64, u64> {
 
 struct Fetch<'a, P> {
     blobs: &'a Blobs,
-    /// A collected blob on its way to the disk while the next one arrives.
-    writing: Option<Writing>,
     request: &'a Request,
     options: &'a FetchOptions,
     pins: &'a Pins,
     progress: P,
     stats: FetchStats,
-}
-
-struct Writing {
-    id: BlobId,
-    written: JoinHandle<Result<(), BlobError>>,
 }
 
 /// A blob that is about to arrive.
@@ -248,10 +237,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             };
             let sequence = match &mut children {
                 Some(sequence) => sequence,
-                None => {
-                    self.written().await?;
-                    children.insert(self.blobs.children(root).await?)
-                }
+                None => children.insert(self.blobs.children(root).await?),
             };
             let index = child.offset() - 1;
             let Some(id) = usize::try_from(index).ok().and_then(|index| sequence.get(index)).copied() else {
@@ -296,24 +282,8 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             Some(size) => self.parts(content, id, size, whole).await?,
         };
         self.stats.blobs += 1;
-        if self.writing.as_ref().is_none_or(|writing| writing.id != id) {
-            (self.progress)(Progress::Held(id));
-        }
-        Ok(end)
-    }
-
-    /// Waits until the collected blob before is on disk.
-    async fn written(&mut self) -> Result<(), FetchError> {
-        let Some(Writing { id, written }) = self.writing.take() else { return Ok(()) };
-        match written.await {
-            Ok(written) => written?,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => return Err(BlobError::Stopped.into()),
-            },
-        }
         (self.progress)(Progress::Held(id));
-        Ok(())
+        Ok(end)
     }
 
     /// Collects a blob in memory, then adds it. When the answer breaks off, what came goes to the store in parts.
@@ -348,11 +318,8 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         match ended {
             Ok(_) if bytes.len() as u64 != size.get() => Err(FetchError::Corrupt(id)),
             Ok(end) => {
-                self.written().await?;
                 if !self.blobs.has(id).await? {
-                    let blobs = self.blobs.clone();
-                    let written = tokio::spawn(async move { blobs.put(id, bytes).await });
-                    self.writing = Some(Writing { id, written });
+                    self.blobs.put(id, bytes).await?;
                 }
                 Ok(end)
             }
