@@ -231,7 +231,7 @@ async fn after_an_unclean_stop_hollow_blobs_are_found() {
 async fn a_killed_process_loses_no_complete_blob_and_goes_on_with_partial_ones() {
     for committed in [true, false] {
         let (author, reader) = (Node::new().await, Node::new().await);
-        // Larger than any segment, so it goes to the store in parts; that is what leaves something half done.
+        // It goes to the store in parts, and large enough that some of it is written when the peer pauses.
         let large = limits::SEGMENT_BYTES + 5_000;
         let release = Release::publish(&author, vec![noise(900, SEGMENT), noise(901, large)]).await;
         // The first blob is complete, of the second some is here, and the peer holds its breath.
