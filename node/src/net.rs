@@ -11,7 +11,7 @@
 //! | `lan` | neighbours on the local links |
 //! | `supervise` | restarts the task when something in it panicked |
 //!
-//! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`](error::Stopped).
+//! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`].
 
 pub mod address;
 mod bans;
