@@ -272,8 +272,14 @@ impl Node {
 
     /// Asks it to stop as a service manager does, and waits; returns the exit code and its log.
     #[must_use]
-    pub fn stop(mut self) -> (i32, String) {
-        signal(self.child.id(), "TERM");
+    pub fn stop(self) -> (i32, String) {
+        self.stop_by("TERM")
+    }
+
+    /// Sends it one signal, for instance `INT`, and waits. A second one would mean: stop at once.
+    #[must_use]
+    pub fn stop_by(mut self, name: &str) -> (i32, String) {
+        signal(self.child.id(), name);
         self.end()
     }
 

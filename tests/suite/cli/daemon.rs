@@ -39,8 +39,7 @@ fn it_stops_in_order_when_asked() {
         let home = Home::new();
         let node = home.up([""; 0]);
         let socket = node.ready()["api"]["socket"].as_str().expect("a socket").to_owned();
-        signal(node.pid(), name);
-        let (code, log) = node.stop();
+        let (code, log) = node.stop_by(name);
         assert_eq!(code, 0, "{name}: {log}");
         assert!(!std::path::Path::new(&socket).exists());
         assert_eq!(home.json(["status"])["running"], false);
