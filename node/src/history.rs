@@ -77,6 +77,8 @@ struct Known {
     origins: BTreeMap<Subject, BTreeSet<Origin>>,
     packages: HashMap<PackageId, Arc<History>>,
     identities: HashMap<IdentityId, Arc<IdentityState>>,
+    /// How often any log grew: what was read before it last did may be out of date.
+    n_changes: u64,
 }
 
 /// Why a history could not be read from this disk.
@@ -165,16 +167,16 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn package(&self, package: PackageId) -> Result<Option<Arc<History>>, LoadError> {
-        if let Some(history) = self.known().packages.get(&package) {
-            return Ok(Some(Arc::clone(history)));
-        }
+        let n_changes = {
+            let known = self.known();
+            if let Some(history) = known.packages.get(&package) {
+                return Ok(Some(Arc::clone(history)));
+            }
+            known.n_changes
+        };
         let Some(history) = self.load(package)? else { return Ok(None) };
         let history = Arc::new(history);
-        let mut known = self.known();
-        if known.packages.len() >= HELD {
-            known.packages.clear();
-        }
-        known.packages.insert(package, Arc::clone(&history));
+        self.keep(n_changes, package, &history);
         Ok(Some(history))
     }
 
@@ -191,15 +193,23 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn identity(&self, identity: IdentityId) -> Result<Option<Arc<IdentityState>>, LoadError> {
-        if let Some(state) = self.known().identities.get(&identity) {
-            return Ok(Some(Arc::clone(state)));
-        }
+        let n_changes = {
+            let known = self.known();
+            if let Some(state) = known.identities.get(&identity) {
+                return Ok(Some(Arc::clone(state)));
+            }
+            known.n_changes
+        };
         let logs = self.verified_logs(Subject::Identity(identity))?;
         let id = EntryId::from_bytes(*identity.as_bytes());
         let Some((head, entries)) = logs.iter().find(|(_, entries)| begins_with(entries, id)) else { return Ok(None) };
         let bodies: Vec<Body> = entries.iter().filter_map(|entry| body_of(entry)).collect();
         let state = Arc::new(IdentityState::fold(identity, head.origin().key, &bodies));
-        self.known().identities.insert(identity, Arc::clone(&state));
+        let mut known = self.known();
+        if known.n_changes == n_changes {
+            known.identities.insert(identity, Arc::clone(&state));
+        }
+        drop(known);
         Ok(Some(state))
     }
 
@@ -240,6 +250,17 @@ impl Histories {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds what was read when logs had grown `n_changes` times, unless one has grown since.
+    fn keep(&self, n_changes: u64, package: PackageId, history: &Arc<History>) {
+        let mut known = self.known();
+        if known.n_changes == n_changes {
+            if known.packages.len() >= HELD {
+                known.packages.clear();
+            }
+            known.packages.insert(package, Arc::clone(history));
+        }
     }
 
     fn load(&self, package: PackageId) -> Result<Option<History>, LoadError> {
@@ -309,6 +330,7 @@ impl Histories {
     fn changed(&self, head: Head) {
         {
             let mut known = self.known();
+            known.n_changes += 1;
             let subject = head.origin().subject;
             known.origins.entry(subject).or_default().insert(*head.origin());
             match subject {
@@ -352,5 +374,26 @@ pub fn body_of(bytes: &[u8]) -> Option<Body> {
     match entry::decode(bytes) {
         Ok(Decoded::Known(entry)) => Some(entry.body),
         Ok(Decoded::Unknown { .. }) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::fixture::{Draft, open};
+
+    /// A reader that began before a log grew must not bring back, for everybody, what it read.
+    #[tokio::test]
+    async fn what_was_read_while_a_log_grew_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let lamp = Draft::new("lamp", "1.0.0").publish(&parts).await.package;
+        let histories = &parts.histories;
+        let n_changes = histories.known().n_changes;
+        let read = histories.load(lamp).unwrap().unwrap();
+        Draft::new("lamp", "1.1.0").publish(&parts).await;
+        histories.keep(n_changes, lamp, &Arc::new(read));
+        assert_eq!(histories.package(lamp).unwrap().unwrap().state.releases.len(), 2);
+        parts.close().await;
     }
 }

@@ -38,6 +38,8 @@ pub struct Parts {
     pub installed: Installed,
     /// What happens, for readers.
     pub events: Arc<Events>,
+    /// Held while a publish decides what it becomes and signs it.
+    pub(super) publishing: tokio::sync::Mutex<()>,
     blobs: OnceCell<Blobs>,
     online: OnceLock<Online>,
 }
@@ -134,6 +136,7 @@ impl Parts {
             index,
             installed,
             events,
+            publishing: tokio::sync::Mutex::default(),
             blobs: OnceCell::new(),
             online: OnceLock::new(),
         })

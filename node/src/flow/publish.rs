@@ -58,7 +58,7 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The manifest, written or made.
     pub manifest: Manifest,
-    /// The package, unless this begins it.
+    /// The package, unless this would begin it as things are now.
     pub package: Option<PackageId>,
     /// The files, in tree order.
     pub files: Vec<SourceFile>,
@@ -184,12 +184,11 @@ pub async fn plan(
 ) -> Result<Plan, PublishError> {
     let written = read_manifest(&request.dir)?;
     let is_plain = written.is_none();
-    let names = parts.histories.identity(parts.identity)?.map(|state| state.names.clone()).unwrap_or_default();
     let manifest = match written {
         Some(manifest) => manifest,
         None => plain_manifest(&request)?,
     };
-    let package = names.get(&manifest.header.name).copied();
+    let package = own_names(parts)?.get(&manifest.header.name).copied();
     let selection = Selection {
         include: manifest.files.include.iter().map(ToString::to_string).collect(),
         exclude: manifest.files.exclude.iter().map(ToString::to_string).collect(),
@@ -217,8 +216,10 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
         progress.bytes("pack", done, Some(total));
     })
     .await?;
-    let history = match plan.package {
-        Some(package) => parts.histories.package(package)?,
+    // What a version or a name means is decided and signed by one publish after the other, however many read and cut.
+    let _turn = parts.publishing.lock().await;
+    let history = match own_names(parts)?.get(&plan.manifest.header.name) {
+        Some(package) => parts.histories.package(*package)?,
         None => None,
     };
     let target = Target::choose(parts, &plan, history.as_deref())?;
@@ -274,6 +275,10 @@ impl<'a> Target<'a> {
         let version = header.version.clone();
         Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version })
     }
+}
+
+fn own_names(parts: &Parts) -> Result<BTreeMap<PackageName, PackageId>, LoadError> {
+    Ok(parts.histories.identity(parts.identity)?.map(|state| state.names.clone()).unwrap_or_default())
 }
 
 fn read_manifest(dir: &Path) -> Result<Option<Manifest>, PublishError> {

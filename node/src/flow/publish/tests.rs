@@ -98,3 +98,31 @@ async fn secrets_long_notes_and_other_kinds_are_refused_before_anything_is_signe
     assert_eq!(parts.histories.packages(), []);
     parts.close().await;
 }
+
+#[tokio::test]
+async fn of_publishes_at_once_each_that_is_acknowledged_counts() {
+    let home = tempfile::tempdir().unwrap();
+    let parts = open(home.path()).await;
+    let dirs: Vec<_> = (0..12).map(|_| package("1.0.0")).collect();
+    for (i, dir) in dirs.iter().enumerate() {
+        std::fs::write(dir.path().join("lamp.syn"), format!("system turn() {{ {i} }}")).unwrap();
+    }
+    let all = dirs.iter().map(|dir| async {
+        let plan = plan(&parts, request(dir.path()), |_| None).await.unwrap();
+        assert!(plan.package.is_none(), "all are planned before any is published");
+        plan
+    });
+    let plans = futures::future::join_all(all).await;
+    let silent = Progress::unwatched();
+    let all = plans.into_iter().map(|plan| publish(&parts, plan, &silent));
+    let (done, refused): (Vec<_>, Vec<_>) = futures::future::join_all(all).await.into_iter().partition(Result::is_ok);
+    let done = done.into_iter().next().unwrap().unwrap();
+    for refused in refused {
+        assert!(matches!(refused, Err(PublishError::VersionTaken { release, .. }) if release == done.release_id));
+    }
+    let names = own_names(&parts).unwrap();
+    assert_eq!(names.into_values().collect::<Vec<_>>(), [done.package]);
+    let state = &parts.histories.package(done.package).unwrap().unwrap().state;
+    assert_eq!(state.releases.keys().collect::<Vec<_>>(), [&done.release_id]);
+    parts.close().await;
+}
