@@ -17,6 +17,7 @@ mod doctor;
 mod events;
 mod explain;
 mod export;
+mod follow;
 mod gc;
 mod get;
 mod id;
@@ -94,6 +95,7 @@ enum Verb {
     Remove(remove::Args),
     Rollback(rollback::Args),
     Why(why::Args),
+    Follow(follow::Args),
     Gc(gc::Args),
     Status(status::Args),
     Connect(connect::Args),
@@ -129,6 +131,7 @@ impl Verb {
             Self::Remove(args) => args.run(context).await,
             Self::Rollback(args) => args.run(context).await,
             Self::Why(args) => args.run(context).await,
+            Self::Follow(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Connect(args) => args.run(context).await,

@@ -94,6 +94,49 @@ pub enum Event {
         #[schema(value_type = String)]
         package: PackageId,
     },
+    /// A package is followed from now on, or along another channel.
+    Followed {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+        /// The channel; none for what `add` was told, else the default one.
+        channel: Option<String>,
+    },
+    /// A package is followed no more.
+    Unfollowed {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+    },
+    /// A newer release of a followed package is not installed unasked. Told once for a release and reason; what is
+    /// installed stays.
+    FollowRefused {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+        /// How people name it.
+        #[serde(rename = "ref")]
+        reference: String,
+        /// The version, if one is meant at all.
+        #[schema(value_type = Option<String>)]
+        version: Option<Version>,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A newer release of a followed package could not be installed; it is tried again.
+    FollowFailed {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+        /// Why.
+        reason: String,
+    },
     /// Another generation is in force.
     GenerationChanged {
         /// Its number; zero when nothing is installed.

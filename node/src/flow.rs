@@ -6,6 +6,7 @@ pub mod content;
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod follow;
 pub mod gc;
 pub mod get;
 pub mod identity;

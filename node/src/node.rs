@@ -12,6 +12,8 @@ use crate::net::{self, LanConfig, Net, NetConfig, Reach};
 use crate::serve::{self, Served};
 use crate::sync::{self, Sync};
 
+mod follows;
+
 /// What flows need of the network.
 #[derive(Debug, Clone)]
 pub struct Online {
@@ -63,6 +65,7 @@ impl Node {
         tasks.spawn(serve::serve(Arc::clone(&parts), served, inbounds, stop.clone()));
         let online = Online { net, sync };
         parts.set_online(online.clone());
+        tasks.spawn(follows::keep_up(Arc::clone(&parts), online.clone(), stop.clone()));
         Ok(Self { parts, online, stop, tasks })
     }
 

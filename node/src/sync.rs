@@ -1,27 +1,34 @@
 //! Keeping up with peers: one task for each package that somebody cares about, and a hub that brings them peers and news.
+//!
+//! Kept up to date are, as far as one watch has room, the packages that are followed, written here, or installed; the
+//! rest is asked for when somebody wants to know. A peer's watch is opened first and its heads are asked for then, so
+//! that nothing falls between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use syncra_protocol::id::PackageId;
 use syncra_protocol::limits::WATCHED_PACKAGES;
+use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::Input;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::Event;
+use crate::event::{Event, EventFrame};
 use crate::flow::Parts;
 use crate::net::{Net, NetEvent};
 
 pub mod ask;
 pub mod fetch;
 mod follow;
+mod watch;
 
 pub use follow::Refreshed;
 
 use follow::{Message, Report, Task};
+use watch::{Heard, Watch};
 
 /// Commands that may wait for the hub.
 const MAILBOX: usize = 64;
@@ -37,7 +44,6 @@ pub struct Sync {
 #[derive(Debug)]
 enum Command {
     Refresh { package: PackageId, peers: Option<Vec<Peer>>, reply: oneshot::Sender<Refreshed> },
-    Keep { package: PackageId },
 }
 
 /// The hub has ended, and with it the node.
@@ -56,42 +62,27 @@ impl Sync {
         self.commands.send(Command::Refresh { package, peers, reply }).await.map_err(|_| Ended)?;
         answer.await.map_err(|_| Ended)
     }
-
-    /// Keeps a package up to date from now on.
-    ///
-    /// # Errors
-    /// [`Ended`].
-    pub async fn keep(&self, package: PackageId) -> Result<(), Ended> {
-        self.commands.send(Command::Keep { package }).await.map_err(|_| Ended)
-    }
 }
 
 /// Starts the hub as a task of `tasks`.
 pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut JoinSet<()>) -> Sync {
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let (reports_in, reports) = mpsc::channel(REPORTS);
-    let (notices_in, notices) = mpsc::channel(REPORTS);
+    let (heard_in, heard) = mpsc::channel(REPORTS);
     let hub = Hub {
         parts,
         net,
         stop,
         reports_in,
-        notices_in,
+        heard_in,
         running: BTreeMap::new(),
         kept: BTreeSet::new(),
         tasks: JoinSet::new(),
         peers: BTreeSet::new(),
         watches: BTreeMap::new(),
     };
-    tasks.spawn(hub.run(mailbox, reports, notices));
+    tasks.spawn(hub.run(mailbox, reports, heard));
     Sync { commands }
-}
-
-/// A note that a peer pushed, or the end of its watch.
-struct Notice {
-    peer: Peer,
-    package: PackageId,
-    note: Vec<u8>,
 }
 
 struct Hub {
@@ -99,14 +90,14 @@ struct Hub {
     net: Net,
     stop: CancellationToken,
     reports_in: mpsc::Sender<Report>,
-    notices_in: mpsc::Sender<Notice>,
+    heard_in: mpsc::Sender<Heard>,
     running: BTreeMap<PackageId, mpsc::Sender<Message>>,
     /// Packages that stay up to date; the others end once they have answered.
     kept: BTreeSet<PackageId>,
     tasks: JoinSet<()>,
     peers: BTreeSet<Peer>,
-    /// One watch stream towards each peer.
-    watches: BTreeMap<Peer, CancellationToken>,
+    /// One watch towards each peer.
+    watches: BTreeMap<Peer, Watch>,
 }
 
 impl Hub {
@@ -114,10 +105,11 @@ impl Hub {
         mut self,
         mut mailbox: mpsc::Receiver<Command>,
         mut reports: mpsc::Receiver<Report>,
-        mut notices: mpsc::Receiver<Notice>,
+        mut heard: mpsc::Receiver<Heard>,
     ) {
         let stop = self.stop.clone();
         let mut events = self.net.events();
+        let mut happened = self.parts.events.subscribe(None);
         self.begin().await;
         loop {
             tokio::select! {
@@ -126,7 +118,8 @@ impl Hub {
                 Some(report) = reports.recv() => self.on_report(report),
                 Some(_) = self.tasks.join_next() => {}
                 event = events.recv() => self.on_net(event).await,
-                Some(notice) = notices.recv() => self.on_notice(notice).await,
+                Some(heard) = heard.recv() => self.on_heard(heard).await,
+                frame = happened.next() => self.on_event(&frame),
                 command = mailbox.recv() => match command {
                     Some(command) => self.on_command(command).await,
                     None => break,
@@ -137,9 +130,8 @@ impl Hub {
         self.tasks.shutdown().await;
     }
 
-    /// What was known when the node started is kept up to date.
     async fn begin(&mut self) {
-        self.kept.extend(self.parts.histories.packages());
+        self.review();
         for peer in self.net.peers().await.unwrap_or_default() {
             self.on_peer(peer.key).await;
         }
@@ -147,14 +139,6 @@ impl Hub {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Keep { package } => {
-                if self.kept.insert(package) {
-                    self.watch_all();
-                }
-                for peer in self.peers.clone() {
-                    self.tell(package, Message::input(Input::PeerUp(peer))).await;
-                }
-            }
             Command::Refresh { package, peers, reply } => {
                 let peers = match peers {
                     Some(peers) => peers,
@@ -209,10 +193,34 @@ impl Hub {
             return;
         }
         self.parts.emit(Event::PeerConnected { peer: peer.to_string() });
-        for package in self.kept.clone() {
-            self.tell(package, Message::input(Input::PeerUp(peer))).await;
-        }
         self.watch(peer);
+    }
+
+    /// What is followed, written or installed may be another set now.
+    fn on_event(&mut self, frame: &EventFrame) {
+        match frame.event {
+            Event::Followed { .. }
+            | Event::Unfollowed { .. }
+            | Event::Published { .. }
+            | Event::GenerationChanged { .. }
+            | Event::Resync => self.review(),
+            _ => {}
+        }
+    }
+
+    fn review(&mut self) {
+        let kept = kept(&self.parts);
+        for package in self.kept.difference(&kept) {
+            // The task ends once it has answered what it was asked.
+            self.running.remove(package);
+        }
+        let is_other = kept != self.kept;
+        self.kept = kept;
+        if is_other {
+            for peer in self.peers.clone() {
+                self.watch(peer);
+            }
+        }
     }
 
     async fn on_peer_gone(&mut self, peer: Peer) {
@@ -220,18 +228,9 @@ impl Hub {
             return;
         }
         self.parts.emit(Event::PeerDisconnected { peer: peer.to_string() });
-        if let Some(watch) = self.watches.remove(&peer) {
-            watch.cancel();
-        }
+        self.watches.remove(&peer);
         for package in self.running.keys().copied().collect::<Vec<_>>() {
             self.tell(package, Message::input(Input::PeerGone(peer))).await;
-        }
-    }
-
-    async fn on_notice(&mut self, notice: Notice) {
-        let Notice { peer, package, note } = notice;
-        if self.kept.contains(&package) {
-            self.tell(package, Message::input(Input::Notice { peer, note })).await;
         }
     }
 
@@ -247,50 +246,35 @@ impl Hub {
             }
         }
     }
-
-    fn watch_all(&mut self) {
-        for peer in self.peers.clone() {
-            self.watch(peer);
-        }
-    }
-
-    /// (Re-)opens the watch towards a peer over all kept packages.
-    fn watch(&mut self, peer: Peer) {
-        let stop = self.stop.child_token();
-        if let Some(old) = self.watches.insert(peer, stop.clone()) {
-            old.cancel();
-        }
-        let packages: Vec<PackageId> = self.kept.iter().copied().take(WATCHED_PACKAGES).collect();
-        if packages.is_empty() {
-            return;
-        }
-        let (net, notices) = (self.net.clone(), self.notices_in.clone());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = pass_on(&net, peer, packages, notices) => {}
-            }
-        });
-    }
 }
 
-/// Passes on what a peer pushes until either side ends it.
-async fn pass_on(net: &Net, peer: Peer, packages: Vec<PackageId>, notices: mpsc::Sender<Notice>) {
-    let mut stream = match ask::watch(net, peer, packages).await {
-        Ok(stream) => stream,
-        Err(failure) => return tracing::debug!(peer = peer.fmt_short(), ?failure, "no watch"),
-    };
-    loop {
-        match ask::notice(&mut stream).await {
-            Ok(Some((package, note))) => {
-                if notices.send(Notice { peer, package, note }).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => return,
-            Err(failure) => return tracing::debug!(peer = peer.fmt_short(), ?failure, "a watch ended"),
-        }
+/// The packages that stay up to date: followed, written here, installed, in this order while a watch has room.
+fn kept(parts: &Parts) -> BTreeSet<PackageId> {
+    let mut wanted: Vec<PackageId> = Vec::new();
+    {
+        let truth = parts.histories.journal().truth();
+        wanted.extend(truth.follows().map(|(package, _)| *package));
+        wanted.extend(truth.own_logs().filter_map(|(origin, _)| match origin.subject {
+            Subject::Package(package) => Some(package),
+            Subject::Identity(_) => None,
+        }));
     }
+    match parts.installed.current() {
+        Ok(generation) => wanted.extend(generation.packages.keys()),
+        Err(error) => tracing::warn!(%error, "what is installed gets no news by itself"),
+    }
+    let mut kept = BTreeSet::new();
+    for package in wanted {
+        if kept.len() == WATCHED_PACKAGES && !kept.contains(&package) {
+            tracing::warn!(
+                limit = WATCHED_PACKAGES,
+                "more packages than a watch has room for: `update` asks for the rest"
+            );
+            break;
+        }
+        kept.insert(package);
+    }
+    kept
 }
 
 /// A fault in a word, for events and people.

@@ -90,6 +90,25 @@ pub struct Permissions {
     pub files: FileAccess,
 }
 
+impl Permissions {
+    /// What is asked for here and not in `before`, in words: `write Transform`, `net`, `files read`.
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Vec<String> {
+        let new = |word: &str, now: &[Component], before: &[Component]| -> Vec<String> {
+            let new = now.iter().filter(|component| !before.contains(component));
+            new.map(|component| format!("{word} {}", component.as_str())).collect()
+        };
+        let mut beyond = new("read", &self.read, &before.read);
+        beyond.extend(new("write", &self.write, &before.write));
+        beyond.extend((self.net && !before.net).then(|| "net".to_owned()));
+        let degree = |access| FileAccess::ALL.iter().position(|degree| *degree == access);
+        if degree(self.files) > degree(before.files) {
+            beyond.push(format!("files {}", self.files.as_str()));
+        }
+        beyond
+    }
+}
+
 /// Which files of the directory are published, on top of `.syncraignore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilePatterns {

@@ -10,6 +10,8 @@ mod full_disk;
 mod homes;
 #[path = "cli/install.rs"]
 mod install;
+#[path = "cli/live.rs"]
+mod live;
 #[path = "cli/network.rs"]
 mod network;
 #[path = "cli/packages.rs"]

@@ -104,6 +104,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::install::Rollback>(),
         Route::of::<verbs::install::Outdated>(),
         Route::of::<verbs::install::Why>(),
+        Route::of::<verbs::follow::Follow>(),
+        Route::of::<verbs::follow::Follows>(),
         Route::of::<verbs::gc::Gc>(),
         Route::of::<verbs::config::ListConfig>(),
         Route::of::<verbs::config::SetConfig>(),

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod doctor;
+pub mod follow;
 pub mod gc;
 pub mod get;
 pub mod identity;

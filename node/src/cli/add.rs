@@ -3,7 +3,7 @@
 use super::change;
 use super::client::Client;
 use super::context::Context;
-use crate::api::verbs::install::{Add, InstalledRequest};
+use crate::api::verbs::install::{Add, AddRequest};
 use crate::problem::Problem;
 
 /// Install a package, and what it needs
@@ -19,6 +19,7 @@ use crate::problem::Problem;
 /// Examples:
 ///   syncra add @alice~k3v9x2m4q7ab/rocket
 ///   syncra add @alice/rocket@^1.2 --dry-run
+///   syncra add @alice/rocket --follow
 ///   syncra add @alice/rocket@beta --json | jq -r '.data.changes[].path'
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -29,12 +30,16 @@ pub(super) struct Args {
     /// Say what would change, change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Follow it from now on along what is asked for, see `syncra follow`
+    #[arg(long, conflicts_with = "dry_run")]
+    follow: bool,
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let request = InstalledRequest { reference: self.reference, dry_run: self.dry_run, offline: context.offline() };
+        let (dry_run, follow, offline) = (self.dry_run, self.follow, context.offline());
+        let request = AddRequest { reference: self.reference, dry_run, follow, offline };
         let changed = client.call::<Add>(context, request).await?;
         change::show(context, "add", &changed)
     }

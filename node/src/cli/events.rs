@@ -55,6 +55,18 @@ fn human(frame: &EventFrame) -> String {
             format!("version {version} of {} was installed in {path}", package.fmt_short())
         }
         Event::Removed { package } => format!("{} was removed", package.fmt_short()),
+        Event::Followed { package, channel: None } => format!("{} is followed", package.fmt_short()),
+        Event::Followed { package, channel: Some(channel) } => {
+            format!("{} is followed along `{channel}`", package.fmt_short())
+        }
+        Event::Unfollowed { package } => format!("{} is followed no more", package.fmt_short()),
+        Event::FollowRefused { reference, version, reason, hint, .. } => {
+            let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            format!("{reference}{version} is not installed unasked: {reason}; {hint}")
+        }
+        Event::FollowFailed { package, reason } => {
+            format!("the newer release of {} could not be installed yet: {reason}", package.fmt_short())
+        }
         Event::GenerationChanged { generation } => format!("generation {generation} is in force"),
     };
     format!("{}  {}  {what}", frame.seq, text::utc(frame.at_ms))

@@ -3,7 +3,7 @@
 use super::change;
 use super::client::Client;
 use super::context::Context;
-use crate::api::verbs::install::{InstalledRequest, Remove};
+use crate::api::verbs::install::{Remove, RemoveRequest};
 use crate::problem::Problem;
 
 /// Take an installed package away, and what only it needed
@@ -27,7 +27,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let request = InstalledRequest { reference: self.reference, dry_run: self.dry_run, offline: context.offline() };
+        let request = RemoveRequest { reference: self.reference, dry_run: self.dry_run };
         let changed = client.call::<Remove>(context, request).await?;
         change::show(context, "remove", &changed)
     }

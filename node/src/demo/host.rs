@@ -153,9 +153,6 @@ impl Host {
     }
 
     pub(super) async fn install(&self, package: PackageId) -> Result<Done, DemoError> {
-        // Kept from now on, so that news come by themselves.
-        let kept = self.online().sync.keep(package).await;
-        kept.map_err(|error| DemoError::Story(error.to_string()))?;
         let refreshed = self.online().sync.refresh(package, None).await;
         refreshed.map_err(|error| DemoError::Story(error.to_string()))?;
         Ok(quietly(self.parts(), Request::Add { package, selector: None }).await?)

@@ -7,12 +7,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use syncra_protocol::entry::RefClass;
-use syncra_protocol::fold::{PackageState, Pick};
+use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::{BlobId, ContentRoot};
-use syncra_protocol::name::RefName;
 
-use super::Parts;
+use super::{Parts, follow};
 use crate::blobs::{self, BlobError, Blobs, Freed};
 use crate::durable::WriteError;
 use crate::history::LoadError;
@@ -101,12 +99,12 @@ async fn live(parts: &Parts, blobs: &Blobs) -> Result<HashSet<BlobId>, GcError> 
     for generation in parts.installed.kept()?.values() {
         fetchable.extend(generation.packages.values().map(|slot| slot.content_root));
     }
+    let current = parts.installed.current()?;
     for package in parts.histories.packages() {
         let Some(history) = parts.histories.package(package)? else { continue };
         live.extend(words(&history.state));
-        let truth = parts.histories.journal().truth();
-        if let Some((_, channel)) = truth.follows().find(|(followed, _)| **followed == package) {
-            fetchable.extend(followed(&history.state, channel));
+        if let Some(followed) = follow::get(parts, package) {
+            fetchable.extend(follow::content_root(&history.state, &followed, current.packages.get(&package)));
         }
     }
     let own: Vec<ContentRoot> = parts.histories.journal().truth().own_roots().map(|(root, _)| *root).collect();
@@ -135,16 +133,6 @@ fn words(state: &PackageState) -> impl Iterator<Item = BlobId> {
         [Some(release.manifest), release.note].into_iter().flatten()
     });
     of_releases.chain(state.yanked.values().filter_map(|yank| yank.reason))
-}
-
-/// What following a channel keeps: the release it points to.
-fn followed(state: &PackageState, channel: Option<&str>) -> Option<ContentRoot> {
-    let channel = match channel {
-        Some(name) => RefName::parse(name).ok()?,
-        None => RefName::stable(),
-    };
-    let selection = state.select(&Pick::Ref(RefClass::Channel, channel)).ok()?;
-    Some(selection.published.release.content_root)
 }
 
 /// Bytes of all files below a path; what cannot be read counts nothing.

@@ -1,5 +1,6 @@
 //! Finding out, on purpose, what connected peers offer: for searches, and for names that nothing known here has.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -7,6 +8,8 @@ use syncra_protocol::id::PackageId;
 use syncra_protocol::sync::Peer;
 
 use super::Parts;
+use super::content::ContentError;
+use super::install::{self, InstallError, Plan, Request};
 use crate::node::Online;
 use crate::sync::ask;
 
@@ -34,6 +37,21 @@ pub async fn discover(parts: &Parts, online: &Online) -> Found {
     let news = stream::iter(peers).map(|peer| of_peer(parts, online, peer.key));
     let n_packages = news.buffer_unordered(PEERS_AT_ONCE).fold(0, async |sum, n| sum + n).await;
     Found { n_peers, n_packages }
+}
+
+/// Plans a change of what is installed; histories of packages that the plan needs and nobody here knows are asked for.
+///
+/// # Errors
+/// [`InstallError`], as [`install::plan`].
+pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError> {
+    let mut asked = BTreeSet::new();
+    loop {
+        let planned = install::plan(parts, request).await;
+        let Err(InstallError::Content(ContentError::UnknownPackage(needed))) = planned else { return planned };
+        let Some(online) = parts.online().filter(|_| asked.insert(needed)) else { return planned };
+        // A network that ends brings nothing, and the next plan says what is missing.
+        drop(online.sync.refresh(needed, None).await);
+    }
 }
 
 /// Waits until somebody is connected, `within` at most. True if somebody is.

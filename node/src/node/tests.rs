@@ -8,6 +8,7 @@ use syncra_protocol::fold::Pick;
 use syncra_protocol::name::RefName;
 
 use super::*;
+use crate::flow::follow::{self, Followed};
 use crate::flow::publish::{self, Published};
 use crate::flow::{release, unpack};
 use crate::home::Home;
@@ -135,7 +136,8 @@ async fn a_notice_alone_brings_news_of_a_known_package() {
     let (alice, bob) = (host().await, host().await);
     let first = alice.publish(package("1.0.0", b"small").path()).await;
     bob.connect(&alice).await;
-    bob.node.online().sync.keep(first.package).await.unwrap();
+    let followed = Followed { package: first.package, channel: None };
+    assert!(follow::follow(bob.node.parts(), &followed).await.unwrap());
     bob.node.online().sync.refresh(first.package, None).await.unwrap();
     let mut changes = bob.node.parts().histories.changes();
     let second = alice.publish(package("1.1.0", b"other").path()).await;

@@ -2,6 +2,7 @@
 
 use super::{Code, Problem};
 use crate::flow::content::ContentError;
+use crate::flow::follow::FollowError;
 use crate::flow::gc::GcError;
 use crate::flow::install::InstallError;
 use crate::installed::InstalledError;
@@ -59,6 +60,22 @@ impl From<InstallError> for Problem {
             InstallError::Selector(_) => Code::InstalledDamaged,
         };
         Self::from_error(code, &error)
+    }
+}
+
+impl From<FollowError> for Problem {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Journal(error) => error.into(),
+            FollowError::Load(error) => error.into(),
+            FollowError::Installed(error) => error.into(),
+            FollowError::Install(error) => error.into(),
+            FollowError::Release(error) => error.into(),
+            FollowError::OpenBlobs(error) => error.into(),
+            FollowError::TooMany => Self::from_error(Code::PolicyRefused, &error)
+                .with_hint("`syncra follow PKG --off` makes room; `syncra update` works without following"),
+            FollowError::Selector(_) => Self::from_error(Code::InstalledDamaged, &error),
+        }
     }
 }
 

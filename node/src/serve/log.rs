@@ -99,18 +99,18 @@ fn offers(parts: &Parts, after: Option<PackageId>) -> Offers {
     Offers { offers, more }
 }
 
-/// Pushes new notes of these packages until the peer closes the stream.
+/// Pushes new notes of these packages until the peer closes the stream; of those that are not known yet, once they are.
 async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> Result<(), FrameError> {
     let mut changes = parts.histories.changes();
-    let watched: Vec<PackageId> = packages.into_iter().filter(|package| readable(parts, *package).is_some()).collect();
-    let n_packages = u32::try_from(watched.len()).unwrap_or(u32::MAX);
+    let n_served = packages.iter().filter(|package| readable(parts, **package).is_some()).count();
+    let n_packages = u32::try_from(n_served).unwrap_or(u32::MAX);
     write_frame(stream, &Answer::Watching { n_packages }, PATIENCE).await?;
     let mut byte = [0];
     loop {
         use futures::AsyncReadExt as _;
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(Change { head }) => push(parts, stream, &watched, &head).await?,
+                Ok(Change { head }) => push(parts, stream, &packages, &head).await?,
                 // Too far behind to know what changed: the peer opens a new watch and asks for heads.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
             },
@@ -123,7 +123,10 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
 async fn push(parts: &Parts, stream: &mut Stream, watched: &[PackageId], head: &Head) -> Result<(), FrameError> {
     let note: NoteBytes = Blob(head.note().to_vec());
     let concerned: Vec<PackageId> = match head.origin().subject {
-        Subject::Package(package) => watched.binary_search(&package).map(|at| watched[at]).into_iter().collect(),
+        Subject::Package(package) => {
+            let is_served = watched.binary_search(&package).is_ok() && readable(parts, package).is_some();
+            is_served.then_some(package).into_iter().collect()
+        }
         Subject::Identity(identity) => {
             let owned = |package: &&PackageId| {
                 readable(parts, **package).is_some_and(|h| h.evidence.genesis().owners.contains(&identity))

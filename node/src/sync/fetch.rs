@@ -129,6 +129,25 @@ pub async fn fetch(
     Ok(run.cost)
 }
 
+/// Fetches only what stands beside the content: what people read about a release, and what it asks for.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn beside(
+    parts: &Parts,
+    net: &Net,
+    want: &Want,
+    pins: &Pins,
+    patience: Duration,
+) -> Result<Cost, FetchError> {
+    let blobs = parts.blobs().await?;
+    let mut run = Run { parts, net, blobs, pins, patience, cost: Cost::default(), n_corrupt: 0 };
+    let mut providers = Providers::ask(net, want.root);
+    run.beside(want, &mut providers).await?;
+    blobs.sync_pending().await?;
+    Ok(run.cost)
+}
+
 /// One fetch under way.
 struct Run<'a> {
     parts: &'a Parts,

@@ -189,3 +189,13 @@ fn the_canonical_form_is_strict() {
     let reordered = FULL.replace("\"@bob", "#").replace(r#"["space", "engine"]"#, r#"["engine", "space"]"#);
     assert_eq!(Manifest::parse(&reordered).unwrap().resolve(&BTreeMap::new()).unwrap().canonical_bytes(), bytes);
 }
+
+#[test]
+fn permissions_beyond_others_are_told_in_words() {
+    let ask = |text: &str| Manifest::parse(&minimal(&format!("[permissions]\n{text}"))).unwrap().permissions;
+    let less = ask("read = [\"Transform\"]\nfiles = \"read\"");
+    let more = ask("read = [\"Transform\", \"Sound\"]\nwrite = [\"Transform\"]\nnet = true\nfiles = \"write\"");
+    assert_eq!(more.beyond(&less), ["read Sound", "write Transform", "net", "files write"]);
+    assert_eq!(less.beyond(&more), Vec::<String>::new());
+    assert_eq!(more.beyond(&more), Vec::<String>::new());
+}

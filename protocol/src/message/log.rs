@@ -71,9 +71,9 @@ pub enum Answer {
     Heads(Heads),
     /// To `Entries`.
     Entries(Entries),
-    /// To `Watch`: how many of the packages are watched; those it does not serve are not.
+    /// To `Watch`: how many of the packages are served now; of the others notices come once they are.
     Watching {
-        /// Packages watched.
+        /// Packages served now.
         n_packages: u32,
     },
     /// A new note of a watched package.

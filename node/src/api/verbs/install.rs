@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
+use crate::flow::follow::{self, Followed};
 use crate::flow::install::{self, Caution, Change, Kept, Request};
 use crate::flow::{Parts, reach, resolve};
 use crate::installed::Slot;
@@ -40,19 +41,34 @@ pub struct Outdated;
 #[derive(Debug)]
 pub struct Why;
 
-/// A package to install or take away.
+/// A package to install.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct InstalledRequest {
-    /// A reference; for `add` with the release that is wanted.
+pub struct AddRequest {
+    /// A reference, with the release that is wanted.
     #[serde(rename = "ref")]
     pub reference: String,
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Follow it from now on, along what is asked for.
+    #[serde(default)]
+    pub follow: bool,
     /// Only with what is held here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+}
+
+/// A package to take away.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveRequest {
+    /// A reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// What to update.
@@ -186,28 +202,33 @@ impl Verb for Add {
     const PATH: &'static str = "/installed/add";
     const SCOPE: Scope = Scope::Publish;
     const ABOUT: &'static str = "Installs a package and what it needs.";
-    type Request = InstalledRequest;
+    type Request = AddRequest;
     type Response = ChangeResponse;
 
-    async fn run(
-        service: &Arc<Service>,
-        request: InstalledRequest,
-        progress: &Progress,
-    ) -> Result<ChangeResponse, Problem> {
+    async fn run(service: &Arc<Service>, request: AddRequest, progress: &Progress) -> Result<ChangeResponse, Problem> {
         let reference = Reference::parse(&request.reference)?;
         if !request.offline {
             look_around(service, &reference).await?;
         }
         let named = resolve::package(service.parts(), &reference)?;
-        let add = Request::Add { package: named.history.state.package, selector: named.selector };
-        match change(service, add.clone(), request.dry_run, progress).await {
+        let package = named.history.state.package;
+        let is_fixed = matches!(named.selector, Some(Selector::Version(_) | Selector::Release(_)));
+        let add = Request::Add { package, selector: named.selector };
+        let mut added = match change(service, add.clone(), request.dry_run, progress).await {
             // What is known without being held: now somebody has to be found who holds it.
             Err(problem) if problem.code == Code::NotHeld && !request.offline => {
                 service.reach().await?;
-                change(service, add, request.dry_run, progress).await
+                change(service, add, request.dry_run, progress).await?
             }
-            done => done,
+            done => done?,
+        };
+        if request.follow && !request.dry_run {
+            follow::follow(service.parts(), &Followed { package, channel: None }).await?;
+            added
+                .warnings
+                .extend(is_fixed.then(|| "it is followed, and stays at the release that was named".to_owned()));
         }
+        Ok(added)
     }
 }
 
@@ -245,16 +266,26 @@ impl Verb for Remove {
     const PATH: &'static str = "/installed/remove";
     const SCOPE: Scope = Scope::Publish;
     const ABOUT: &'static str = "Takes a package away, and what only it needed.";
-    type Request = InstalledRequest;
+    type Request = RemoveRequest;
     type Response = ChangeResponse;
 
     async fn run(
         service: &Arc<Service>,
-        request: InstalledRequest,
+        request: RemoveRequest,
         progress: &Progress,
     ) -> Result<ChangeResponse, Problem> {
-        let package = package(service.parts(), &request.reference)?;
-        change(service, Request::Remove(package), request.dry_run, progress).await
+        let parts = service.parts();
+        let package = package(parts, &request.reference)?;
+        let mut removed = change(service, Request::Remove(package), request.dry_run, progress).await?;
+        // Or it would come back by itself.
+        let is_followed = follow::get(parts, package).is_some();
+        if is_followed && !request.dry_run {
+            follow::unfollow(parts, package).await?;
+        }
+        if is_followed {
+            removed.warnings.push("a package that is taken away is followed no more".to_owned());
+        }
+        Ok(removed)
     }
 }
 
@@ -330,7 +361,7 @@ impl Verb for Why {
 }
 
 /// Takes in what connected peers know of a package; who is not known yet is looked for.
-async fn look_around(service: &Service, reference: &Reference) -> Result<(), Problem> {
+pub(super) async fn look_around(service: &Service, reference: &Reference) -> Result<(), Problem> {
     match resolve::package(service.parts(), reference) {
         Ok(named) => {
             if let Some(online) = service.parts().online() {
@@ -374,7 +405,7 @@ async fn change(
     // Goes on when its caller leaves: what was fetched is not thrown away half-way.
     let work = async move |service: Arc<Service>| -> Result<ChangeResponse, Problem> {
         let parts = service.parts();
-        let plan = install::plan(parts, &request).await?;
+        let plan = reach::plan(parts, &request).await?;
         let unpacked_bytes = plan.unpacked_bytes(parts);
         let mut response = response(parts, &plan.changes, &plan.cautions, &plan.kept);
         response.unpacked_bytes = unpacked_bytes;

@@ -1,0 +1,218 @@
+//! The task that keeps followed packages up to date: it hears of heads, peers and follows, and installs what may be
+//! installed unasked. It asks nobody by itself whether there is news.
+//!
+//! One package at a time, in a queue as long as there are follows. What fails is tried again when there is news, when
+//! somebody connects, and after a while. The generation in force stays until the next one is whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncra_protocol::id::PackageId;
+use syncra_protocol::origin::Subject;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Online;
+use crate::event::{Event, Subscription};
+use crate::flow::follow::{self, FollowError, Followed, Next, Standing};
+use crate::flow::install::{self, InstallError};
+use crate::flow::{Parts, resolve};
+use crate::history::Change;
+use crate::progress::Progress;
+use crate::sync::fetch::{self, FetchError, Want};
+
+/// How long news is gathered before anything is done: a publish makes several heads grow.
+const GATHER: Duration = Duration::from_millis(150);
+/// How long after a failure it is tried again; doubled each time.
+const RETRY: Duration = Duration::from_secs(1);
+/// The longest wait.
+const RETRY_MOST: Duration = Duration::from_secs(600);
+/// Histories and manifests that one update may need: more than any package has dependencies.
+const STEPS: usize = 2 * syncra_protocol::limits::DEPENDENCIES;
+
+/// Why a followed package was not brought up to date.
+#[derive(Debug, thiserror::Error)]
+enum BringError {
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error("nobody connected knows package {0}, which it needs")]
+    Unknown(PackageId),
+    #[error("it needs too many other packages")]
+    TooManySteps,
+}
+
+/// Keeps what is followed up to date until `stop`.
+pub(super) async fn keep_up(parts: Arc<Parts>, online: Online, stop: CancellationToken) {
+    let happened = parts.events.subscribe(None);
+    let keeper =
+        Keeper { parts, online, happened, due: BTreeSet::new(), retries: BTreeMap::new(), told: BTreeMap::new() };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keeper.run() => {}
+    }
+}
+
+struct Keeper {
+    parts: Arc<Parts>,
+    online: Online,
+    happened: Subscription,
+    /// Followed packages to look at: no more than are followed.
+    due: BTreeSet<PackageId>,
+    /// What failed: how often, and when it is tried again.
+    retries: BTreeMap<PackageId, (u32, Instant)>,
+    /// The refusal last told, so that each is told once.
+    told: BTreeMap<PackageId, String>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut changes = self.parts.histories.changes();
+        // What stands still since the last run, for instance because that was killed.
+        self.all_due();
+        loop {
+            let gathered = tokio::time::sleep(GATHER);
+            tokio::pin!(gathered);
+            loop {
+                let wake = self.retries.values().map(|(_, at)| *at).min();
+                let is_idle = self.due.is_empty();
+                tokio::select! {
+                    change = changes.recv() => match change {
+                        Ok(change) => self.on_change(&change),
+                        Err(RecvError::Lagged(_)) => self.all_due(),
+                        Err(RecvError::Closed) => return,
+                    },
+                    frame = self.happened.next() => self.on_event(frame.event),
+                    () = sleep_until(wake) => self.retry(),
+                    () = &mut gathered, if !is_idle => break,
+                }
+                if is_idle {
+                    gathered.as_mut().reset(Instant::now() + GATHER);
+                }
+            }
+            for package in std::mem::take(&mut self.due) {
+                self.look_after(package).await;
+            }
+        }
+    }
+
+    fn on_change(&mut self, change: &Change) {
+        match change.head.origin().subject {
+            // A package that a followed one waits for is not followed itself: then everything that failed is due.
+            Subject::Package(package) if follow::get(&self.parts, package).is_none() => {
+                self.due.extend(self.retries.keys());
+            }
+            Subject::Package(package) => drop(self.due.insert(package)),
+            Subject::Identity(_) => self.all_due(),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Followed { package, .. } => drop(self.due.insert(package)),
+            Event::Unfollowed { package } => {
+                self.retries.remove(&package);
+                self.told.remove(&package);
+            }
+            Event::PeerConnected { .. } | Event::Resync => self.all_due(),
+            _ => {}
+        }
+    }
+
+    fn all_due(&mut self) {
+        self.due.extend(follow::list(&self.parts).into_iter().map(|followed| followed.package));
+    }
+
+    fn retry(&mut self) {
+        let now = Instant::now();
+        let due: Vec<PackageId> =
+            self.retries.iter().filter(|(_, (_, at))| *at <= now).map(|(package, _)| *package).collect();
+        for package in due {
+            // Put off for as long as it may take; whoever looks after it says when to try next.
+            self.retries.entry(package).and_modify(|(_, at)| *at = now + RETRY_MOST);
+            self.due.insert(package);
+        }
+    }
+
+    async fn look_after(&mut self, package: PackageId) {
+        let Some(followed) = follow::get(&self.parts, package) else {
+            self.retries.remove(&package);
+            return;
+        };
+        match bring(&self.parts, &self.online, &followed).await {
+            Ok(Standing::Refused { version, why }) => {
+                self.retries.remove(&package);
+                let reference = resolve::text(&self.parts.histories, package).unwrap_or_else(|_| package.to_string());
+                let (reason, hint) = (why.reason(), why.hint(&reference));
+                let version_text = version.as_ref().map(ToString::to_string).unwrap_or_default();
+                let refusal = format!("{version_text}: {reason}");
+                if self.told.insert(package, refusal.clone()) != Some(refusal) {
+                    tracing::warn!(%reference, version = version_text, reason, "not installed unasked");
+                    self.parts.emit(Event::FollowRefused { package, reference, version, reason, hint });
+                }
+            }
+            Ok(_) => {
+                self.retries.remove(&package);
+                self.told.remove(&package);
+            }
+            Err(error) => self.failed(package, &error),
+        }
+    }
+
+    fn failed(&mut self, package: PackageId, error: &BringError) {
+        let (n_tries, at) = self.retries.entry(package).or_insert((0, Instant::now()));
+        let is_first = *n_tries == 0;
+        let wait = RETRY.saturating_mul(1 << (*n_tries).min(16)).min(RETRY_MOST);
+        *n_tries = n_tries.saturating_add(1);
+        *at = Instant::now() + wait;
+        tracing::info!(%package, %error, ?wait, "a followed package was not brought up to date");
+        // Nobody having all of it yet is how news spreads, not a failure to tell people about.
+        let is_early =
+            matches!(error, BringError::Install(InstallError::Content(_)) | BringError::Fetch(_)) && is_first;
+        if !is_early {
+            self.parts.emit(Event::FollowFailed { package, reason: error.to_string() });
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Installs what a follow means now, if that may be done unasked. Returns where the package stands then.
+async fn bring(parts: &Parts, online: &Online, followed: &Followed) -> Result<Standing, BringError> {
+    for _ in 0..STEPS {
+        let next = match follow::standing(parts, followed).await? {
+            Standing::Behind { next, .. } => next,
+            standing => return Ok(standing),
+        };
+        match next {
+            Next::History(needed) => {
+                // The hub ends only with the node, and this task with it.
+                drop(online.sync.refresh(needed, None).await);
+                if parts.histories.package(needed).map_err(FollowError::from)?.is_none() {
+                    return Err(BringError::Unknown(needed));
+                }
+            }
+            Next::Manifest(release) => {
+                let pins = parts.blobs().await.map_err(FollowError::from)?.pins();
+                let want = Want::of(&release, Vec::new());
+                fetch::beside(parts, &online.net, &want, &pins, fetch::PATIENCE).await?;
+            }
+            Next::Install(plan) => match install::apply(parts, *plan, &Progress::unwatched()).await {
+                // Somebody else installed something: look again.
+                Ok(_) | Err(InstallError::Changed) => {}
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    Err(BringError::TooManySteps)
+}

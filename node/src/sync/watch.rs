@@ -1,0 +1,155 @@
+//! The watches of the hub: one stream towards each peer, on which it pushes new notes of what is kept.
+//!
+//! A watch is replaced only when the next one is open, and opened again when it ends: no note is lost for longer than a
+//! peer's heads are not asked for.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use syncra_protocol::id::PackageId;
+use syncra_protocol::sync::Peer;
+use syncra_protocol::sync::follow::{Failure, Input};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::follow::Message;
+use super::{Hub, ask};
+use crate::net::Net;
+
+/// How long after its end a watch is opened again; doubled each time it ends soon.
+const AGAIN: Duration = Duration::from_secs(2);
+/// The longest wait.
+const AGAIN_MOST: Duration = Duration::from_secs(300);
+/// A watch that lived so long has not failed.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What the tasks behind watches tell the hub.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// The peer watches.
+    Open { peer: Peer, serial: u64 },
+    /// It pushed a note.
+    Note { peer: Peer, package: PackageId, note: Vec<u8> },
+    /// It will push nothing more on this watch.
+    Ended { peer: Peer, serial: u64, why: Option<Failure> },
+    /// Time to try again.
+    Again { peer: Peer, serial: u64 },
+}
+
+/// What the hub knows of the watch towards one peer. Dropping it ends its streams.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// The newest attempt.
+    serial: u64,
+    opening: Option<(BTreeSet<PackageId>, DropGuard)>,
+    open: Option<(Instant, DropGuard)>,
+    /// Packages whose heads the peer was asked for since it watches them.
+    asked: BTreeSet<PackageId>,
+    /// Ends in a row that came soon.
+    n_ends: u32,
+}
+
+impl Hub {
+    /// Opens a watch over all kept packages; the one before goes on until it is open.
+    pub(super) fn watch(&mut self, peer: Peer) {
+        let watch = self.watches.entry(peer).or_default();
+        watch.serial += 1;
+        watch.opening = None;
+        if self.kept.is_empty() {
+            watch.open = None;
+            return;
+        }
+        let (serial, stop) = (watch.serial, self.stop.child_token());
+        watch.opening = Some((self.kept.clone(), stop.clone().drop_guard()));
+        let (net, heard, packages) = (self.net.clone(), self.heard_in.clone(), self.kept.iter().copied().collect());
+        self.tasks.spawn(until(stop, async move {
+            let why = pass_on(&net, peer, packages, serial, &heard).await;
+            // The hub ends before its tasks only when everything ends.
+            drop(heard.send(Heard::Ended { peer, serial, why }).await);
+        }));
+    }
+
+    pub(super) async fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Note { peer, package, note } if self.kept.contains(&package) => {
+                self.tell(package, Message::input(Input::Notice { peer, note })).await;
+            }
+            Heard::Note { .. } => {}
+            Heard::Open { peer, serial } => {
+                let Some(watch) = self.watches.get_mut(&peer).filter(|watch| watch.serial == serial) else { return };
+                let Some((packages, guard)) = watch.opening.take() else { return };
+                watch.open = Some((Instant::now(), guard));
+                self.ask_heads(peer, packages).await;
+            }
+            Heard::Ended { peer, serial, why } => self.on_ended(peer, serial, why).await,
+            Heard::Again { peer, serial } => {
+                if self.watches.get(&peer).is_some_and(|watch| watch.serial == serial) {
+                    self.watch(peer);
+                }
+            }
+        }
+    }
+
+    async fn on_ended(&mut self, peer: Peer, serial: u64, why: Option<Failure>) {
+        let Some(watch) = self.watches.get_mut(&peer).filter(|watch| watch.serial == serial) else { return };
+        tracing::debug!(peer = peer.fmt_short(), ?why, "a watch ended");
+        let lived = watch.open.take().map(|(since, _)| since.elapsed());
+        watch.n_ends = if lived.is_some_and(|lived| lived >= LONG) { 1 } else { watch.n_ends.saturating_add(1) };
+        let wait = AGAIN.saturating_mul(1 << watch.n_ends.min(16).saturating_sub(1)).min(AGAIN_MOST);
+        match watch.opening.take() {
+            // Who does not push can still be asked.
+            Some((packages, _)) => self.ask_heads(peer, packages).await,
+            // What is pushed from now on until the next watch is missed: all heads are asked for then.
+            None => watch.asked.clear(),
+        }
+        if why == Some(Failure::Unsupported) {
+            return;
+        }
+        let heard = self.heard_in.clone();
+        self.tasks.spawn(until(self.stop.clone(), async move {
+            tokio::time::sleep(wait).await;
+            drop(heard.send(Heard::Again { peer, serial }).await);
+        }));
+    }
+
+    /// Asks for the heads of those packages whose past the peer was not asked for yet.
+    async fn ask_heads(&mut self, peer: Peer, packages: BTreeSet<PackageId>) {
+        let Some(watch) = self.watches.get_mut(&peer) else { return };
+        let asked = std::mem::replace(&mut watch.asked, packages.clone());
+        for package in
+            packages.difference(&asked).filter(|package| self.kept.contains(package)).copied().collect::<Vec<_>>()
+        {
+            self.tell(package, Message::input(Input::PeerUp(peer))).await;
+        }
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Passes on what a peer pushes; tells why it ended, if not in order.
+async fn pass_on(
+    net: &Net,
+    peer: Peer,
+    packages: Vec<PackageId>,
+    serial: u64,
+    heard: &mpsc::Sender<Heard>,
+) -> Option<Failure> {
+    let mut stream = match ask::watch(net, peer, packages).await {
+        Ok(stream) => stream,
+        Err(failure) => return Some(failure),
+    };
+    let mut news = Heard::Open { peer, serial };
+    while heard.send(news).await.is_ok() {
+        news = match ask::notice(&mut stream).await {
+            Ok(Some((package, note))) => Heard::Note { peer, package, note },
+            Ok(None) => return None,
+            Err(failure) => return Some(failure),
+        };
+    }
+    None
+}

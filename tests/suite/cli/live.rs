@@ -1,0 +1,225 @@
+//! What happens unasked: followed packages that move on, found and refused releases, and who passes them on.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+use syncra_tests::program::{Home, Node};
+
+/// After this an event is taken not to come: far above anything a loaded machine needs.
+const HUNG: Duration = Duration::from_secs(150);
+const LOOPBACK: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+
+/// The events of a node from its start on; ends with it.
+struct Events {
+    reader: Child,
+    lines: mpsc::Receiver<Value>,
+}
+
+impl Events {
+    fn of(home: &Home) -> Self {
+        let mut command = home.command(["events", "--since", "0", "--json"]);
+        let mut reader = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+        let stdout = BufReader::new(reader.stdout.take().expect("piped"));
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let frame: Value = serde_json::from_str(&line).expect("JSON");
+                if send.send(frame["event"].clone()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { reader, lines }
+    }
+
+    /// The next event that fits; those before it are passed over.
+    fn wait(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut passed = Vec::new();
+        loop {
+            match self.lines.recv_timeout(HUNG) {
+                Ok(event) if fits(&event) => return event,
+                Ok(event) => passed.push(event),
+                Err(_) => panic!("{what} did not happen, but {passed:#?}"),
+            }
+        }
+    }
+
+    fn installed(&self, version: &str) -> Value {
+        let event = self.wait(version, |event| event["type"] == "installed" && event["version"] == version);
+        // Told after the switch: from here on engines see it.
+        self.wait("the switch", |event| event["type"] == "generation_changed");
+        event
+    }
+
+    fn refused(&self) -> Value {
+        self.wait("a refusal", |event| event["type"] == "follow_refused")
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        drop(self.reader.kill());
+        drop(self.reader.wait());
+    }
+}
+
+/// Publishes a script; `more` are further lines of its manifest. Returns the package's reference.
+fn publish(home: &Home, name: &str, version: &str, more: &str) -> String {
+    let dir = home.work().join(name);
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nkind = \"script\"\n{more}");
+    std::fs::write(dir.join("syncra.toml"), manifest).expect("a file");
+    std::fs::write(dir.join("main.syn"), format!("{name} {version}")).expect("a file");
+    let published = home.json(["publish", dir.to_str().expect("UTF-8"), "--yes"]);
+    text(&published, "ref").rsplit_once('@').expect("a version").0.to_owned()
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {value}"))
+}
+
+fn address(node: &Node) -> &str {
+    node.ready()["listen"][0].as_str().expect("an address")
+}
+
+fn installed(home: &Home, reference: &str) -> Value {
+    let list = home.json(["list"]);
+    let packages = list["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .find(|package| package["ref"] == reference)
+        .map_or(Value::Null, |package| package["installed"].clone())
+}
+
+/// Where the one followed package of a home stands.
+fn standing(home: &Home) -> Value {
+    home.json(["follow"])["follows"][0].clone()
+}
+
+#[test]
+fn a_followed_package_moves_on_unasked_and_is_caught_up_after_a_restart() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let (alice_up, bob_up) = (alice.up(LOOPBACK), bob.up(LOOPBACK));
+    let reference = publish(&alice, "lamp", "1.0.0", "");
+    bob.json(["connect", address(&alice_up)]);
+    let events = Events::of(&bob);
+    let followed = bob.json(["follow", &reference]);
+    assert_eq!(
+        (&followed["followed"], &followed["changed"], &followed["running"]),
+        (&true.into(), &true.into(), &true.into())
+    );
+    let event = events.installed("1.0.0");
+    assert!(std::path::Path::new(text(&event, "path")).join("main.syn").exists());
+    publish(&alice, "lamp", "1.1.0", "");
+    events.installed("1.1.0");
+    assert_eq!(installed(&bob, &reference), "1.1.0");
+    assert_eq!(standing(&bob)["state"], "current");
+    assert_eq!(bob.json(["follow", &reference])["changed"], false);
+
+    // Moved on while bob's node was off: caught up when a peer appears.
+    drop(events);
+    assert_eq!(bob_up.stop().0, 0);
+    publish(&alice, "lamp", "1.2.0", "");
+    let bob_up = bob.up(LOOPBACK);
+    let events = Events::of(&bob);
+    bob.json(["connect", address(&alice_up)]);
+    events.installed("1.2.0");
+
+    // No more: known, but not installed. Then `update` is a wish, and works.
+    assert_eq!(bob.json(["follow", &reference, "--off"])["changed"], true);
+    publish(&alice, "lamp", "1.3.0", "");
+    events.wait("news", |event| event["type"] == "package_updated");
+    assert_eq!(bob.json(["follow"])["follows"], Value::Array(Vec::new()));
+    assert_eq!(installed(&bob, &reference), "1.2.0");
+    bob.json(["update", &reference]);
+    assert_eq!(installed(&bob, &reference), "1.3.0");
+    assert_eq!(bob_up.stop().0, 0);
+}
+
+#[test]
+fn what_asks_for_more_or_was_left_is_not_installed_unasked() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let (alice_up, _bob_up) = (alice.up(LOOPBACK), bob.up(LOOPBACK));
+    let asks = |more: &str| format!("[permissions]\nread = [\"Transform\"]\n{more}");
+    let reference = publish(&alice, "lamp", "1.0.0", &asks(""));
+    bob.json(["connect", address(&alice_up)]);
+    let events = Events::of(&bob);
+    bob.json(["add", &reference, "--follow"]);
+    events.installed("1.0.0");
+
+    publish(&alice, "lamp", "1.1.0", &asks("net = true\n"));
+    let refused = events.refused();
+    assert_eq!((text(&refused, "version"), text(&refused, "ref")), ("1.1.0", &*reference));
+    assert!(text(&refused, "reason").ends_with("asks for more: net"), "{refused}");
+    let now = standing(&bob);
+    assert_eq!(
+        (&now["state"], &now["installed"], &now["wanted"]),
+        (&"refused".into(), &"1.0.0".into(), &"1.1.0".into())
+    );
+
+    // Asked, it is installed; from then on the same permissions are nothing more.
+    bob.json(["update", &reference]);
+    events.installed("1.1.0");
+    publish(&alice, "lamp", "1.2.0", &asks("net = true\n"));
+    events.installed("1.2.0");
+
+    // Who went back is not pushed forward again, except by a newer release.
+    bob.json(["rollback"]);
+    assert_eq!(installed(&bob, &reference), "1.1.0");
+    assert_eq!(text(&standing(&bob), "state"), "refused");
+    publish(&alice, "lamp", "1.3.0", "");
+    events.installed("1.3.0");
+    alice.json(["yank", &format!("{reference}@1.3.0"), "--reason", "broken"]);
+    let refused = events.refused();
+    assert!(text(&refused, "reason").contains("yanked"), "{refused}");
+    assert_eq!(installed(&bob, &reference), "1.3.0", "what is installed stays");
+
+    // Taken away, it does not come back by itself.
+    bob.json(["remove", &reference]);
+    assert_eq!(bob.json(["follow"])["follows"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn news_and_content_travel_on_when_the_publisher_is_gone() {
+    let (alice, bob, carol) = (Home::new(), Home::new(), Home::new());
+    let (alice_up, bob_up, _carol_up) = (alice.up(LOOPBACK), bob.up(LOOPBACK), carol.up(LOOPBACK));
+    let reference = publish(&alice, "lamp", "1.0.0", "");
+    bob.json(["connect", address(&alice_up)]);
+    carol.json(["connect", address(&bob_up)]);
+    let (of_bob, of_carol) = (Events::of(&bob), Events::of(&carol));
+    bob.json(["follow", &reference]);
+    of_bob.installed("1.0.0");
+    carol.json(["follow", &reference]);
+    of_carol.installed("1.0.0");
+    // Carol is connected with bob only: the head, and then the content, come from him.
+    publish(&alice, "lamp", "1.1.0", "");
+    of_bob.installed("1.1.0");
+    of_carol.installed("1.1.0");
+    assert_eq!(alice_up.stop().0, 0);
+    let dora = Home::new();
+    let _dora_up = dora.up(LOOPBACK);
+    dora.json(["connect", address(&bob_up)]);
+    let got = dora.json(["add", &reference]);
+    assert_eq!(got["changes"][0]["to"], "1.1.0");
+}
+
+#[test]
+fn follows_say_what_they_cannot_do() {
+    let home = Home::new();
+    let package = &publish(&home, "lamp", "1.0.0", "");
+    let release = &format!("{package}@1.0.0");
+    let (exit, error) = home.fails(["follow", release]);
+    assert_eq!((exit, text(&error, "code")), (2, "E0202"));
+    assert_eq!(home.fails(["follow", "@nobody/lamp", "--offline"]).0, 3);
+    assert_eq!(home.json(["follow", package, "--dry-run"])["changed"], true);
+    assert_eq!(home.json(["follow"])["follows"], Value::Array(Vec::new()));
+    // Without a node it is only noted, and the release that `add` was told stays.
+    let followed = home.json(["follow", package, "--channel", "beta"]);
+    assert_eq!((&followed["running"], &followed["state"]), (&false.into(), &"waiting".into()));
+    home.json(["add", release, "--follow"]);
+    assert_eq!(standing(&home)["state"], "fixed");
+    assert_eq!(standing(&home)["channel"], Value::Null);
+}
