@@ -77,7 +77,7 @@ struct Known {
     origins: BTreeMap<Subject, BTreeSet<Origin>>,
     packages: HashMap<PackageId, Arc<History>>,
     identities: HashMap<IdentityId, Arc<IdentityState>>,
-    /// How often any log grew: what was read before it last did may be out of date.
+    /// How often any log grew or was found forked: what was read before it last did may be out of date.
     n_changes: u64,
 }
 
@@ -311,8 +311,8 @@ impl Histories {
         Ok(logs)
     }
 
-    /// A proof alone does not tell where the two histories part, so nothing of a forked log counts by itself: what
-    /// other owners have seen of it does. Installed copies stay.
+    /// A proof alone does not tell where the two histories part: until that is known nothing of a forked log counts by
+    /// itself, only what other owners have seen of it. Installed copies stay.
     fn freeze_forked(&self, evidence: &mut Evidence) {
         let truth = self.0.journal.truth();
         for (origin, proof) in truth.fork_proofs() {
@@ -320,7 +320,12 @@ impl Histories {
                 continue;
             }
             match ForkProof::verify(proof) {
-                Ok(proof) => evidence.freeze(proof),
+                Ok(proof) => {
+                    evidence.freeze(proof);
+                    if let Some(n_common) = truth.fork_common(origin) {
+                        evidence.settle_fork(origin, n_common);
+                    }
+                }
                 Err(error) => tracing::error!(%origin, %error, "a stored fork proof does not verify"),
             }
         }
@@ -330,19 +335,26 @@ impl Histories {
     fn changed(&self, head: Head) {
         {
             let mut known = self.known();
-            known.n_changes += 1;
             let subject = head.origin().subject;
             known.origins.entry(subject).or_default().insert(*head.origin());
-            match subject {
-                Subject::Package(package) => drop(known.packages.remove(&package)),
-                Subject::Identity(identity) => {
-                    known.identities.remove(&identity);
-                    known.packages.retain(|_, history| !history.evidence.genesis().owners.contains(&identity));
-                }
-            }
+            known.forget(subject);
         }
         // Nobody listening is fine.
         let _ = self.0.changes.send(Change { head });
+    }
+}
+
+impl Known {
+    /// Forgets what was folded from the logs of `subject`: it is read again when it is asked for.
+    fn forget(&mut self, subject: Subject) {
+        self.n_changes += 1;
+        match subject {
+            Subject::Package(package) => drop(self.packages.remove(&package)),
+            Subject::Identity(identity) => {
+                self.identities.remove(&identity);
+                self.packages.retain(|_, history| !history.evidence.genesis().owners.contains(&identity));
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot};
 
 pub use record::{
-    FirstSeen, Follow, ForkedLog, Handle, HomeOrigin, KnownHead, OwnAppend, OwnNote, OwnRoot, Petname, RECORD_BYTES,
+    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, KnownHead, OwnAppend, OwnNote, OwnRoot, Petname, RECORD_BYTES,
     Record, RecordError, Regard, Trust, Unfollow,
 };
 pub use segment::DamageCause;

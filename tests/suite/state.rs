@@ -8,7 +8,7 @@ use serde_json::json;
 use syncra_node::home::{Fingerprint, Home};
 use syncra_node::index::Index;
 use syncra_node::journal::{
-    FirstSeen, Follow, ForkedLog, Handle, HomeOrigin, Journal, KnownHead, OwnAppend, OwnNote, OwnRoot, Petname, Record,
+    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, Journal, KnownHead, OwnAppend, OwnNote, OwnRoot, Petname, Record,
     Regard, Trust, Unfollow,
 };
 use syncra_node::logs::Logs;
@@ -43,6 +43,7 @@ fn records() -> Vec<Record> {
         Handle { text: "bob".to_owned() }.into(),
         ForkedLog { origin: foreign, proof: vec![1, 2, 3] }.into(),
         OwnRoot { content_root: ContentRoot::from_bytes([12; 32]), package: PACKAGE, kept: true }.into(),
+        ForkCommon { origin: foreign, n_common: 200 }.into(),
     ]
 }
 

@@ -70,6 +70,7 @@ RECORDS = {
     10: lambda r: (r.id(), r.id()),
     11: lambda r: (r.origin(), r.blob()),
     12: lambda r: (r.id(), r.id(), r.flag()),
+    13: lambda r: (r.origin(), r.number()),
 }
 OWN, FOREIGN = ("package", 6, 1), ("identity", 5, 2)
 EXPECTED = [
@@ -86,6 +87,7 @@ EXPECTED = [
     (9, ("bob",)),
     (11, (FOREIGN, b"\1\2\3")),
     (12, (12, 6, True)),
+    (13, (FOREIGN, 200)),
 ]
 
 

@@ -3,10 +3,11 @@
 use syncra_protocol::id::EntryId;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::origin::Origin;
 
 use super::{Histories, body_of};
 use crate::clock;
-use crate::journal::{self, FirstSeen, ForkedLog, KnownHead};
+use crate::journal::{self, FirstSeen, ForkCommon, ForkedLog, KnownHead};
 use crate::logs::LogsError;
 
 /// Why a verified continuation was not kept.
@@ -43,13 +44,24 @@ impl Histories {
         Ok(())
     }
 
-    /// Keeps a fork proof for ever.
+    /// Keeps a fork proof for ever; from now on the log counts only as far as it is known to be settled.
     ///
     /// # Errors
     /// [`CommitError`].
     pub async fn keep_fork(&self, proof: &ForkProof) -> Result<(), CommitError> {
         let forked = ForkedLog { origin: *proof.origin(), proof: proof.encode() };
         self.0.journal.append(forked).await?;
+        self.known().forget(proof.origin().subject);
+        Ok(())
+    }
+
+    /// Keeps for ever that the first `n_common` entries of a forked log are in both histories: they stay settled.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn keep_common(&self, origin: Origin, n_common: u64) -> Result<(), CommitError> {
+        self.0.journal.append(ForkCommon { origin, n_common }).await?;
+        self.known().forget(origin.subject);
         Ok(())
     }
 }

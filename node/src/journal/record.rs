@@ -133,6 +133,15 @@ pub struct ForkedLog {
     pub proof: Vec<u8>,
 }
 
+/// How far the two histories of a forked log are one, as a peer's other history proved; the least per log counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkCommon {
+    /// The log.
+    pub origin: Origin,
+    /// Entries in both histories.
+    pub n_common: u64,
+}
+
 /// Content that only this device may hold: nothing may collect it until another node has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnRoot {
@@ -214,6 +223,8 @@ records! {
     11 Forked(ForkedLog),
     /// Content to keep.
     12 OwnRoot(OwnRoot),
+    /// Where the histories of a forked log part.
+    13 ForkCommon(ForkCommon),
 }
 
 /// Why a payload is no record.
@@ -240,6 +251,7 @@ pub(super) enum Slot {
     HomeOrigin,
     Forked(Origin),
     OwnRoot(ContentRoot),
+    ForkCommon(Origin),
 }
 
 impl Record {
@@ -258,6 +270,7 @@ impl Record {
             Self::HomeOrigin(_) => Slot::HomeOrigin,
             Self::Forked(forked) => Slot::Forked(forked.origin),
             Self::OwnRoot(root) => Slot::OwnRoot(root.content_root),
+            Self::ForkCommon(common) => Slot::ForkCommon(common.origin),
         })
     }
 }

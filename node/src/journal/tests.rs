@@ -67,6 +67,7 @@ fn samples() -> Vec<Record> {
         Handle { text: "bob".to_owned() }.into(),
         ForkedLog { origin: foreign(11), proof: vec![1, 2, 3] }.into(),
         OwnRoot { content_root: ContentRoot::from_bytes([12; 32]), package, kept: true }.into(),
+        ForkCommon { origin: foreign(11), n_common: 7 }.into(),
         append(1, 1).into(),
     ]
 }

@@ -10,7 +10,7 @@ use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::record::{
-    FirstSeen, Follow, HomeOrigin, KnownHead, OwnAppend, OwnNote, OwnRoot, RECORD_BYTES, Record, Regard,
+    FirstSeen, Follow, ForkCommon, HomeOrigin, KnownHead, OwnAppend, OwnNote, OwnRoot, RECORD_BYTES, Record, Regard,
 };
 
 /// Bytes of a handle, petname or channel.
@@ -155,6 +155,7 @@ pub struct Truth {
     handle: Option<String>,
     home: Option<HomeOrigin>,
     forked: BTreeMap<Origin, Vec<u8>>,
+    fork_common: BTreeMap<Origin, u64>,
     own_roots: BTreeMap<ContentRoot, PackageId>,
 }
 
@@ -254,6 +255,12 @@ impl Truth {
         self.forked.iter().map(|(origin, proof)| (origin, proof.as_slice()))
     }
 
+    /// Entries that both histories of a forked log are known to have: they stay settled.
+    #[must_use]
+    pub fn fork_common(&self, origin: &Origin) -> Option<u64> {
+        self.fork_common.get(origin).copied()
+    }
+
     /// Content that must not be collected, with its package.
     pub fn own_roots(&self) -> impl Iterator<Item = (&ContentRoot, &PackageId)> {
         self.own_roots.iter()
@@ -297,6 +304,10 @@ impl Truth {
                 Ok(!self.forked.contains_key(&forked.origin))
             }
             Record::OwnRoot(root) => Ok(self.own_roots.contains_key(&root.content_root) != root.kept),
+            // A third history can only part earlier; so the last record of a log is the least.
+            Record::ForkCommon(common) => {
+                Ok(self.fork_common(&common.origin).is_none_or(|known| common.n_common < known))
+            }
         }
     }
 
@@ -407,6 +418,7 @@ impl Truth {
                 self.own_roots.insert(content_root, package);
             }
             Record::OwnRoot(root) => drop(self.own_roots.remove(&root.content_root)),
+            Record::ForkCommon(ForkCommon { origin, n_common }) => drop(self.fork_common.insert(origin, n_common)),
         }
         Ok(())
     }

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use syncra_protocol::entry::RefClass;
-use syncra_protocol::fold::Pick;
+use syncra_protocol::fold::{Pick, SelectError, Standing};
+use syncra_protocol::id::PackageId;
+use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
+use syncra_protocol::sync::follow::Fault;
 
 use super::*;
 use crate::flow::follow::{self, Followed};
@@ -14,24 +17,28 @@ use crate::flow::{release, unpack};
 use crate::home::Home;
 use crate::net::Multiaddr;
 use crate::progress::Progress;
+use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Host {
     node: Node,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 async fn host() -> Host {
-    let home = tempfile::tempdir().unwrap();
+    start(tempfile::tempdir().unwrap()).await
+}
+
+async fn start(home: tempfile::TempDir) -> Host {
     let opened = Home::open(home.path()).unwrap();
     let seed = opened.device_secret().unwrap().seed();
     let parts = Arc::new(Parts::open(opened).await.unwrap());
     let mut config = NetConfig::new(seed);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     config.lan = None;
-    Host { node: Node::start(parts, config).await.unwrap(), _home: home }
+    Host { node: Node::start(parts, config).await.unwrap(), home }
 }
 
 impl Host {
@@ -42,6 +49,20 @@ impl Host {
 
     async fn connect(&self, other: &Self) {
         self.node.online().net.dial(other.address()).await.unwrap();
+    }
+
+    async fn restart(self) -> Self {
+        start(self.end().await).await
+    }
+
+    async fn end(self) -> tempfile::TempDir {
+        self.node.shutdown().await;
+        self.home
+    }
+
+    async fn learn(&self, from: &Self, package: PackageId) -> Refreshed {
+        self.connect(from).await;
+        self.node.online().sync.refresh(package, None).await.unwrap()
     }
 
     async fn publish(&self, dir: &Path) -> Published {
@@ -154,4 +175,52 @@ async fn a_notice_alone_brings_news_of_a_known_package() {
     for host in [alice, bob] {
         host.node.shutdown().await;
     }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_forked_log_the_common_part_counts_also_after_a_restart() {
+    let first = host().await;
+    let common = first.publish(package("1.0.0", b"common").path()).await;
+    let home = first.end().await;
+    let copied = tempfile::tempdir().unwrap();
+    copy_dir(home.path(), copied.path());
+
+    let (one, bob) = (start(home).await, host().await);
+    let contested = one.publish(package("1.1.0", b"one").path()).await;
+    bob.learn(&one, common.package).await;
+    let before = bob.node.parts().histories.package(common.package).unwrap().unwrap();
+    assert_eq!(before.state.releases[&contested.release_id].standing, Standing::Settled, "nobody knows of a fork yet");
+    one.end().await;
+
+    let other = start(copied).await;
+    assert!(other.node.parts().adopt(false).await.unwrap(), "a copy is noticed");
+    other.publish(package("1.1.0", b"other").path()).await;
+    let heard = bob.learn(&other, common.package).await;
+    assert!(heard.faults.iter().any(|(_, fault)| matches!(fault, Fault::Fork(_))), "{:?}", heard.faults);
+    other.end().await;
+
+    let check = |bob: &Host| {
+        let history = bob.node.parts().histories.package(common.package).unwrap().unwrap();
+        let (settled, forked) = (Pick::Release(common.release_id), Pick::Release(contested.release_id));
+        assert_eq!(history.state.select(&settled).unwrap().release, common.release_id);
+        assert!(matches!(history.state.select(&forked), Err(SelectError::Forked { .. })), "{:?}", history.state.forked);
+        assert_eq!(history.evidence.forks().map(ForkProof::origin).count(), 1);
+    };
+    check(&bob);
+    let bob = bob.restart().await;
+    check(&bob);
+    bob.end().await;
 }

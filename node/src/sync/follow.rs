@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syncra_protocol::Timestamp;
 use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
-use syncra_protocol::origin::Subject;
+use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Fault, Follower, Input};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -164,10 +164,7 @@ impl Task {
                 Effect::Commit(commit) => self.commit(commit),
                 Effect::Updated(changes) => self.report(Report::Updated(self.follower.package(), changes)).await,
                 Effect::Fault { peer, fault } => self.on_fault(peer, fault).await,
-                // The follower has settled it already; after a restart it asks for the other branch again.
-                Effect::Common { origin, n_common } => {
-                    tracing::warn!(%origin, n_common, "the histories of a forked log part here");
-                }
+                Effect::Common { origin, n_common } => self.keep_common(origin, n_common).await,
                 Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
             }
         }
@@ -205,6 +202,14 @@ impl Task {
         }
         self.refreshed.faults.push((peer, fault.clone()));
         self.report(Report::Fault(self.follower.package(), peer, fault)).await;
+    }
+
+    async fn keep_common(&self, origin: Origin, n_common: u64) {
+        tracing::warn!(%origin, n_common, "the histories of a forked log part here");
+        if let Err(error) = self.parts.histories.keep_common(origin, n_common).await {
+            // The follower has settled it; after a restart it asks for the other history again.
+            tracing::error!(%error, "where a forked log parts could not be kept");
+        }
     }
 
     async fn report(&self, report: Report) {
