@@ -5,6 +5,7 @@
 //! [`WriteError::Broken`] until it is opened anew by a process that checks what is really there.
 
 pub(crate) mod frame;
+pub(crate) mod segment;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};

@@ -238,7 +238,7 @@ impl Logs {
                 live.push((placed.run, locators));
             }
         }
-        let mut rewritten = segment::header(number).to_vec();
+        let mut rewritten = segment::FORMAT.header(number).to_vec();
         let mut batch = Batch::new();
         for (run, locators) in &live {
             let (offset, frame) = (rewritten.len() as u64, segment::encode(number, run));
@@ -364,7 +364,7 @@ fn split(entries: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
 }
 
 fn begin_segment(dir: &Path, number: u64) -> Result<(u64, u64), WriteError> {
-    let header = segment::header(number);
+    let header = segment::FORMAT.header(number);
     durable::replace(&segment::path(dir, number), &header)?;
     Ok((number, header.len() as u64))
 }
@@ -374,7 +374,7 @@ fn begin_segment(dir: &Path, number: u64) -> Result<(u64, u64), WriteError> {
 fn catch_up(dir: &Path, index: &Index, number: u64, from: u64) -> Result<Option<u64>, LogsError> {
     let path = segment::path(dir, number);
     let bytes = fs::read(&path).map_err(|source| LogsError::Read { path, source })?;
-    if !bytes.starts_with(&segment::header(number)) {
+    if !bytes.starts_with(&segment::FORMAT.header(number)) {
         tracing::warn!(segment = number, "a segment of stored entries is damaged; they will be fetched again");
         return Ok(None);
     }

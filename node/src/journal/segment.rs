@@ -3,18 +3,16 @@
 //! Header, 32 bytes: `SYNJ`, version 1, three zero bytes, number u64 LE, check 16 B. A sealed segment ends with a frame
 //! of kind [`SEAL`], so one that lost its end is noticed; only the last segment has none.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
 use super::record::{RECORD_BYTES, Record, RecordError};
 use crate::durable::frame::{self, Check, FrameError, HEADER_BYTES};
+use crate::durable::segment::Format;
+pub(super) use crate::durable::segment::{list, path};
 
 /// The frame that ends a sealed segment; no record has this kind.
 pub(super) const SEAL: u8 = 0;
 
-const MAGIC: &[u8; 4] = b"SYNJ";
-const VERSION: u8 = 1;
+/// Segments of the journal; the salt of the first frame is the header's check.
+pub(super) const FORMAT: Format = Format { magic: b"SYNJ", version: 1 };
 
 /// What is wrong with the bytes at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,37 +55,6 @@ impl From<FrameError> for DamageCause {
     }
 }
 
-/// The file of a segment.
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(file_name(number))
-}
-
-fn file_name(number: u64) -> String {
-    format!("{number:08}.seg")
-}
-
-/// The numbers of the segments in `dir`, ascending. Other names are none of ours.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|digits| digits.parse().ok());
-        numbers.extend(number.filter(|number| *name == *file_name(*number)));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// The header of a segment; its last 16 bytes salt the first frame.
-pub(super) fn header(number: u64) -> [u8; HEADER_BYTES] {
-    frame::header(MAGIC, VERSION, number)
-}
-
-/// The salt of the first frame of a segment.
-pub(super) fn first_salt(number: u64) -> Check {
-    *header(number).last_chunk().expect("a header ends with its check")
-}
-
 /// One record at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Placed {
@@ -112,16 +79,20 @@ pub(super) struct Scan {
 
 /// Reads a segment's bytes as far as they are good.
 pub(super) fn scan(number: u64, bytes: &[u8]) -> Scan {
-    let mut scan = Scan { records: Vec::new(), end: 0, salt: first_salt(number), sealed: false, stopped: None };
+    let mut scan = Scan { records: Vec::new(), end: 0, salt: FORMAT.salt(number), sealed: false, stopped: None };
     scan.stopped = scan_into(number, bytes, &mut scan).err();
     scan
 }
 
 fn scan_into(number: u64, bytes: &[u8], scan: &mut Scan) -> Result<(), DamageCause> {
     let found = bytes.get(..HEADER_BYTES).ok_or(DamageCause::Header)?;
-    if found != header(number) {
-        let whole = frame::check(&[&found[..16]]) == found[16..] && found.starts_with(MAGIC);
-        return Err(if whole && found[4] > VERSION { DamageCause::Version(found[4]) } else { DamageCause::Header });
+    if found != FORMAT.header(number) {
+        let whole = frame::check(&[&found[..16]]) == found[16..] && found.starts_with(FORMAT.magic);
+        return Err(if whole && found[4] > FORMAT.version {
+            DamageCause::Version(found[4])
+        } else {
+            DamageCause::Header
+        });
     }
     scan.end = HEADER_BYTES;
     while let Some(frame) = frame::read(bytes, scan.end, &scan.salt, RECORD_BYTES)? {
@@ -144,8 +115,8 @@ pub(super) fn build_sealed<'a>(
     number: u64,
     records: impl Iterator<Item = &'a Record>,
 ) -> (Vec<u8>, Vec<(usize, usize)>) {
-    let mut bytes = header(number).to_vec();
-    let mut salt = first_salt(number);
+    let mut bytes = FORMAT.header(number).to_vec();
+    let mut salt = FORMAT.salt(number);
     let mut places = Vec::new();
     for record in records {
         let offset = bytes.len();

@@ -295,8 +295,8 @@ pub(super) fn salvage(dir: &Path) -> (Truth, Option<OpenError>) {
 }
 
 fn begin_segment(dir: &Path, number: u64) -> Result<Tail, WriteError> {
-    durable::replace(&segment::path(dir, number), &segment::header(number))?;
-    Ok(Tail { number, end: HEADER_BYTES, salt: segment::first_salt(number), sealed: false, torn_bytes: 0 })
+    durable::replace(&segment::path(dir, number), &segment::FORMAT.header(number))?;
+    Ok(Tail { number, end: HEADER_BYTES, salt: segment::FORMAT.salt(number), sealed: false, torn_bytes: 0 })
 }
 
 /// Opens the last segment behind its good bytes, all of them on disk: frames of a killed process may be in memory only,

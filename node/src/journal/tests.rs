@@ -120,8 +120,8 @@ fn records_survive_their_encoding_and_unknown_ones_are_named() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=12).collect::<Vec<u8>>());
-    assert_eq!(Record::decode(13, &[]), Err(RecordError::Kind(13)));
+    assert_eq!(kinds, (1..=13).collect::<Vec<u8>>());
+    assert_eq!(Record::decode(14, &[]), Err(RecordError::Kind(14)));
     assert_eq!(Record::decode(segment::SEAL, &[]), Err(RecordError::Kind(0)));
 }
 

@@ -1,19 +1,21 @@
 //! The bytes of `logs/<number>.seg`: a header, then frames of kind 1, each a [`Run`], salted with the header's check.
 //! They are not chained: one lost frame costs its own entries only.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::codec;
 use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
-use crate::durable::frame::{self, CHECK_BYTES, Check, FrameError, HEADER_BYTES, OVERHEAD_BYTES};
+use crate::durable::frame::{self, FrameError, HEADER_BYTES, OVERHEAD_BYTES};
+use crate::durable::segment::Format;
+pub(super) use crate::durable::segment::{list, path};
 
-const MAGIC: &[u8; 4] = b"SYNL";
-const VERSION: u8 = 1;
+/// Segments of the logs; the salt of every frame is the header's check.
+pub(super) const FORMAT: Format = Format { magic: b"SYNL", version: 1 };
 const RUN: u8 = 1;
 /// Bytes of one frame's payload, hard: a run of [`super::RUN_BYTES`] whose last entry is as long as can be, and lengths.
 const PAYLOAD_BYTES: usize = 2 * (super::RUN_BYTES + limits::ENTRY_BYTES);
@@ -59,38 +61,10 @@ pub(super) struct Scan {
     pub(super) end: usize,
 }
 
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(file_name(number))
-}
-
-fn file_name(number: u64) -> String {
-    format!("{number:08}.seg")
-}
-
-/// The numbers of the segments in `dir`, ascending.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|digits| digits.parse().ok());
-        numbers.extend(number.filter(|number| *name == *file_name(*number)));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-pub(super) fn header(number: u64) -> [u8; HEADER_BYTES] {
-    frame::header(MAGIC, VERSION, number)
-}
-
-fn salt(number: u64) -> Check {
-    *header(number).last_chunk::<CHECK_BYTES>().expect("a header ends with its check")
-}
-
 /// The frame of a run.
 pub(super) fn encode(number: u64, run: &Run) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame::push(&mut bytes, &salt(number), RUN, &codec::encode(run));
+    frame::push(&mut bytes, &FORMAT.salt(number), RUN, &codec::encode(run));
     bytes
 }
 
@@ -108,14 +82,14 @@ pub(super) fn read_at(path: &Path, number: u64, offset: u64, frame_bytes: u64) -
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = vec![0; frame_bytes];
     file.read_exact(&mut bytes)?;
-    let frame = frame::read(&bytes, 0, &salt(number), PAYLOAD_BYTES).ok().flatten();
+    let frame = frame::read(&bytes, 0, &FORMAT.salt(number), PAYLOAD_BYTES).ok().flatten();
     Ok(frame.and_then(|frame| decode(frame.kind, frame.payload)))
 }
 
 /// Reads the frames from `from` on (0: the first). A bad one is stepped over if a good one follows where it says it
 /// ends; otherwise what is behind it is lost.
 pub(super) fn scan(number: u64, bytes: &[u8], from: usize) -> Scan {
-    let salt = salt(number);
+    let salt = FORMAT.salt(number);
     let mut at = from.max(HEADER_BYTES);
     let mut scan = Scan { runs: Vec::new(), end: at };
     loop {
