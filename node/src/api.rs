@@ -10,7 +10,7 @@
 //! | [`verbs`] | one file for each family of verbs |
 //! | [`service`] | what verbs work on |
 //! | [`token`], `guard` | scopes and tokens at rest, checks before routing |
-//! | `answer`, `stream`, `openapi` | JSON and problems, NDJSON and SSE, the generated document |
+//! | `answer`, `stream`, `socket`, `openapi` | JSON and problems, NDJSON and SSE, WebSocket, the generated document |
 //! | [`doors`], [`client`] | Unix socket and loopback TCP, both sides |
 
 mod answer;
@@ -19,6 +19,7 @@ pub mod doors;
 mod guard;
 mod openapi;
 pub mod service;
+mod socket;
 mod stream;
 pub mod token;
 pub mod types;

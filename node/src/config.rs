@@ -1,8 +1,9 @@
-//! `config.toml`: what the user may decide, read strictly and saved whole.
+//! `config.toml`: what the user may decide, read strictly, changed a setting at a time.
 //!
 //! An unknown key is an error that names the nearest known one: a misspelt limit that is silently ignored is worse than
 //! a node that does not start. A missing file means every default. The command line lays its own values over these.
 
+mod edit;
 mod strict;
 
 use std::fs;
@@ -145,13 +146,21 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&Self::read(path)?)
+    }
+
+    /// The text of the file at `path`; empty if there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`], its `Read` and `TooLong`.
+    pub fn read(path: &Path) -> Result<String, ConfigError> {
         let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
         match fs::metadata(path) {
             Ok(found) if found.len() > FILE_BYTES => {
                 Err(ConfigError::TooLong { path: path.to_owned(), bytes: found.len() })
             }
-            Ok(_) => Self::parse(&fs::read_to_string(path).map_err(read_error)?),
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Ok(_) => fs::read_to_string(path).map_err(read_error),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(read_error(source)),
         }
     }
@@ -170,18 +179,24 @@ impl Config {
         Ok(config)
     }
 
-    /// Saves all settings; comments of the old file are lost.
+    /// `text` with one setting changed: `key` set to `value` (TOML, or a plain text), or back to its default. Comments
+    /// and the order of settings stay.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as for [`Config::parse`] of the changed text.
+    pub fn edit(text: &str, key: &str, value: Option<&str>) -> Result<String, ConfigError> {
+        Self::parse(text)?;
+        let edited = edit::with(text, key, value).expect("it was parsed above");
+        Self::parse(&edited)?;
+        Ok(edited)
+    }
+
+    /// Makes `text` the settings of the next start.
     ///
     /// # Errors
     /// [`WriteError`]; the old file is then still there.
-    pub fn save(&self, path: &Path) -> Result<(), WriteError> {
-        durable::replace(path, self.to_toml().as_bytes())
-    }
-
-    /// The text that [`Config::parse`] reads back.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("settings are plain tables")
+    pub fn save(path: &Path, text: &str) -> Result<(), WriteError> {
+        durable::replace(path, text.as_bytes())
     }
 
     /// Settings with every key set, so that their names can be listed.
@@ -219,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_and_full_settings_survive_saving() {
+    fn defaults_and_full_settings_are_read() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config.toml");
         assert_eq!(Config::load(&path).expect("defaults"), Config::default());
@@ -236,10 +251,8 @@ mod tests {
         "#;
         let config = Config::parse(text).expect("good");
         assert_eq!((config.profile, config.limits.peers, config.listen.len()), (Profile::Lan, 256, 2));
-        for config in [Config::default(), config] {
-            config.save(&path).expect("saved");
-            assert_eq!(Config::load(&path).expect("loaded"), config);
-        }
+        Config::save(&path, text).expect("saved");
+        assert_eq!(Config::load(&path).expect("loaded"), config);
     }
 
     #[test]

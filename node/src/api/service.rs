@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use syncra_protocol::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::socket::SOCKETS;
 use super::token::Tokens;
 use super::types::ApiAddresses;
 use crate::clock;
@@ -24,6 +26,7 @@ pub struct Service {
     tokens: Arc<Tokens>,
     doors: OnceLock<ApiAddresses>,
     config_turn: Mutex<()>,
+    sockets: Arc<Semaphore>,
     stop: CancellationToken,
     node: tokio::sync::Mutex<Option<Node>>,
 }
@@ -39,8 +42,8 @@ impl Service {
         // Boxed: opening a home is a large future that callers would carry along.
         let parts = Arc::new(Box::pin(Parts::open(home)).await?);
         let (doors, config_turn, stop) = (OnceLock::new(), Mutex::default(), CancellationToken::new());
-        let node = tokio::sync::Mutex::default();
-        Ok(Arc::new(Self { parts, started, tokens, doors, config_turn, stop, node }))
+        let (node, sockets) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(SOCKETS)));
+        Ok(Arc::new(Self { parts, started, tokens, doors, config_turn, sockets, stop, node }))
     }
 
     /// What verbs work on.
@@ -183,6 +186,11 @@ impl Service {
     pub(super) fn opened(&self, addresses: ApiAddresses) {
         // A second set of doors on one service would be a bug of the caller; the first one counts.
         drop(self.doors.set(addresses));
+    }
+
+    /// A place for one more WebSocket: an upgraded connection does not count as one of its door any more.
+    pub(super) async fn socket_place(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.sockets).acquire_owned().await.expect("the semaphore is never closed")
     }
 
     /// Ends event streams and tells their readers.

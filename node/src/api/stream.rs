@@ -1,4 +1,5 @@
-//! Answers that come in pieces: progress frames of a long operation (NDJSON), and the event stream (SSE or NDJSON).
+//! Answers that come in pieces: progress frames of a long operation (NDJSON), and the event stream (SSE or NDJSON; a
+//! WebSocket in [`socket`]).
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,6 +24,7 @@ use super::answer;
 use super::guard::CallerToken;
 use super::openapi::Shape;
 use super::service::Service;
+use super::socket::{self, wants_socket};
 use super::token::Scope;
 use super::types::Frame;
 use super::verb::{Method, Route, Verb};
@@ -34,7 +36,7 @@ use crate::progress::{Progress, ProgressFrame};
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// How often an idle event stream says that it is alive, so that both sides notice a dead connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Whether the caller asked for frames.
 pub(super) fn wants_ndjson(headers: &HeaderMap) -> bool {
@@ -107,7 +109,8 @@ pub(super) fn events_route() -> Route {
         method: Method::Get,
         path: EVENTS_PATH,
         scope: Scope::Read,
-        about: "What happens, as server-sent events, or one JSON object a line for `Accept: application/x-ndjson`.",
+        about: "What happens, as server-sent events, as one JSON object a line for `Accept: application/x-ndjson`, or as one \
+            text message each when a WebSocket is asked for.",
         handler: get(events),
         shape: Shape::stream::<EventsRequest, EventFrame>("text/event-stream"),
     }
@@ -120,7 +123,11 @@ async fn events(State(service): State<Arc<Service>>, request: Request) -> Respon
     };
     let subscription = service.events().subscribe(since);
     let token = request.extensions().get::<CallerToken>().cloned();
-    let frames = until_stopped(Reader { service, subscription, token });
+    let reader = Reader { service: Arc::clone(&service), subscription, token };
+    if wants_socket(request.headers()) {
+        return socket::upgrade(&service, reader, request).await;
+    }
+    let frames = until_stopped(reader);
     if wants_ndjson(request.headers()) {
         return ndjson(frames.map(|frame| line(&frame)));
     }
@@ -141,7 +148,7 @@ fn since(request: &Request) -> Result<Option<u64>, Problem> {
 }
 
 /// Someone who reads events.
-struct Reader {
+pub(super) struct Reader {
     service: Arc<Service>,
     subscription: Subscription,
     token: Option<CallerToken>,
@@ -149,7 +156,7 @@ struct Reader {
 
 impl Reader {
     /// The next event; `None` when the node has stopped, or the reader's token was revoked.
-    async fn next(&mut self) -> Option<EventFrame> {
+    pub(super) async fn next(&mut self) -> Option<EventFrame> {
         let stopped = self.service.stopped();
         let frame = tokio::select! {
             biased;

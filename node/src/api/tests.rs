@@ -22,6 +22,8 @@ use crate::problem::{Code, Failure, Problem};
 use crate::progress::Progress;
 use std::sync::Arc;
 
+mod socket;
+
 /// A node with a TCP door.
 struct Node {
     service: Arc<Service>,

@@ -43,7 +43,7 @@ struct Get {
 /// Change one setting
 ///
 /// VALUE is a TOML value; quotes around a text may be left out. Without VALUE the default
-/// counts again. Comments in `config.toml` are lost.
+/// counts again. Comments in `config.toml` stay.
 ///
 /// Examples:
 ///   syncra config set limits.peers 64

@@ -62,6 +62,20 @@ fn settings_are_set_strictly_and_reset() {
 }
 
 #[test]
+fn a_changed_setting_leaves_the_comments_alone() {
+    let home = Home::new();
+    home.json(["status"]);
+    let file = home.path().join("config.toml");
+    let text = "# my node\nlog = \"warn\" # quiet\n\n[limits]\npeers = 7\n";
+    std::fs::write(&file, text).expect("written");
+    home.json(["config", "set", "limits.peers", "9"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("readable"), text.replace('7', "9"));
+    let (exit, error) = home.fails(["config", "set", "log", "loud"]);
+    assert_eq!((exit, error["code"].as_str()), (2, Some("E0202")));
+    assert_eq!(std::fs::read_to_string(&file).expect("readable"), text.replace('7', "9"), "refused: nothing changed");
+}
+
+#[test]
 fn a_running_node_takes_settings_and_opens_the_doors_they_name() {
     let home = Home::new();
     home.json(["config", "set", "api.listen", "127.0.0.1:0"]);
