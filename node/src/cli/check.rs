@@ -1,6 +1,5 @@
 //! `syncra check`
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,7 +8,7 @@ use syncra_protocol::manifest::{MANIFEST_FILE, Manifest};
 
 use super::context::Context;
 use super::ui::text;
-use crate::flow::secrets::{SCANNED_BYTES, scan};
+use crate::flow::secrets::{Finding, scan_file};
 use crate::flow::walk::{Selection, SourceFile, walk};
 use crate::problem::{Code, Problem};
 
@@ -132,17 +131,15 @@ fn check_started(manifest: &Manifest, files: &[SourceFile]) -> Result<(), Proble
 fn secrets(files: &[SourceFile]) -> Result<Vec<Secret>, Problem> {
     let mut found = Vec::new();
     for file in files {
-        let mut bytes = Vec::new();
-        let read = file.open()?.take(SCANNED_BYTES).read_to_end(&mut bytes);
-        read.map_err(|error| file.unreadable(error))?;
-        found.extend(scan(&bytes).map(|hit| Secret { path: file.path.to_string(), line: hit.line, what: hit.what }));
+        let secret = |hit: Finding| Secret { path: file.path.to_string(), line: hit.line, what: hit.what };
+        found.extend(scan_file(file)?.map(secret));
     }
     Ok(found)
 }
 
 fn human(checked: &Checked) -> String {
-    let size = text::bytes(checked.total_bytes);
-    let head = format!("{} {} ({}): {} files, {size}", checked.name, checked.version, checked.kind, checked.n_files);
+    let (files, size) = (text::count(checked.n_files as u64, "file"), text::bytes(checked.total_bytes));
+    let head = format!("{} {} ({}): {files}, {size}", checked.name, checked.version, checked.kind);
     let line = |file: &FileInfo| {
         let mark = if file.executable { "*" } else { "" };
         format!("{:>10}  {}{mark}", text::bytes(file.bytes), file.path)

@@ -47,7 +47,7 @@ fn human(frame: &EventFrame) -> String {
         Event::PeerDisconnected { peer } => format!("peer {peer} is gone"),
         Event::PeerFault { peer, fault, .. } => format!("peer {peer} {fault}"),
         Event::PackageUpdated { package_id, n_releases } => {
-            format!("package {package_id} has news: {n_releases} new releases")
+            format!("package {package_id} has news: {}", text::count(*n_releases as u64, "new release"))
         }
         Event::Published { reference, .. } => format!("published {reference}"),
         Event::ConfigChanged { key } => format!("setting `{key}` was changed"),

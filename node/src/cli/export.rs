@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::client::Client;
 use super::context::{self, Context};
 use super::ui::text;
-use crate::api::verbs::syncpack::{Export, ExportRequest};
+use crate::api::verbs::syncpack::{Export, ExportRequest, ExportResponse};
 use crate::problem::Problem;
 
 /// Write packages into a file, to carry them where there is no network
@@ -37,12 +37,15 @@ impl Args {
         let client = Client::open(context).await?;
         let request = ExportRequest { refs: self.packages, file, dry_run: self.dry_run };
         let done = client.call::<Export>(context, request).await?;
-        context.ui().data("export", &done, |done| match done.dry_run {
-            true => format!("would write {} packages to {}", done.packages, done.file),
-            false => {
-                let (packages, releases, size) = (done.packages, done.releases, text::bytes(done.bytes));
-                format!("wrote {packages} packages with {releases} releases, {size}, to {}", done.file)
-            }
-        })
+        context.ui().data("export", &done, human)
     }
+}
+
+fn human(done: &ExportResponse) -> String {
+    let packages = text::count(done.packages, "package");
+    if done.dry_run {
+        return format!("would write {packages} to {}", done.file);
+    }
+    let (releases, size) = (text::count(done.releases, "release"), text::bytes(done.bytes));
+    format!("wrote {packages} with {releases}, {size}, to {}", done.file)
 }

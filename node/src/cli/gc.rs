@@ -36,5 +36,9 @@ fn human(collected: &GcResponse) -> String {
     let GcResponse { freed_bytes, blobs, releases, generations, unfinished, dry_run } = collected;
     let did = if *dry_run { "would free" } else { "freed" };
     let size = text::bytes(*freed_bytes);
-    format!("{did} {size}: {blobs} blobs, {releases} releases, {generations} generations, {unfinished} unfinished")
+    let (blobs, releases) = (text::count(*blobs, "blob"), text::count(*releases as u64, "release"));
+    format!(
+        "{did} {size}: {blobs}, {releases}, {}, {unfinished} unfinished",
+        text::count(*generations as u64, "generation")
+    )
 }

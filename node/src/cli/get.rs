@@ -55,5 +55,6 @@ fn human(got: &GetResponse, dry_run: bool) -> String {
         0 => String::new(),
         bytes => format!(", {} fetched", text::bytes(bytes)),
     };
-    format!("{did} {} to {}: {} files, {}{fetched}", got.reference, got.dir, got.n_files, text::bytes(got.total_bytes))
+    let (files, size) = (text::count(got.n_files, "file"), text::bytes(got.total_bytes));
+    format!("{did} {} to {}: {files}, {size}{fetched}", got.reference, got.dir)
 }

@@ -38,10 +38,11 @@ impl Args {
 
 fn human(done: &ImportResponse) -> String {
     let mut lines: Vec<_> = done.packages.iter().map(|package| package.reference.clone()).collect();
+    let entries = text::count(done.entries, "new entry");
     lines.push(match done.dry_run {
-        true => format!("would take in {} new entries", done.entries),
+        true => format!("would take in {entries}"),
         false => {
-            format!("took in {} new entries and {} new blobs, {}", done.entries, done.blobs, text::bytes(done.bytes))
+            format!("took in {entries} and {}, {}", text::count(done.blobs, "new blob"), text::bytes(done.bytes))
         }
     });
     lines.join("\n")

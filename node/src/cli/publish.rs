@@ -94,8 +94,8 @@ impl Args {
 }
 
 fn planned(plan: &PlanPublishResponse, shown: usize) -> String {
-    let (n_files, size) = (plan.n_files, text::bytes(plan.total_bytes));
-    let head = format!("{} {} ({}): {n_files} files, {size}", plan.name, plan.version, plan.kind);
+    let (files, size) = (text::count(plan.n_files, "file"), text::bytes(plan.total_bytes));
+    let head = format!("{} {} ({}): {files}, {size}", plan.name, plan.version, plan.kind);
     let line = |file: &PlannedFile| {
         let mark = if file.executable { "*" } else { "" };
         format!("{:>10}  {}{mark}", text::bytes(file.bytes), file.path)
@@ -110,9 +110,9 @@ fn human(done: &PublishResponse) -> String {
     let did = if done.already { "published before" } else { "published" };
     let new = if done.already { String::new() } else { format!(", {} new", text::bytes(done.new_bytes)) };
     format!(
-        "{did}: {}\n{} files, {}{new}; channel {}",
+        "{did}: {}\n{}, {}{new}; channel {}",
         done.reference,
-        done.n_files,
+        text::count(done.n_files, "file"),
         text::bytes(done.total_bytes),
         done.channel
     )

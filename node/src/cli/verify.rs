@@ -31,7 +31,10 @@ impl Args {
         if found.ok {
             return Ok(());
         }
-        let problem = Problem::new(Code::VerificationFailed, format!("{} things do not verify", found.problems.len()));
+        let problem = Problem::new(
+            Code::VerificationFailed,
+            format!("not verified: {}", text::count(found.problems.len() as u64, "thing")),
+        );
         Err(found.problems.iter().fold(problem, |all, one| all.with_cause(format!("{}: {}", one.what, one.detail))))
     }
 }

@@ -7,7 +7,8 @@ use crate::problem::Problem;
 
 /// Hide a release from new installs, or show it again
 ///
-/// Nothing is deleted: who has it keeps it, and who names it exactly still gets it.
+/// Nothing is deleted: who has it keeps it. Who asks for it by its version is refused and told
+/// why; who names the release itself, `@r:RELEASE`, still gets it, with a warning.
 ///
 /// Examples:
 ///   syncra yank @alice/rocket@1.2.0 --reason "engine bell falls off"

@@ -205,3 +205,34 @@ fn cipher(passphrase: &str, salt: &[u8]) -> Result<XChaCha20Poly1305, BackupErro
     argon.hash_password_into(passphrase.as_bytes(), salt, key.as_mut()).expect("lengths are within Argon2's bounds");
     Ok(XChaCha20Poly1305::new(Key::from_slice(key.as_ref())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_refused_after_any_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut home = Home::open(&dir.path().join("home")).unwrap();
+        home.device_secret().unwrap();
+        durable::make_dir(&home.layout().journal()).unwrap();
+        let (whole, damaged) = (dir.path().join("whole"), dir.path().join("damaged"));
+        backup(home.layout(), &whole, "a long passphrase").unwrap();
+        assert_eq!(open(&whole, "a long passphrase").unwrap().files.len(), 1);
+        let bytes = std::fs::read(&whole).unwrap();
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&damaged, bytes).unwrap();
+            let error = open(&damaged, "a long passphrase").err();
+            assert!(matches!(error, Some(BackupError::Sealed | BackupError::Foreign(_))), "{error:?}");
+        };
+        // Each try costs what a guess costs, on purpose; so one bit of some bytes: magic, salt, nonce, sealed, tag.
+        for at in (0..bytes.len()).step_by(bytes.len() / 12) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            refused(&flipped);
+        }
+        for len in [0, MAGIC.len(), MAGIC.len() + SALT_BYTES + NONCE_BYTES, bytes.len() - 1] {
+            refused(&bytes[..len]);
+        }
+    }
+}

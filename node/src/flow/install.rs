@@ -78,7 +78,7 @@ pub enum InstallError {
         /// The package.
         reference: String,
         /// Why not.
-        source: SelectError,
+        source: Box<SelectError>,
     },
     /// Two packages need versions of a third that exclude each other.
     #[error("{package} is needed in versions that exclude each other: {}", .wishes.join(", "))]

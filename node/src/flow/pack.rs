@@ -20,8 +20,8 @@ const BATCH_BYTES: u64 = 4 << 20;
 const BATCH_FILES: usize = 512;
 /// Batches cut at once, and segments on their way to the store: bounds memory at some tens of MiB.
 const IN_FLIGHT: usize = 4;
-/// Bytes read at once from a large file.
-const READ_BYTES: usize = 1 << 20;
+/// Bytes read at once from a large file; the first of them are looked through for secrets.
+const READ_BYTES: usize = secrets::SCANNED_BYTES;
 
 /// A tree in the blob store, kept by the import's pins and not yet synced.
 #[derive(Debug)]
@@ -172,7 +172,8 @@ fn cut_file(
     loop {
         let n = fill(&mut open, buffer).map_err(|source| file.unreadable(source))?;
         let piece = &buffer[..n];
-        let scan = std::mem::take(&mut first) && job.scan && file.size <= secrets::SCANNED_BYTES;
+        // The first piece is all that is looked at, as `syncra check` does.
+        let scan = std::mem::take(&mut first) && job.scan;
         if let Some(finding) = scan.then(|| secrets::scan(piece)).flatten() {
             return Err(PackTreeError::Secret { path: file.source.clone(), finding });
         }

@@ -2,12 +2,15 @@
 //!
 //! Few patterns, each of a form that is practically never something else; a false alarm costs one flag, a miss costs a key.
 
+use std::io::Read as _;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-/// Bytes of a file that are looked at: keys stand in small text files.
-pub const SCANNED_BYTES: u64 = 1 << 20;
+use super::walk::{ReadError, SourceFile};
+
+/// Bytes at the beginning of a file that are looked at: keys stand in small text files.
+pub const SCANNED_BYTES: usize = 1 << 20;
 
 /// What was found, and on which line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +21,21 @@ pub struct Finding {
     pub line: usize,
 }
 
-/// The first thing in `bytes` that looks like a secret. One pass, whatever the number of forms.
+/// The first thing in the beginning of a file that looks like a secret.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn scan_file(file: &SourceFile) -> Result<Option<Finding>, ReadError> {
+    let mut beginning = Vec::new();
+    let read = file.open()?.take(SCANNED_BYTES as u64).read_to_end(&mut beginning);
+    read.map_err(|error| file.unreadable(error))?;
+    Ok(scan(&beginning))
+}
+
+/// The first thing in the beginning of `bytes` that looks like a secret. One pass, whatever the number of forms.
 #[must_use]
 pub fn scan(bytes: &[u8]) -> Option<Finding> {
+    let bytes = &bytes[..bytes.len().min(SCANNED_BYTES)];
     PREFIXES.find_overlapping_iter(bytes).find_map(|hit| {
         let form = &FORMS[hit.pattern().as_usize()];
         let tail = &bytes[hit.end()..];
@@ -90,5 +105,8 @@ mod tests {
         assert_eq!(scan(pem.as_bytes()).map(|f| f.what), Some("an OpenSSH private key"));
         assert_eq!(scan(b"AKIA is a prefix, ghp_ too, and npm_install is a word"), None);
         assert_eq!(scan(&[0xff; 100]), None);
+        let behind = |n: usize| [vec![b' '; n], token.clone().into_bytes()].concat();
+        assert!(scan(&behind(SCANNED_BYTES - token.len())).is_some());
+        assert_eq!(scan(&behind(SCANNED_BYTES)), None, "only the beginning is looked at");
     }
 }

@@ -251,9 +251,10 @@ impl From<SelectError> for Problem {
             | SelectError::NoVersion(_)
             | SelectError::NoMatch(_)
             | SelectError::NoRelease(_) => Code::ReleaseNotFound,
-            SelectError::Yanked { release, .. } => {
+            SelectError::Yanked { package, release, .. } => {
                 let problem = Self::from_error(Code::Yanked, &error);
-                return problem.with_hint(format!("to take it all the same, name it exactly: `@r:{release}`"));
+                let reference = format!("syncra:{package}@r:{release}");
+                return problem.with_hint(format!("to take it all the same, name it exactly: `{reference}`"));
             }
             SelectError::Contested { .. } | SelectError::Reused { .. } | SelectError::Diverged { .. } => {
                 Code::Contested

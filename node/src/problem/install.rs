@@ -47,7 +47,7 @@ impl From<InstallError> for Problem {
             InstallError::Load(error) => return error.into(),
             InstallError::Read { ref source, .. } => return Self::io(error.to_string(), source),
             InstallError::Select { ref source, .. } => {
-                let Self { code, hint, .. } = Self::from(source.clone());
+                let Self { code, hint, .. } = Self::from((**source).clone());
                 return Self { hint, ..Self::from_error(code, &error) };
             }
             InstallError::Conflict { .. } | InstallError::Unsettled => Code::NeedsConflict,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{PackageState, Published, RefState, Standing, VersionState};
 use crate::entry::RefClass;
-use crate::id::ReleaseId;
+use crate::id::{PackageId, ReleaseId};
 use crate::name::RefName;
 use crate::version::{Version, VersionReq};
 
@@ -72,6 +72,8 @@ pub enum SelectError {
     /// What would do is yanked; this is the highest.
     #[error("version {version} is yanked")]
     Yanked {
+        /// The package, so that the release can be named in full.
+        package: PackageId,
         /// Its version.
         version: Version,
         /// Its id.
@@ -169,7 +171,9 @@ impl PackageState {
         match selection.warning {
             None => Ok(selection),
             Some(Warning::Contested { with }) => Err(SelectError::Contested { version, releases: with }),
-            Some(Warning::Yanked | Warning::Diverged { .. }) => Err(SelectError::Yanked { version, release }),
+            Some(Warning::Yanked | Warning::Diverged { .. }) => {
+                Err(SelectError::Yanked { package: self.package, version, release })
+            }
         }
     }
 

@@ -128,7 +128,7 @@ fn a_concurrent_unyank_loses_and_a_yank_stops_no_lock() {
     let second = world.publish(0, vec![], "1.1.0", 2);
     world.yank(0, vec![], second, false);
     let evidence = world.full_evidence();
-    let yanked = SelectError::Yanked { version: version("1.1.0"), release: second };
+    let yanked = SelectError::Yanked { package: evidence.package(), version: version("1.1.0"), release: second };
     assert_eq!(selected(&evidence, &exactly("1.1.0")), Err(yanked.clone()));
     assert_eq!(selected(&evidence, &highest("*")), Ok((first, None)));
     assert_eq!(selected(&evidence, &highest("^1.1")), Err(yanked));
@@ -418,7 +418,7 @@ fn after_a_fork_only_what_an_owner_has_seen_counts() {
     assert_eq!(selected(&evidence, &exactly("1.1.0")), Err(SelectError::Forked { version: version("1.1.0") }));
     assert_eq!(selected(&evidence, &Pick::Release(loose)), Err(SelectError::Forked { version: version("1.1.0") }));
     assert!(matches!(selected(&evidence, &channel("stable")), Err(SelectError::NoRef { .. })));
-    let yanked = SelectError::Yanked { version: version("1.0.0"), release: fixed };
+    let yanked = SelectError::Yanked { package: evidence.package(), version: version("1.0.0"), release: fixed };
     assert_eq!(selected(&evidence, &exactly("1.0.0")), Err(yanked), "hiding counts, showing again does not");
 
     world.publish(1, vec![], "1.2.0", 3);

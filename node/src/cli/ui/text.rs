@@ -47,6 +47,15 @@ pub(in crate::cli) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }
 
+/// A number of things: `1 file`, `2 files`, `3 entries`.
+pub(in crate::cli) fn count(n: u64, thing: &str) -> String {
+    match (n, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (n, Some(stem)) => format!("{n} {stem}ies"),
+        (n, None) => format!("{n} {thing}s"),
+    }
+}
+
 /// Rows below a head, columns two spaces apart.
 pub(in crate::cli) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
@@ -84,6 +93,13 @@ mod tests {
         }
         assert!(utc(u64::MAX).ends_with("UTC"));
         assert_eq!([span(999), span(61_000), span(90_000_000)], ["0 s", "1 min 1 s", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let said = [count(0, "file"), count(1, "file"), count(2, "new blob"), count(1, "entry")];
+        assert_eq!(said, ["0 files", "1 file", "2 new blobs", "1 entry"]);
+        assert_eq!(count(7, "new entry"), "7 new entries");
     }
 
     #[test]

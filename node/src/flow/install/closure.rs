@@ -120,7 +120,7 @@ impl<'a> Solver<'a> {
             Ok(chosen) => Ok(chosen),
             Err(InstallError::Select { source, .. }) if fallback.is_some() => {
                 let slot = fallback.expect("just looked");
-                Ok(Chosen { slot, caution: None, kept: Some(source) })
+                Ok(Chosen { slot, caution: None, kept: Some(*source) })
             }
             Err(error) => Err(error),
         }
@@ -157,7 +157,7 @@ fn select(
     direct: Option<Option<Selector>>,
     needs: &Needs,
 ) -> Result<Chosen, InstallError> {
-    let failed = |source| InstallError::Select { reference: name.to_owned(), source };
+    let failed = |source| InstallError::Select { reference: name.to_owned(), source: Box::new(source) };
     let selector = direct.map(|selector| selector.unwrap_or_else(|| default_selector(state)));
     let selection = match &selector {
         // It means one release whatever others need.
