@@ -94,90 +94,22 @@ pub async fn run(dir: &Path, tell: impl FnMut(&Step)) -> Result<Story, DemoError
     let lan = host::free_port()?;
 
     let alice = Host::start(&dir.join("alice"), "alice", Some(lan)).await?;
-    let first = alice.publish(&world).await?;
-    teller.step(
-        "alice",
-        Instant::now(),
-        format!("published {} {}", first.name, first.release.version),
-        &[("files", first.release.n_files.into()), ("bytes", first.release.total_bytes)],
-    );
-
+    let first = published(&mut teller, &alice, &world).await?;
     let bob = Host::start(&dir.join("bob"), "bob", Some(lan)).await?;
-    let clock = Instant::now();
-    bob.meet(alice.key()).await?;
-    reach::discover(bob.parts(), bob.online()).await;
-    let reference = bob.reference(first.package)?;
-    teller.step("bob", clock, format!("knows nothing but the LAN, and finds {reference} there"), &[]);
-    let clock = Instant::now();
-    let installed = bob.install(first.package).await?;
-    let path = installed_path(&bob, first.package)?;
-    same_files(&world, &path)?;
-    let first_fetch_bytes = installed.fetched.fetched_bytes;
-    teller.step(
-        "bob",
-        clock,
-        "verified and installed it, byte for byte the same".to_owned(),
-        &[("fetched_bytes", first_fetch_bytes)],
-    );
+    let (reference, first_fetch_bytes) = found(&mut teller, &bob, &alice, &first, &world).await?;
     // Somebody who will tell old news as new: she learns 1.0.0 now and nothing later.
     let dora = Liar::learn(&dir.join("dora"), "dora", &alice, first.package, Lie::OldLog).await?;
-
-    let clock = Instant::now();
-    lighthouse::improve(&world)?;
-    let news = bob.parts().histories.changes();
-    let second = alice.publish(&world).await?;
-    bob.hears(news, &second).await?;
-    teller.step(
-        "alice",
-        clock,
-        format!("published {}; bob heard of it without asking", second.release.version),
-        &[("bytes", second.release.total_bytes), ("new_bytes", second.new_bytes)],
-    );
-    let clock = Instant::now();
-    let updated = bob.update(second.package).await?;
-    same_files(&world, &installed_path(&bob, second.package)?)?;
-    let update_fetch_bytes = updated.fetched.fetched_bytes;
-    teller.step(
-        "bob",
-        clock,
-        "updated his world, and fetched only what is new".to_owned(),
-        &[("fetched_bytes", update_fetch_bytes), ("bytes", second.release.total_bytes)],
-    );
+    let (second, update_fetch_bytes) = improved(&mut teller, &alice, &bob, &world).await?;
     // And somebody who has everything and sends one byte of it wrong.
     let mallory = Liar::learn(&dir.join("mallory"), "mallory", &alice, second.package, Lie::WrongByte).await?;
 
     let clock = Instant::now();
     let fault = old_news(&bob, &dora, second.package).await?;
     teller.step("dora", clock, format!("{fault}: bob keeps what he has"), &[("lies_refused", 1)]);
-
     alice.stop().await;
     let carol = Host::start(&dir.join("carol"), "carol", None).await?;
-    let clock = Instant::now();
-    let reason = wrong_byte(&carol, &mallory, second.package).await?;
-    teller.step(
-        "mallory",
-        clock,
-        format!("offered carol the world with one byte changed: {reason}"),
-        &[("lies_refused", 1)],
-    );
-    let clock = Instant::now();
-    carol.dial(&bob).await?;
-    let got = carol.install(second.package).await?;
-    same_files(&world, &installed_path(&carol, second.package)?)?;
-    teller.step(
-        "carol",
-        clock,
-        "got it from bob, while alice is offline".to_owned(),
-        &[("fetched_bytes", got.fetched.fetched_bytes)],
-    );
-
-    let clock = Instant::now();
-    let back = bob.rollback().await?;
-    let version = version_of(&back, second.package);
-    if version.as_deref() != Some("1.0.0") {
-        return Err(DemoError::Story(format!("the rollback led to {version:?}")));
-    }
-    teller.step("bob", clock, "went back to 1.0.0 in one switch".to_owned(), &[("generation", back.generation)]);
+    late(&mut teller, &carol, &mallory, &bob, &second, &world).await?;
+    went_back(&mut teller, &bob, second.package).await?;
 
     for host in [bob, carol] {
         host.stop().await;
@@ -188,6 +120,98 @@ pub async fn run(dir: &Path, tell: impl FnMut(&Step)) -> Result<Story, DemoError
     let lies_refused = steps.iter().filter_map(|step| step.figures.get("lies_refused")).sum();
     let (world_bytes, took_ms) = (first.release.total_bytes, millis(began.elapsed()));
     Ok(Story { steps, reference, world_bytes, first_fetch_bytes, update_fetch_bytes, lies_refused, took_ms })
+}
+
+async fn published(teller: &mut Teller<impl FnMut(&Step)>, alice: &Host, world: &Path) -> Result<Published, DemoError> {
+    let clock = Instant::now();
+    let first = alice.publish(world).await?;
+    teller.step(
+        "alice",
+        clock,
+        format!("published {} {}", first.name, first.release.version),
+        &[("files", first.release.n_files.into()), ("bytes", first.release.total_bytes)],
+    );
+    Ok(first)
+}
+
+/// Bob finds the first release on the LAN and installs it. The result is its reference and the bytes that he fetched.
+async fn found(
+    teller: &mut Teller<impl FnMut(&Step)>,
+    bob: &Host,
+    alice: &Host,
+    first: &Published,
+    world: &Path,
+) -> Result<(String, u64), DemoError> {
+    let clock = Instant::now();
+    bob.meet(alice.key()).await?;
+    reach::discover(bob.parts(), bob.online()).await;
+    let reference = bob.reference(first.package)?;
+    teller.step("bob", clock, format!("knows nothing but the LAN, and finds {reference} there"), &[]);
+    let clock = Instant::now();
+    let fetched_bytes = bob.install(first.package).await?.fetched.fetched_bytes;
+    same_files(world, &installed_path(bob, first.package)?)?;
+    let what = "verified and installed it, byte for byte the same".to_owned();
+    teller.step("bob", clock, what, &[("fetched_bytes", fetched_bytes)]);
+    Ok((reference, fetched_bytes))
+}
+
+/// Alice publishes a better version, and bob updates. The result has the bytes that he fetched.
+async fn improved(
+    teller: &mut Teller<impl FnMut(&Step)>,
+    alice: &Host,
+    bob: &Host,
+    world: &Path,
+) -> Result<(Published, u64), DemoError> {
+    let clock = Instant::now();
+    lighthouse::improve(world)?;
+    let news = bob.parts().histories.changes();
+    let second = alice.publish(world).await?;
+    bob.hears(news, &second).await?;
+    teller.step(
+        "alice",
+        clock,
+        format!("published {}; bob heard of it without asking", second.release.version),
+        &[("bytes", second.release.total_bytes), ("new_bytes", second.new_bytes)],
+    );
+    let clock = Instant::now();
+    let fetched_bytes = bob.update(second.package).await?.fetched.fetched_bytes;
+    same_files(world, &installed_path(bob, second.package)?)?;
+    let figures = [("fetched_bytes", fetched_bytes), ("bytes", second.release.total_bytes)];
+    teller.step("bob", clock, "updated his world, and fetched only what is new".to_owned(), &figures);
+    Ok((second, fetched_bytes))
+}
+
+/// Carol comes when alice is gone: a liar first, then bob.
+async fn late(
+    teller: &mut Teller<impl FnMut(&Step)>,
+    carol: &Host,
+    mallory: &Liar,
+    bob: &Host,
+    second: &Published,
+    world: &Path,
+) -> Result<(), DemoError> {
+    let clock = Instant::now();
+    let reason = wrong_byte(carol, mallory, second.package).await?;
+    let what = format!("offered carol the world with one byte changed: {reason}");
+    teller.step("mallory", clock, what, &[("lies_refused", 1)]);
+    let clock = Instant::now();
+    carol.dial(bob).await?;
+    let got = carol.install(second.package).await?;
+    same_files(world, &installed_path(carol, second.package)?)?;
+    let figures = [("fetched_bytes", got.fetched.fetched_bytes)];
+    teller.step("carol", clock, "got it from bob, while alice is offline".to_owned(), &figures);
+    Ok(())
+}
+
+async fn went_back(teller: &mut Teller<impl FnMut(&Step)>, bob: &Host, package: PackageId) -> Result<(), DemoError> {
+    let clock = Instant::now();
+    let back = bob.rollback().await?;
+    let version = version_of(&back, package);
+    if version.as_deref() != Some("1.0.0") {
+        return Err(DemoError::Story(format!("the rollback led to {version:?}")));
+    }
+    teller.step("bob", clock, "went back to 1.0.0 in one switch".to_owned(), &[("generation", back.generation)]);
+    Ok(())
 }
 
 struct Teller<F> {

@@ -11,7 +11,7 @@ use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::follow::{self, Followed};
-use crate::flow::install::{self, Caution, Change, Kept, Request};
+use crate::flow::install::{self, Caution, Change, Done, Kept, Request};
 use crate::flow::{Parts, reach, resolve};
 use crate::installed::Slot;
 use crate::problem::{Code, Problem};
@@ -407,25 +407,19 @@ async fn change(
         let parts = service.parts();
         let plan = reach::plan(parts, &request).await?;
         let unpacked_bytes = plan.unpacked_bytes(parts);
-        let mut response = response(parts, &plan.changes, &plan.cautions, &plan.kept);
-        response.unpacked_bytes = unpacked_bytes;
-        response.generation = plan.base.generation;
-        response.dry_run = dry_run;
         if dry_run {
-            return Ok(response);
+            let generation = plan.base.generation;
+            let would = response(parts, &plan.changes, &plan.cautions, &plan.kept);
+            return Ok(ChangeResponse { generation, unpacked_bytes, dry_run, ..would });
         }
         let done = match install::apply(parts, plan, &progress).await {
             Err(install::InstallError::Changed) => install::run(parts, &request, &progress).await?,
             done => done?,
         };
-        Ok(ChangeResponse {
-            generation: done.generation,
-            fetched_bytes: done.fetched.fetched_bytes,
-            reused_bytes: done.fetched.reused_bytes,
-            unpacked_bytes,
-            dry_run,
-            ..self::response(parts, &done.changes, &done.cautions, &done.kept)
-        })
+        let Done { generation, fetched, .. } = done;
+        let (fetched_bytes, reused_bytes) = (fetched.fetched_bytes, fetched.reused_bytes);
+        let did = response(parts, &done.changes, &done.cautions, &done.kept);
+        Ok(ChangeResponse { generation, unpacked_bytes, fetched_bytes, reused_bytes, ..did })
     };
     service.finish(work).await
 }
