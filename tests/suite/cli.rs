@@ -1,5 +1,7 @@
 //! The command line as scripts and people meet it: the real program, exit codes, JSON, bad input.
 
+#[path = "cli/bad_input.rs"]
+mod bad_input;
 #[path = "cli/care.rs"]
 mod care;
 #[path = "cli/daemon.rs"]

@@ -1,19 +1,24 @@
 //! The bytes of a node's truth on disk, frozen: what an older version wrote must be read for ever.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing is a failed test")]
 
+#[path = "protocol/decoders.rs"]
+mod decoders;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use syncra_node::config::Config;
+use syncra_node::flow::syncpack::frame::{self, Frame, LogFrame, PackageFrame};
 use syncra_node::home::{Fingerprint, Home};
 use syncra_node::index::Index;
 use syncra_node::journal::{
-    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, Journal, KnownHead, OwnAppend, OwnNote, OwnRoot, Petname, Record,
-    Regard, Trust, Unfollow,
+    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, Journal, KnownHead, OwnAppend, OwnNote, OwnRoot,
+    Petname, Record, Regard, Trust, Unfollow,
 };
 use syncra_node::logs::Logs;
 use syncra_protocol::Timestamp;
-use syncra_protocol::id::{ContentRoot, EntryId, IdentityId, LogHash, PackageId};
+use syncra_protocol::id::{BlobId, ContentRoot, EntryId, IdentityId, LogHash, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Origin;
 
@@ -106,4 +111,65 @@ fn an_independent_decoder_reads_the_state_vectors() {
     let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}");
     assert_eq!(said.trim(), format!("{} records agree", records().len()));
+}
+
+#[test]
+fn damaged_records_are_refused_or_themselves() {
+    let more = (0..10).map(|n| Petname { identity: IDENTITY, name: Some("é".repeat(n)) }.into());
+    let records: Vec<Record> = records().into_iter().chain(more).collect();
+    let seeds: Vec<_> = records.iter().map(|record| [&[record.kind()][..], &record.encode()].concat()).collect();
+    let trial = decoders::try_decoder("journal record", &seeds, |bytes| {
+        let (kind, payload) = bytes.split_first()?;
+        let record = Record::decode(*kind, payload).ok()?;
+        Some([&[record.kind()][..], &record.encode()].concat())
+    });
+    assert!(trial.n_accepted < trial.n_tried);
+}
+
+/// A stick's file: every damage is found by its sum at the latest.
+#[test]
+fn damaged_syncpacks_are_refused_or_themselves() {
+    let file = |n: u8| {
+        let frames = [
+            Frame::Package(PackageFrame { package: PACKAGE, genesis: vec![n; 9], identities: vec![vec![n; 3]] }),
+            Frame::Log(LogFrame { origin: Origin::package(PACKAGE, KEY), note: vec![n; 5] }),
+            Frame::Entries(vec![vec![n; 7]; usize::from(n % 3)]),
+            Frame::Blob(vec![n; usize::from(n)]),
+        ];
+        let mut bytes = frame::MAGIC.to_vec();
+        frames.iter().take(1 + usize::from(n % 4)).for_each(|frame| bytes.extend(frame.encode()));
+        bytes
+    };
+    let ended = |mut bytes: Vec<u8>| {
+        let sum = *BlobId::of(&bytes).as_bytes();
+        bytes.extend(Frame::End(sum).encode());
+        bytes
+    };
+    let seeds: Vec<_> = (0..20).map(|n| ended(file(n))).collect();
+    let trial = decoders::try_decoder("syncpack", &seeds, |bytes| {
+        let mut reader = frame::Reader::open(bytes).ok()?;
+        let mut again = frame::MAGIC.to_vec();
+        while let Some(frame) = reader.read().ok()? {
+            again.extend(frame.encode());
+        }
+        Some(ended(again))
+    });
+    assert_eq!(trial.n_accepted, 0);
+}
+
+#[test]
+fn settings_survive_every_damage() {
+    let lines = ["profile = \"lan\"", "log = 'debug'", "listen = [\"/ip4/0.0.0.0/tcp/1\"]", "limits.peers = 7 # few"];
+    let tables = ["", "[api]\nlisten = \"[::1]:80\"\n", "[limits]\ndisk_bytes = 1_000\n", "# a remark\n", "api = {}\n"];
+    let texts = lines.iter().flat_map(|line| tables.iter().map(move |table| format!("{line}\n{table}")));
+    let seeds: Vec<_> = texts.filter(|text| Config::parse(text).is_ok()).map(String::into_bytes).collect();
+    let more = (1..4).map(|n| format!("limits.peers = {n}\n").into_bytes());
+    let seeds: Vec<_> = seeds.into_iter().chain(more).collect();
+    decoders::try_decoder("settings", &seeds, |bytes| match Config::parse(std::str::from_utf8(bytes).ok()?) {
+        Ok(_) => Some(bytes.to_vec()),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            None
+        }
+    });
 }

@@ -1,6 +1,7 @@
 //! Repository tasks: `cargo xtask test` and friends. Only the standard library, so that it builds in a second.
 
 mod debian;
+mod fuzz;
 mod run;
 
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ usage: cargo xtask TASK
   test [--no-skips] [FILTER]  install what the tests need, build everything, run every test;
                               with --no-skips a skipped test is a failure; FILTER goes to the test runner
   faults [--trials N]         interrupt and damage the real program N times in each way (1000 if not said)
+  fuzz [TARGET] [--seconds N] throw mutated bytes at one decoder, or at all in turn, for N seconds (60 if not said);
+                              keeps what takes new branches; `fuzz --list` names the targets
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
 ";
@@ -18,10 +21,14 @@ usage: cargo xtask TASK
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let Some(code) = fuzz::as_rustc(&args) {
+        return code;
+    }
     let done = match args.as_slice() {
         ["test", rest @ ..] => run::test(rest),
         ["faults"] => run::faults("1000"),
         ["faults", "--trials", n_trials] => run::faults(n_trials),
+        ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["setup"] => debian::install_missing(),
         ["vectors"] => run::vectors(),
         _ => Err(USAGE.to_owned()),

@@ -75,7 +75,8 @@ fn cargo(args: &[&str], skipped: Option<&Path>) -> Result<(), String> {
     succeeded(&format!("cargo {}", args.join(" ")), command.status())
 }
 
-fn succeeded(what: &str, status: std::io::Result<std::process::ExitStatus>) -> Result<(), String> {
+/// The end of a command, or what went wrong with it.
+pub(crate) fn succeeded(what: &str, status: std::io::Result<std::process::ExitStatus>) -> Result<(), String> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{what}` failed: {status}")),
@@ -83,7 +84,8 @@ fn succeeded(what: &str, status: std::io::Result<std::process::ExitStatus>) -> R
     }
 }
 
-fn root() -> PathBuf {
+/// The repository.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
 }
 
