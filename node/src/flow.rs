@@ -11,6 +11,7 @@ pub mod gc;
 pub mod get;
 pub mod identity;
 pub mod install;
+pub mod manifest;
 pub mod pack;
 pub mod publish;
 pub mod reach;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use syncra_protocol::limits::{MANIFEST_BYTES, RELEASE_BYTES};
+use syncra_protocol::limits::RELEASE_BYTES;
 use syncra_protocol::manifest::{MANIFEST_FILE, Manifest};
 
 use super::context::Context;
 use super::ui::text;
+use crate::flow::manifest;
 use crate::flow::secrets::{Finding, scan_file};
 use crate::flow::walk::{Selection, SourceFile, walk};
 use crate::problem::{Code, Problem};
@@ -94,25 +95,8 @@ impl From<&SourceFile> for FileInfo {
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, Problem> {
-    let path = dir.join(MANIFEST_FILE);
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Problem::new(Code::ManifestMissing, format!("there is no `{}`", path.display()))
-        }
-        _ => Problem::io(format!("cannot read `{}`", path.display()), &error),
-    };
-    let length = std::fs::metadata(&path).map_err(failed)?.len();
-    if length > MANIFEST_BYTES as u64 {
-        let message = format!("`{}` has {length} bytes, at most {MANIFEST_BYTES} are allowed", path.display());
-        return Err(Problem::new(Code::ManifestInvalid, message));
-    }
-    let bytes = std::fs::read(&path).map_err(failed)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Problem::new(Code::ManifestInvalid, format!("`{}` is not UTF-8 text", path.display())))?;
-    Manifest::parse(&text).map_err(|error| {
-        let problem = Problem::from(error);
-        Problem { message: format!("{}: {}", path.display(), problem.message), ..problem }
-    })
+    let missing = || format!("there is no `{}`", dir.join(MANIFEST_FILE).display());
+    manifest::read(dir)?.ok_or_else(|| Problem::new(Code::ManifestMissing, missing()))
 }
 
 /// What the manifest starts must be among what is published.

@@ -13,7 +13,8 @@ use syncra_protocol::fold::{PackageState, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
 use syncra_protocol::limits;
 use syncra_protocol::log::checkpoint::Checkpoint;
-use syncra_protocol::manifest::{Manifest, ManifestError, PackageKind, ResolveError, ResolvedManifest};
+pub use syncra_protocol::manifest::MANIFEST_FILE;
+use syncra_protocol::manifest::{Manifest, PackageKind, ResolveError, ResolvedManifest};
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::origin::Origin;
 use syncra_protocol::reference::QualifiedName;
@@ -21,6 +22,7 @@ use syncra_protocol::tree::{ContentIndex, PackParams};
 use syncra_protocol::version::Version;
 
 use super::Parts;
+use super::manifest::{self, ReadManifestError};
 use super::pack::{self, PackTreeError};
 use super::walk::{self, Selection, SourceFile, WalkError};
 use crate::blobs::{self, BlobError};
@@ -28,9 +30,6 @@ use crate::clock;
 use crate::history::{self, Draft, History, LoadError, OwnError};
 use crate::journal::{AppendError, OwnRoot};
 use crate::progress::Progress;
-
-/// The manifest's file name.
-pub const MANIFEST_FILE: &str = "syncra.toml";
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -91,22 +90,9 @@ pub struct Published {
 /// Why nothing was published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The manifest is wrong.
-    #[error("{}", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// Where and what.
-        source: Box<ManifestError>,
-    },
-    /// The manifest cannot be read.
-    #[error("cannot read {}", path.display())]
-    ReadManifest {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    /// The manifest is wrong, or cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] ReadManifestError),
     /// A plain folder whose name or kind nobody said.
     #[error("`{}` has no {MANIFEST_FILE}, and no {missing} was given", dir.display())]
     Plain {
@@ -182,7 +168,7 @@ pub async fn plan(
     request: Request,
     known: impl Fn(&QualifiedName) -> Option<PackageId>,
 ) -> Result<Plan, PublishError> {
-    let written = read_manifest(&request.dir)?;
+    let written = manifest::read(&request.dir)?;
     let is_plain = written.is_none();
     let manifest = match written {
         Some(manifest) => manifest,
@@ -279,20 +265,6 @@ impl<'a> Target<'a> {
 
 fn own_names(parts: &Parts) -> Result<BTreeMap<PackageName, PackageId>, LoadError> {
     Ok(parts.histories.identity(parts.identity)?.map(|state| state.names.clone()).unwrap_or_default())
-}
-
-fn read_manifest(dir: &Path) -> Result<Option<Manifest>, PublishError> {
-    let path = dir.join(MANIFEST_FILE);
-    let text = match std::fs::metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Ok(found) if found.len() > limits::MANIFEST_BYTES as u64 => {
-            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-            return Err(PublishError::ReadManifest { path, source });
-        }
-        _ => std::fs::read_to_string(&path),
-    };
-    let text = text.map_err(|source| PublishError::ReadManifest { path: path.clone(), source })?;
-    Manifest::parse(&text).map(Some).map_err(|source| PublishError::Manifest { path, source: Box::new(source) })
 }
 
 fn plain_manifest(request: &Request) -> Result<Manifest, PublishError> {

