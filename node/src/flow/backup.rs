@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_backup_is_refused_after_any_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let mut home = Home::open(&dir.path().join("home")).unwrap();
+        let home = Home::open(&dir.path().join("home")).unwrap();
         home.device_secret().unwrap();
         durable::make_dir(&home.layout().journal()).unwrap();
         let (whole, damaged) = (dir.path().join("whole"), dir.path().join("damaged"));

@@ -4,7 +4,7 @@
 //! in between is completed at the next start or left for the collector, and publishing again converges.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use syncra_protocol::entry::{
     Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefClass, RefMove, Release,

@@ -191,7 +191,7 @@ fn files_that_are_no_packs_and_places_that_are_taken() {
     refused(&home, &["export", reference, "-o", "empty"], 7, "E0701");
     assert_eq!(std::fs::read(home.work().join("empty")).expect("there"), b"", "left alone");
     refused(&home, &["export", reference, "-o", "no/such/place"], 3, "E0300");
-    refused(&home, &["id", "restore", "other"], 2, "E0200");
+    refused(&home, &["id", "restore", "other"], 2, "E0204");
     refused(&home, &["rollback", "7"], 3, "E0307");
     refused(&home, &["remove", reference], 3, "E0306");
     refused(&home, &["why", reference], 3, "E0306");
