@@ -19,5 +19,6 @@ pub mod net;
 pub mod node;
 pub mod problem;
 pub mod progress;
+mod redial;
 pub mod serve;
 pub mod sync;

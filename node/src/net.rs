@@ -9,6 +9,7 @@
 //! | `transport`, `tls`, `yamux` | how bytes travel |
 //! | `behaviour`, `gate` | who may connect |
 //! | `lan` | neighbours on the local links |
+//! | `dns` | host names in addresses |
 //! | `supervise` | restarts the task when something in it panicked |
 //!
 //! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`].
@@ -17,6 +18,7 @@ pub mod address;
 mod bans;
 mod behaviour;
 mod book;
+mod dns;
 pub mod error;
 pub mod frame;
 mod gate;
@@ -55,8 +57,8 @@ use swarm::Command;
 pub struct NetConfig {
     /// The seed of the device's key.
     pub seed: Zeroizing<[u8; 32]>,
-    /// Where to listen. Empty: all interfaces, both IP versions, TCP and QUIC, ports of the system's choice; what the
-    /// machine does not have is left out.
+    /// Where to listen. Empty: all interfaces, both IP versions, TCP and QUIC, on a port that follows from the device's
+    /// key, or on others where that is taken; what the machine does not have is left out.
     pub listen: Vec<Multiaddr>,
     /// How far connections may reach.
     pub reach: Reach,
@@ -113,6 +115,13 @@ pub enum NetEvent {
         /// Where they say they are.
         addresses: Vec<Multiaddr>,
     },
+    /// A connected peer has said where it can be reached: hearsay, but for the way it came.
+    Addresses {
+        /// Who.
+        peer: DeviceKey,
+        /// Where, without what is out of reach from here.
+        addresses: Vec<Multiaddr>,
+    },
     /// A neighbour has said goodbye or has not been heard of for long.
     NeighbourGone {
         /// Who.
@@ -162,11 +171,23 @@ impl Net {
         self.events.subscribe()
     }
 
-    /// Connects to whoever is at `address`, or to the peer that its `/p2p/…` names and nobody else.
+    /// Connects to whoever is at `address`, or to the peer that its `/p2p/…` names and nobody else. A host name
+    /// (`/dns…/host/…`) is looked up first.
     ///
     /// # Errors
     /// [`DialError`].
     pub async fn dial(&self, address: Multiaddr) -> Result<DeviceKey, DialError> {
+        let mut outcome = Err(DialError::UnsupportedAddress);
+        for address in dns::resolve(address).await? {
+            outcome = self.dial_ip(address).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn dial_ip(&self, address: Multiaddr) -> Result<DeviceKey, DialError> {
         let answer = self.ask(|reply| Command::Dial { address, reply });
         timeout(limits::DIAL, answer).await.map_err(|_| DialError::Timeout)?.map_err(|Stopped| DialError::Stopped)?
     }

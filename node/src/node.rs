@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Profile;
 use crate::flow::Parts;
 use crate::home::KeyError;
-use crate::net::{self, LanConfig, Net, NetConfig, Reach};
+use crate::net::{self, LanConfig, Multiaddr, Net, NetConfig, Reach};
+use crate::redial;
 use crate::serve::{self, Served};
 use crate::sync::{self, Sync};
 
@@ -67,6 +68,12 @@ impl Node {
         parts.set_online(online.clone());
         tasks.spawn(follows::keep_up(Arc::clone(&parts), online.clone(), stop.clone()));
         Ok(Self { parts, online, stop, tasks })
+    }
+
+    /// From now on dials `bootstrap`, and peers met before, whenever they are not connected.
+    pub fn keep_in_touch(&mut self, bootstrap: Vec<Multiaddr>) {
+        let (parts, net, stop) = (Arc::clone(&self.parts), self.online.net.clone(), self.stop.clone());
+        self.tasks.spawn(redial::run(parts, net, bootstrap, stop));
     }
 
     /// Connections and news.

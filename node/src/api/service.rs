@@ -14,7 +14,7 @@ use crate::clock;
 use crate::event::{Event, Events};
 use crate::flow::{Parts, reach};
 use crate::home::{Home, Layout};
-use crate::net::NetConfig;
+use crate::net::{Multiaddr, NetConfig};
 use crate::node::{self, Node, Online};
 use crate::problem::{Code, Problem};
 
@@ -73,6 +73,13 @@ impl Service {
         let online = started.online().clone();
         *node = Some(started);
         Ok(online)
+    }
+
+    /// From now on dials `bootstrap`, and peers met before, whenever they are not connected. Nothing while offline.
+    pub async fn keep_in_touch(&self, bootstrap: Vec<Multiaddr>) {
+        if let Some(node) = &mut *self.node.lock().await {
+            node.keep_in_touch(bootstrap);
+        }
     }
 
     /// The network for a verb that needs peers. Without a running node a short-lived one looks for neighbours first.

@@ -1,6 +1,7 @@
 //! `syncra up`
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use crate::api::doors::Doors;
 use crate::api::types::ApiAddresses;
 use crate::config::Profile;
 use crate::event::Event;
+use crate::flow::reach;
 use crate::home::Home;
 use crate::net::{Multiaddr, Reach};
 use crate::node;
@@ -48,6 +50,9 @@ fn profile(text: &str) -> Result<Profile, String> {
     serde::Deserialize::deserialize(value).map_err(|_| "one of desktop, lan, mirror, headless".to_owned())
 }
 
+/// How long a node is alone before it says so.
+const ALONE: Duration = Duration::from_secs(15);
+
 /// The ready line.
 #[derive(Debug, Serialize)]
 struct Ready {
@@ -74,7 +79,10 @@ impl Args {
         let ready = Ready { peer_id, listen, api: doors.addresses().clone() };
         let printed = context.ui().data("up", &ready, human);
         if printed.is_ok() {
-            stop.requested().await;
+            tokio::select! {
+                () = stop.requested() => {}
+                () = alone(&service, context) => stop.requested().await,
+            }
             tracing::info!("stopping");
         }
         service.stop();
@@ -105,17 +113,22 @@ impl Args {
             None => {}
         }
         let online = service.go_online(config).await?;
-        for address in service.parts().config.bootstrap.iter().chain(&self.bootstrap) {
-            let (net, address) = (online.net.clone(), address.clone());
-            tokio::spawn(async move {
-                if let Err(error) = net.dial(address).await {
-                    tracing::warn!(%error, "a bootstrap node was not reached");
-                }
-            });
-        }
+        let bootstrap = service.parts().config.bootstrap.iter().chain(&self.bootstrap);
+        service.keep_in_touch(bootstrap.cloned().collect()).await;
         let key = online.net.key();
         let with_peer = |address| crate::net::with_peer(address, &key);
         Ok(online.net.listen_addrs().into_iter().filter_map(with_peer).map(|address| address.to_string()).collect())
+    }
+}
+
+/// Says so when nobody is in reach some time after the start.
+async fn alone(service: &Service, context: &Context) {
+    let Some(online) = service.parts().online() else { return };
+    if !reach::first_peer(online, ALONE).await {
+        context.ui().note(
+            "nobody is in reach yet: nodes on this network find each other by themselves; \
+             to reach others, `syncra connect ADDRESS` or name a node in the setting `bootstrap`",
+        );
     }
 }
 

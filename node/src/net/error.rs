@@ -68,6 +68,9 @@ pub enum DialError {
     /// Not `/ip4|ip6/…/tcp/…` or `/ip4|ip6/…/udp/…/quic-v1`, with or without `/p2p/…`.
     #[error("the address cannot be dialled")]
     UnsupportedAddress,
+    /// There is no host of that name.
+    #[error("there is no host of that name")]
+    UnknownHost,
     /// The node stays on the local links and the address is not there.
     #[error("the address is beyond the local links")]
     OutOfReach,

@@ -48,6 +48,8 @@ pub const WAITERS_PER_PEER: usize = 256;
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A dial as its caller sees it, all addresses included.
 pub const DIAL: Duration = Duration::from_secs(20);
+/// Looking up a host name.
+pub const NAME_LOOKUP: Duration = Duration::from_secs(10);
 /// Opening a stream on a connection that exists.
 pub const OPEN_STREAM: Duration = Duration::from_secs(10);
 /// Head start of the preferred transport; the other one is only tried when this has passed or the first has failed

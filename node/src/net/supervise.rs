@@ -1,7 +1,7 @@
 //! Starts the network task, and starts it again when something in it has panicked.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use libp2p::core::transport::{Boxed, ListenerId};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{self, Executor, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identity};
+use syncra_protocol::key::DeviceKey;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -82,9 +83,24 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     Ok((Net { key, commands, events, listening: listening_out, stop, stopped }, inbounds))
 }
 
-/// Listens where the machine lets us without failing for what it does not have (IPv6, mostly).
-const EVERYWHERE: [&str; 4] =
-    ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"];
+/// All interfaces, both IP versions, TCP and QUIC.
+fn everywhere(port: u16) -> [Multiaddr; 4] {
+    let anywhere = [Protocol::Ip4(Ipv4Addr::UNSPECIFIED), Protocol::Ip6(Ipv6Addr::UNSPECIFIED)];
+    let [[a, b], [c, d]] = anywhere.map(|ip| {
+        let ip = Multiaddr::from(ip);
+        [ip.clone().with(Protocol::Tcp(port)), ip.with(Protocol::Udp(port)).with(Protocol::QuicV1)]
+    });
+    [a, b, c, d]
+}
+
+/// The port that a device takes when nobody says another: always the same, so that links and remembered addresses stay
+/// true over restarts, and different for most devices behind one router. Below the ports that systems hand out.
+fn home_port(key: &DeviceKey) -> u16 {
+    const FIRST: u16 = 20_000;
+    const N_PORTS: u16 = 10_000;
+    let [a, b, ..] = *key.as_bytes();
+    FIRST + u16::from_le_bytes([a, b]) % N_PORTS
+}
 
 impl Blueprint {
     fn build(&self) -> Result<Swarm<Behaviour>, StartError> {
@@ -107,11 +123,17 @@ impl Blueprint {
         if !self.config.listen.is_empty() {
             return Ok(listeners);
         }
-        for address in EVERYWHERE {
-            let address: Multiaddr = address.parse().expect("a constant address");
-            match swarm.listen_on(address.clone()) {
-                Ok(id) => drop(listeners.insert(id, address)),
-                Err(error) => tracing::info!(%address, %error, "not listening here"),
+        let port = address::device_key(swarm.local_peer_id()).map_or(0, |key| home_port(&key));
+        for (wanted, any) in everywhere(port).into_iter().zip(everywhere(0)) {
+            let is_free = probe_ports(std::slice::from_ref(&wanted)).is_ok();
+            // What the machine does not have (IPv6, mostly) is left out without failing.
+            let listening = match is_free.then(|| swarm.listen_on(wanted.clone())) {
+                Some(Ok(id)) => Ok((id, wanted.clone())),
+                Some(Err(_)) | None => swarm.listen_on(any.clone()).map(|id| (id, any)),
+            };
+            match listening {
+                Ok((id, address)) => drop(listeners.insert(id, address)),
+                Err(error) => tracing::info!(%wanted, %error, "not listening here"),
             }
         }
         Ok(listeners)

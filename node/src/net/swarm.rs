@@ -341,6 +341,9 @@ impl<'a> Driver<'a> {
         let addresses: Vec<_> = addresses.filter(|address| is_near || scope(address) == Scope::Public).collect();
         self.learn(peer_id, addresses);
         self.peers.identified(&peer_id, &info);
+        if let Some(peer) = self.peers.key(&peer_id) {
+            self.emit(NetEvent::Addresses { peer, addresses: self.ports.book.addresses(&peer_id) });
+        }
     }
 
     fn on_ping(&mut self, event: &ping::Event) {
