@@ -85,9 +85,9 @@ impl Default for Limits {
 pub struct Config {
     /// The kind of node.
     pub profile: Profile,
-    /// Addresses to listen on; empty: all interfaces, ports chosen by the system.
+    /// Addresses to listen on; empty: all interfaces, on a port that follows from the device's key.
     pub listen: Vec<Multiaddr>,
-    /// Nodes to connect to at the start.
+    /// Nodes to be connected to: IP addresses or host names (`/dns/…`), with or without `/p2p/…`.
     pub bootstrap: Vec<Multiaddr>,
     /// How much is logged.
     pub log: LogLevel,
