@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use syncra_protocol::fold::Pick;
 
 use super::*;
