@@ -19,6 +19,7 @@ use iroh_blobs::store::fs::FsStore;
 use syncra_protocol::id::BlobId;
 
 mod database;
+mod encode;
 mod error;
 mod fetch;
 mod files;

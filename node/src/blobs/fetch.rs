@@ -31,8 +31,10 @@ use super::{Blobs, hash, room};
 /// Whole blobs up to this size are collected in memory and written at once: for a blob that comes in parts the store
 /// makes four files and syncs three of them. Measured on a disk: pays at 256 KiB, even at 1 MiB, costs at 4 MiB.
 const WHOLE_BYTES: u64 = 256 << 10;
-/// Groups on their way to the store: bounds memory when the disk is slower than the peer.
+/// Items on their way to the store: bounds memory when the disk is slower than the peer.
 const ITEMS_IN_FLIGHT: usize = 64;
+/// Neighbouring groups that go to the store as one: what a kill costs a running request at most.
+const RUN_BYTES: usize = 256 << 10;
 
 /// What fails when the store does.
 const WRITING: &str = "writing fetched bytes";
@@ -370,22 +372,26 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
     {
         room::check(self.blobs.0.layout.root(), size.get(), room::RESERVE_BYTES, WRITING)?;
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
-        let import = import.map_err(|_| BlobError::Stopped)?;
+        let mut import = import.map_err(|_| BlobError::Stopped)?;
+        let mut run = Run::default();
         let received = loop {
             match content.next().await {
                 BlobContentNext::Done(end) => break Ok(end),
                 BlobContentNext::More((next, Ok(item))) => {
                     let bytes = if let BaoContentItem::Leaf(leaf) = &item { leaf.data.len() } else { 0 };
-                    if import.tx.send(item).await.is_err() {
+                    if run.is_full(&item) && run.hand_over(&mut import).await.is_err() {
                         // The store stopped taking; its answer below says why.
                         break Err(FetchError::Local(BlobError::Stopped));
                     }
+                    run.take(item);
                     self.count(bytes);
                     content = next;
                 }
                 BlobContentNext::More((_, Err(error))) => break Err(bad_content(error, id)),
             }
         };
+        // Also what came before a failure. When the store stopped taking, its answer says why.
+        let _ = run.hand_over(&mut import).await;
         ended(import).await?;
         let end = received?;
         if self.blobs.has(id).await? {
@@ -401,6 +407,51 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             self.stats.payload += bytes as u64;
             (self.progress)(Progress::Bytes(bytes as u64));
         }
+    }
+}
+
+/// Verified neighbours on their way to the store as one: it makes several system calls and wakes its readers for each
+/// leaf that it is given, whatever its length.
+#[derive(Default)]
+struct Run {
+    parents: Vec<Parent>,
+    offset: u64,
+    bytes: BytesMut,
+}
+
+impl Run {
+    /// Whether what is collected must go first.
+    fn is_full(&self, next: &BaoContentItem) -> bool {
+        match next {
+            BaoContentItem::Leaf(leaf) if !self.bytes.is_empty() => {
+                leaf.offset != self.offset + self.bytes.len() as u64 || self.bytes.len() + leaf.data.len() > RUN_BYTES
+            }
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, item: BaoContentItem) {
+        match item {
+            BaoContentItem::Parent(parent) => self.parents.push(parent),
+            BaoContentItem::Leaf(leaf) => {
+                if self.bytes.is_empty() {
+                    self.offset = leaf.offset;
+                    self.bytes.reserve(RUN_BYTES);
+                }
+                self.bytes.extend_from_slice(&leaf.data);
+            }
+        }
+    }
+
+    /// Gives the store what was collected, parents first.
+    async fn hand_over(&mut self, import: &mut ImportBaoHandle) -> Result<(), BlobError> {
+        let leaf = Leaf { offset: self.offset, data: self.bytes.split().freeze() };
+        let parents = self.parents.drain(..).map(BaoContentItem::Parent);
+        let leaf = (!leaf.data.is_empty()).then_some(BaoContentItem::Leaf(leaf));
+        for item in parents.chain(leaf) {
+            import.tx.send(item).await.map_err(|_| BlobError::Stopped)?;
+        }
+        Ok(())
     }
 }
 

@@ -56,6 +56,16 @@ impl Import {
         Ok(added)
     }
 
+    /// Adds one blob whose id its caller computed. The store hashes what it writes, so a wrong id is noticed.
+    ///
+    /// # Errors
+    /// As [`Import::add`]; [`BlobError::Damaged`] when the bytes are not the id's.
+    pub async fn add_as(&self, id: BlobId, bytes: Bytes) -> Result<Added, BlobError> {
+        let added = self.blobs.add_pinned_as(id, bytes, &self.pins).await?;
+        self.with(|all| *all.entry(id).or_insert(added));
+        Ok(added)
+    }
+
     /// Makes everything added so far survive a power cut; blobs that were held before included.
     ///
     /// # Errors
@@ -107,6 +117,10 @@ impl Blobs {
     pub async fn add_pinned(&self, bytes: Bytes, pins: &Pins) -> Result<Added, BlobError> {
         let hashed = bytes.clone();
         let id = blocking(move || BlobId::of(&hashed)).await;
+        self.add_pinned_as(id, bytes, pins).await
+    }
+
+    async fn add_pinned_as(&self, id: BlobId, bytes: Bytes, pins: &Pins) -> Result<Added, BlobError> {
         pins.add(id).await;
         let size = bytes.len() as u64;
         if self.size(id).await? == Some(size) && self.equals(id, &bytes).await? {

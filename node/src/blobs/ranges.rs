@@ -1,15 +1,15 @@
-//! Parts of blobs: ranges in whole groups of 16 KiB, the unit that is verified.
+//! Parts of blobs: ranges in whole chunks of 1 KiB, the least that BLAKE3 verifies by itself.
 
 use std::ops::Range;
 
 use bao_tree::{ChunkNum, ChunkRanges};
 
-/// Bytes of a group: the smallest part of a blob that can be fetched and verified.
+/// Bytes of a group: the leaves of the store's verification trees. A part of one travels with the hashes inside it.
 pub const GROUP_BYTES: u64 = 16 << 10;
-/// Bytes of a BLAKE3 chunk, the unit the library counts in.
+/// Bytes of a BLAKE3 chunk: the smallest part of a blob that can be fetched and verified.
 const CHUNK_BYTES: u64 = 1 << 10;
 
-/// Which bytes of a blob, in whole groups.
+/// Which bytes of a blob, in whole chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranges(pub(super) ChunkRanges);
 
@@ -26,19 +26,18 @@ impl Ranges {
         Self(ChunkRanges::empty())
     }
 
-    /// The groups that this byte range touches.
+    /// The chunks that this byte range touches.
     #[must_use]
     pub fn one(bytes: Range<u64>) -> Self {
         Self::of(std::iter::once(bytes))
     }
 
-    /// The groups that these byte ranges touch.
+    /// The chunks that these byte ranges touch.
     #[must_use]
     pub fn of(bytes: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut ranges = ChunkRanges::empty();
         for range in bytes.into_iter().filter(|range| range.start < range.end) {
-            let start = range.start / GROUP_BYTES * (GROUP_BYTES / CHUNK_BYTES);
-            let end = range.end.div_ceil(GROUP_BYTES).saturating_mul(GROUP_BYTES / CHUNK_BYTES);
+            let (start, end) = (range.start / CHUNK_BYTES, range.end.div_ceil(CHUNK_BYTES));
             ranges |= ChunkRanges::from(ChunkNum(start)..ChunkNum(end));
         }
         Self(ranges)
@@ -88,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_rounded_outwards_to_groups_and_merged() {
-        let ranges = Ranges::of([1..2, GROUP_BYTES..GROUP_BYTES + 1, 90_000..90_000]);
-        assert_eq!(ranges.within(1 << 20), vec![0..2 * GROUP_BYTES]);
-        assert_eq!(ranges.bytes(20_000), 20_000);
+    fn ranges_are_rounded_outwards_to_chunks_and_merged() {
+        let ranges = Ranges::of([1..2, CHUNK_BYTES..CHUNK_BYTES + 1, 90_000..90_000]);
+        assert_eq!(ranges.within(1 << 20), vec![0..2 * CHUNK_BYTES]);
+        assert_eq!(ranges.bytes(1_500), 1_500);
         assert!(!ranges.is_all());
     }
 

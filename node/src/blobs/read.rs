@@ -53,6 +53,20 @@ impl Blobs {
         self.read(id, limits::SEGMENT_BYTES as u64).await
     }
 
+    /// The file of a complete blob, to be read or copied from by the kernel. Do not write to it.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Damaged`] when the file is not as long as it was, or the system's answer.
+    pub async fn open_file(&self, id: BlobId) -> Result<File, BlobError> {
+        let size = self.size(id).await?.ok_or(BlobError::Missing(id))?;
+        let path = self.0.layout.data_file(id);
+        let open = move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match blocking(open).await.map_err(BlobError::io("opening a blob"))? {
+            (bytes, file) if bytes == size => Ok(file),
+            _ => Err(BlobError::Damaged(id)),
+        }
+    }
+
     /// `len` bytes of a complete blob, from `offset` on.
     ///
     /// # Errors

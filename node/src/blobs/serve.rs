@@ -3,15 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bao_tree::ChunkRanges;
+use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::io::{AsyncRead, AsyncWrite};
 use iroh_blobs::api::ExportBaoError;
 use iroh_blobs::protocol;
 use iroh_blobs::provider::{self, HandleGetError, StreamPair, events::EventSender};
 use syncra_protocol::id::BlobId;
 
+use tokio::sync::mpsc;
+
 use super::error::ServeError;
+use super::open::blocking;
 use super::stream::{self, Wire};
-use super::{Blobs, id};
+use super::{Blobs, encode, hash, id};
+
+/// Encoded pieces that wait for the peer: bounds memory and lets reading and sending overlap.
+const PIECES_IN_FLIGHT: usize = 2;
 
 /// What a peer may fetch below the root that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +79,82 @@ impl Blobs {
     }
 
     async fn answer<S>(
+        &self,
+        receiver: stream::Receiver<S>,
+        mut sender: stream::Sender<S>,
+        get: protocol::GetRequest,
+    ) -> Result<bool, ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let root = id(get.hash);
+        let Some(sequence) = self.sequence_for(root, &get).await else {
+            return self.answer_by_library(receiver, sender, get).await;
+        };
+        let (pieces, mut encoded) = mpsc::channel(PIECES_IN_FLIGHT);
+        let encode = async {
+            // Owned, so that the channel ends with it.
+            let pieces = pieces;
+            for (offset, ranges) in get.ranges.iter_non_empty_infinite() {
+                let child = offset.checked_sub(1).map(|child| usize::try_from(child).unwrap_or(usize::MAX));
+                let blob = match child {
+                    None => root,
+                    Some(child) => match sequence.get(child) {
+                        Some(blob) => *blob,
+                        None => break,
+                    },
+                };
+                self.encode(blob, ranges.clone(), &pieces).await?;
+            }
+            Ok::<_, ServeError>(())
+        };
+        let send = async {
+            // Owned: when the peer is gone, what is being encoded for it ends too.
+            let mut encoded = std::mem::replace(&mut encoded, mpsc::channel(1).1);
+            while let Some(piece) = encoded.recv().await {
+                sender.put(&piece).await.map_err(ServeError::Io)?;
+            }
+            Ok::<_, ServeError>(())
+        };
+        let (encode, send) = futures::join!(encode, send);
+        send?;
+        encode?;
+        sender.close().await.map_err(ServeError::Io)?;
+        Ok(true)
+    }
+
+    /// What a request for children needs to know; none when the library has to answer, because the root is not held
+    /// completely.
+    async fn sequence_for(&self, root: BlobId, get: &protocol::GetRequest) -> Option<Vec<BlobId>> {
+        if get.ranges.is_blob() {
+            return Some(Vec::new());
+        }
+        self.children(root).await.ok()
+    }
+
+    /// Encodes one blob, verified as it is read: from its files when all of it is held, else through the library.
+    async fn encode(&self, blob: BlobId, ranges: ChunkRanges, to: &mpsc::Sender<Bytes>) -> Result<(), ServeError> {
+        match self.size(blob).await.map_err(|_| ServeError::Missing)? {
+            Some(size) if size > 0 => {
+                let (layout, to) = (self.0.layout.clone(), to.clone());
+                let encoded = blocking(move || encode::complete(&layout, blob, size, &ranges, to)).await;
+                encoded.map_err(|error| {
+                    tracing::debug!(blob = %blob, %error, "answer ended early");
+                    ServeError::Missing
+                })
+            }
+            _ => {
+                let mut items = std::pin::pin!(self.0.store.export_bao(hash(blob), ranges).stream());
+                while let Some(item) = items.next().await {
+                    let Some(piece) = encode::item(item)? else { continue };
+                    to.send(piece).await.map_err(|_| ServeError::Io(std::io::ErrorKind::BrokenPipe.into()))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn answer_by_library<S>(
         &self,
         receiver: stream::Receiver<S>,
         sender: stream::Sender<S>,

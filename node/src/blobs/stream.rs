@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
+use futures::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf,
+};
 use iroh::endpoint::VarInt;
 use iroh_blobs::util::{RecvStream, SendStream};
 
 /// Bytes buffered in each direction of a stream.
-const BUFFER_BYTES: usize = 128 << 10;
+pub(super) const BUFFER_BYTES: usize = 128 << 10;
 /// First allocation for data of unknown length (a request): most are smaller.
 const FIRST_READ_BYTES: usize = 4 << 10;
 
@@ -102,8 +104,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> RecvStream for Receiver<S> {
     }
 
     async fn recv_bytes_exact(&mut self, len: usize) -> io::Result<Bytes> {
-        let mut bytes = BytesMut::zeroed(len);
-        self.recv_exact(&mut bytes).await?;
+        let idle = self.idle;
+        let half = self.half()?;
+        // Copied from the reader's buffer: reading into a slice would have to fill it with zeros first.
+        let mut bytes = BytesMut::with_capacity(len);
+        let read = async {
+            while bytes.len() < len {
+                let ready = half.fill_buf().await?;
+                if ready.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let n = ready.len().min(len - bytes.len());
+                bytes.extend_from_slice(&ready[..n]);
+                half.consume_unpin(n);
+            }
+            Ok(())
+        };
+        // One limit for the whole item, as below.
+        within(idle, read).await?;
+        self.wire.received.fetch_add(len as u64, Ordering::Relaxed);
         Ok(bytes.freeze())
     }
 
@@ -126,17 +145,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> RecvStream for Receiver<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Sender<S> {
-    async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.buffer.len() + bytes.len() > BUFFER_BYTES {
             self.drain().await?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            return self.write(bytes).await;
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     async fn drain(&mut self) -> io::Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = self.write(&buffer).await;
+        self.buffer = buffer;
+        self.buffer.clear();
+        written
+    }
+
+    async fn write(&mut self, mut rest: &[u8]) -> io::Result<()> {
         let half = self.half.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let mut rest = &self.buffer[..];
         while !rest.is_empty() {
             let written = within(self.idle, half.write(rest)).await?;
             if written == 0 {
@@ -145,7 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Sender<S> {
             self.wire.sent.fetch_add(written as u64, Ordering::Relaxed);
             rest = &rest[written..];
         }
-        self.buffer.clear();
         Ok(())
     }
 

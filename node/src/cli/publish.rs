@@ -65,16 +65,16 @@ impl Args {
         let dry_run = self.dry_run;
         let request = self.request()?;
         let client = Client::open(context).await?;
-        let plan = client.call::<PlanPublish>(context, request.clone()).await?;
-        if dry_run {
-            return context.ui().data("publish", &plan, |plan| planned(plan, usize::MAX));
-        }
-        if plan.first {
-            let question = format!("publish `{}` for the first time?", plan.name);
-            if !context.ui().answers_yes() {
-                context.ui().note(&planned(&plan, SHOWN_FILES));
+        // Who answers yes beforehand is shown no list: the directory need not be read twice.
+        if dry_run || !context.ui().answers_yes() {
+            let plan = client.call::<PlanPublish>(context, request.clone()).await?;
+            if dry_run {
+                return context.ui().data("publish", &plan, |plan| planned(plan, usize::MAX));
             }
-            context.ui().confirm(&question).await?;
+            if plan.first {
+                context.ui().note(&planned(&plan, SHOWN_FILES));
+                context.ui().confirm(&format!("publish `{}` for the first time?", plan.name)).await?;
+            }
         }
         let done = client.call::<Publish>(context, request).await?;
         context.ui().data("publish", &done, human)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use syncra_protocol::id::BlobId;
 use syncra_protocol::tree::pack::PackError;
 use syncra_protocol::tree::{ContentIndex, CutFile, FileCutter, Pack, PackParams, Packer, Segment};
 use tokio::sync::mpsc;
@@ -20,6 +21,12 @@ const BATCH_BYTES: u64 = 4 << 20;
 const BATCH_FILES: usize = 512;
 /// Batches cut at once, and segments on their way to the store: bounds memory at some tens of MiB.
 const IN_FLIGHT: usize = 4;
+/// Nodes on their way to the store: small, so what counts is the waiting for each.
+const NODES_IN_FLIGHT: usize = 16;
+/// Files from this size on are hashed on a second core while they are cut.
+const LARGE_BYTES: u64 = 8 << 20;
+/// Pieces that the hashing of a large file may lag behind its cutting.
+const READ_AHEAD: usize = 4;
 /// Bytes read at once from a large file; the first of them are looked through for secrets.
 const READ_BYTES: usize = secrets::SCANNED_BYTES;
 
@@ -103,9 +110,8 @@ pub async fn pack(
     let (stored, cut) = futures::join!(store, cut);
     stored?;
     let (nodes, index) = cut?;
-    for (_, node) in nodes {
-        import.add(node.into()).await?;
-    }
+    let nodes = stream::iter(nodes).map(|(id, node)| import.add_as(id, node.into()));
+    nodes.buffer_unordered(NODES_IN_FLIGHT).try_for_each(async |_| Ok(())).await?;
     import.add(index.hash_seq().encode().into()).await?;
     Ok(Packed { index, import })
 }
@@ -115,9 +121,9 @@ async fn send(segments: &mpsc::Sender<Segment>, segment: Segment) -> Result<(), 
 }
 
 async fn store(import: &Import, segment: Segment) -> Result<(), PackTreeError> {
-    import.add(segment.bytes.into()).await?;
-    if let Some(list) = segment.chunk_list {
-        import.add(Bytes::from(list)).await?;
+    import.add_as(segment.id.hash, segment.bytes.into()).await?;
+    if let (Some(id), Some(list)) = (segment.id.chunks, segment.chunk_list) {
+        import.add_as(id, Bytes::from(list)).await?;
     }
     Ok(())
 }
@@ -165,6 +171,9 @@ fn cut_file(
     segments: &mpsc::Sender<Segment>,
     buffer: &mut [u8],
 ) -> Result<CutFile, PackTreeError> {
+    if job.file.size >= LARGE_BYTES {
+        return cut_large(job, params, segments);
+    }
     let file = &job.file;
     let mut open: File = file.open()?;
     let mut cutter = FileCutter::new(params);
@@ -172,10 +181,8 @@ fn cut_file(
     loop {
         let n = fill(&mut open, buffer).map_err(|source| file.unreadable(source))?;
         let piece = &buffer[..n];
-        // The first piece is all that is looked at, as `syncra check` does.
-        let scan = std::mem::take(&mut first) && job.scan;
-        if let Some(finding) = scan.then(|| secrets::scan(piece)).flatten() {
-            return Err(PackTreeError::Secret { path: file.source.clone(), finding });
+        if std::mem::take(&mut first) {
+            refuse_secrets(job, piece)?;
         }
         hand_out(segments, cutter.update(piece))?;
         if n < buffer.len() {
@@ -184,11 +191,61 @@ fn cut_file(
     }
     let (last, cut) = cutter.finish();
     hand_out(segments, last)?;
-    file.unchanged(&open)?;
-    if cut.size() != file.size {
-        return Err(ReadError::Changed { path: file.source.clone() }.into());
-    }
+    as_it_was(file, &open, &cut)?;
     Ok(cut)
+}
+
+/// Cuts a large file while another thread hashes it: two cores work on one file.
+fn cut_large(job: &Job, params: PackParams, segments: &mpsc::Sender<Segment>) -> Result<CutFile, PackTreeError> {
+    let file = &job.file;
+    let mut open: File = file.open()?;
+    let mut first = true;
+    let mut cutter = FileCutter::unhashed(params);
+    let (pieces, arriving) = std::sync::mpsc::sync_channel::<Bytes>(READ_AHEAD);
+    std::thread::scope(|scope| {
+        let hashing = scope.spawn(move || {
+            let mut hasher = blake3::Hasher::new();
+            for piece in arriving {
+                hasher.update(&piece);
+            }
+            BlobId::from_bytes(*hasher.finalize().as_bytes())
+        });
+        loop {
+            let mut piece = Vec::with_capacity(READ_BYTES);
+            let read = (&mut open).take(READ_BYTES as u64).read_to_end(&mut piece);
+            let n = read.map_err(|source| file.unreadable(source))?;
+            let piece = Bytes::from(piece);
+            if std::mem::take(&mut first) {
+                refuse_secrets(job, &piece)?;
+            }
+            // The hashing thread ends only after this side has let go.
+            let _ = pieces.send(piece.clone());
+            hand_out(segments, cutter.update(&piece))?;
+            if n < READ_BYTES {
+                break;
+            }
+        }
+        drop(pieces);
+        let hash = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (last, cut) = cutter.finish_as(hash);
+        hand_out(segments, last)?;
+        as_it_was(file, &open, &cut)?;
+        Ok(cut)
+    })
+}
+
+/// Looks at the first piece of a file: all that is looked at, as `syncra check` does.
+fn refuse_secrets(job: &Job, first: &[u8]) -> Result<(), PackTreeError> {
+    match job.scan.then(|| secrets::scan(first)).flatten() {
+        Some(finding) => Err(PackTreeError::Secret { path: job.file.source.clone(), finding }),
+        None => Ok(()),
+    }
+}
+
+/// What was read is the file that was found.
+fn as_it_was(file: &SourceFile, open: &File, cut: &CutFile) -> Result<(), ReadError> {
+    file.unchanged(open)?;
+    if cut.size() == file.size { Ok(()) } else { Err(ReadError::Changed { path: file.source.clone() }) }
 }
 
 fn hand_out(segments: &mpsc::Sender<Segment>, done: Vec<Segment>) -> Result<(), PackTreeError> {
@@ -207,4 +264,32 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
         }
     }
     Ok(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::walk::{Selection, walk};
+
+    #[tokio::test]
+    async fn a_large_file_is_looked_through_and_hashed_like_a_small_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        let mut bytes = vec![b' '; usize::try_from(LARGE_BYTES).unwrap() + 5];
+        std::fs::write(tree.join("large"), &bytes).unwrap();
+        let (blobs, _) = Blobs::open(dir.path().join("blobs")).await.unwrap();
+        let pack = async || {
+            let files = walk(&tree, &Selection::default()).unwrap();
+            pack(&blobs, files, PackParams::default(), |_| false, |_| {}).await
+        };
+        let packed = pack().await.unwrap();
+        assert_eq!(packed.index.files()[0].entry.hash, BlobId::of(&bytes));
+        // Put together at run time, so that this file is clean itself.
+        let token = format!("gh{}_{}", "p", "a1B2".repeat(9));
+        bytes[100..100 + token.len()].copy_from_slice(token.as_bytes());
+        std::fs::write(tree.join("large"), &bytes).unwrap();
+        assert!(matches!(pack().await, Err(PackTreeError::Secret { .. })));
+        blobs.shutdown().await;
+    }
 }

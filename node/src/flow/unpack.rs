@@ -1,7 +1,8 @@
 //! From content in the blob store to files in a fresh directory. Nothing is ever written over, links are never followed.
 
 use std::collections::BTreeSet;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,9 +11,8 @@ use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use futures::{StreamExt as _, stream};
-use syncra_protocol::id::BlobId;
 use syncra_protocol::path::EntryPath;
-use syncra_protocol::tree::{ContentIndex, FileEntry};
+use syncra_protocol::tree::{ContentIndex, FileEntry, SegmentRef};
 use tokio::sync::mpsc;
 
 use crate::blobs::{BlobError, Blobs};
@@ -71,18 +71,19 @@ pub async fn unpack(
     durability: Durability,
     wrote: impl Fn(u64),
 ) -> Result<(), UnpackError> {
-    let (segments, arriving) = mpsc::channel::<Bytes>(AHEAD);
+    let (segments, arriving) = mpsc::channel::<Content>(AHEAD);
     let writer = {
         let (index, target) = (Arc::clone(&index), target.to_owned());
         tokio::task::spawn_blocking(move || write_tree(&index, &target, durability, arriving))
     };
     let read = async {
-        let hashes: Vec<BlobId> = index.segments().iter().map(|segment| segment.hash).collect();
-        let mut reading = stream::iter(hashes).map(|segment| blobs.read_segment(segment)).buffered(AHEAD);
-        while let Some(bytes) = reading.next().await {
-            let bytes = bytes?;
-            let n_bytes = bytes.len() as u64;
-            if segments.send(bytes).await.is_err() {
+        // With whole copies the kernel does all the work; a segment of many small files is read once for all of them.
+        let wanted: Vec<(SegmentRef, bool)> =
+            (0..index.segments().len()).map(|at| (index.segments()[at], index.carried(at).len() == 1)).collect();
+        let mut reading = stream::iter(wanted).map(|(segment, one)| content(blobs, segment, one)).buffered(AHEAD);
+        while let Some(ready) = reading.next().await {
+            let (n_bytes, content) = ready?;
+            if segments.send(content).await.is_err() {
                 break; // the writer stopped and says why
             }
             wrote(n_bytes);
@@ -96,28 +97,57 @@ pub async fn unpack(
     written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
+/// The bytes of a segment.
+enum Content {
+    Bytes(Bytes),
+    File(File),
+}
+
+async fn content(blobs: &Blobs, segment: SegmentRef, one: bool) -> Result<(u64, Content), BlobError> {
+    let content = match one {
+        true => Content::File(blobs.open_file(segment.hash).await?),
+        false => Content::Bytes(blobs.read_segment(segment.hash).await?),
+    };
+    Ok((segment.size.into(), content))
+}
+
 fn write_tree(
     index: &ContentIndex,
     target: &Path,
     durability: Durability,
-    mut segments: mpsc::Receiver<Bytes>,
+    mut segments: mpsc::Receiver<Content>,
 ) -> Result<(), UnpackError> {
     let mut tree = Tree::create(target)?;
     for file in index.files().iter().filter(|file| file.entry.size == 0) {
-        tree.write(&file.entry, true, 0, &[])?;
+        tree.write(&file.entry, true, 0, |_| Ok(()))?;
     }
     // A segment may carry the middle of a file before its beginning, when another file needed it first.
     let mut made = vec![false; index.files().len()];
     for number in 0..index.segments().len() {
-        let Some(bytes) = segments.blocking_recv() else { return Ok(()) };
+        let Some(content) = segments.blocking_recv() else { return Ok(()) };
         for run in index.carried(number) {
             let file = run.file as usize;
-            let at = run.offset as usize;
             let first = !std::mem::replace(&mut made[file], true);
-            tree.write(&index.files()[file].entry, first, run.file_offset, &bytes[at..at + run.len as usize])?;
+            let write = |open: &mut File| content.write(open, run.offset, run.len);
+            tree.write(&index.files()[file].entry, first, run.file_offset, write)?;
         }
     }
     if durability == Durability::Synced { tree.sync(index) } else { Ok(()) }
+}
+
+impl Content {
+    /// Writes `len` bytes from `offset` on to `target`.
+    fn write(&self, target: &mut File, offset: u32, len: u32) -> std::io::Result<()> {
+        match self {
+            Self::Bytes(bytes) => target.write_all(&bytes[offset as usize..(offset + len) as usize]),
+            Self::File(source) => {
+                let mut source = source;
+                source.seek(SeekFrom::Start(offset.into()))?;
+                let copied = std::io::copy(&mut source.take(len.into()), target)?;
+                if copied == u64::from(len) { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+            }
+        }
+    }
 }
 
 /// A directory being filled, held open: whatever happens to its path meanwhile, files land in it.
@@ -140,7 +170,13 @@ impl Tree {
     }
 
     /// Writes a run of a file. The first run makes the file, which must not exist.
-    fn write(&mut self, file: &FileEntry, first: bool, offset: u64, bytes: &[u8]) -> Result<(), UnpackError> {
+    fn write(
+        &mut self,
+        file: &FileEntry,
+        first: bool,
+        offset: u64,
+        content: impl FnOnce(&mut File) -> std::io::Result<()>,
+    ) -> Result<(), UnpackError> {
         let path = self.path.join(file.path.as_str());
         let failed = |source| UnpackError::Write { path, source };
         let dir = self.parent(&file.path)?;
@@ -151,11 +187,11 @@ impl Tree {
             set_mode(&mut options, file.executable);
         }
         let write = || -> std::io::Result<()> {
-            let mut open = dir.open_with(file.path.name(), &options)?;
+            let mut open = dir.open_with(file.path.name(), &options)?.into_std();
             if offset > 0 {
                 open.seek(SeekFrom::Start(offset))?;
             }
-            open.write_all(bytes)
+            content(&mut open)
         };
         write().map_err(failed)
     }

@@ -75,7 +75,29 @@ fn roll(bytes: &[u8], hash: &mut u64, zeros: u32) -> Option<usize> {
     let gear: &[u64; 256] = &GEAR;
     let below = 1_u64.checked_shl(64 - zeros).filter(|_| zeros < 64).unwrap_or(0);
     let mut state = *hash;
-    for (at, byte) in bytes.iter().enumerate() {
+    let mut quads = bytes.chunks_exact(4);
+    let mut behind = 0;
+    // Four bytes in one go: what they add does not depend on the state, so the processor need not wait for it.
+    for quad in &mut quads {
+        let value = |at: usize| gear[usize::from(quad[at])];
+        let one = value(0);
+        let two = (one << 1).wrapping_add(value(1));
+        let three = (two << 1).wrapping_add(value(2));
+        let four = (three << 1).wrapping_add(value(3));
+        let sums = [
+            (state << 1).wrapping_add(one),
+            (state << 2).wrapping_add(two),
+            (state << 3).wrapping_add(three),
+            (state << 4).wrapping_add(four),
+        ];
+        if sums[0].min(sums[1]).min(sums[2].min(sums[3])) < below {
+            let first = sums.iter().position(|sum| *sum < below).expect("the least of them is");
+            return Some(behind + first + 1);
+        }
+        state = sums[3];
+        behind += 4;
+    }
+    for (at, byte) in (behind..).zip(quads.remainder()) {
         state = (state << 1).wrapping_add(gear[usize::from(*byte)]);
         if state < below {
             return Some(at + 1);
@@ -89,7 +111,8 @@ fn roll(bytes: &[u8], hash: &mut u64, zeros: u32) -> Option<usize> {
 #[derive(Debug, Clone)]
 pub struct FileCutter {
     params: PackParams,
-    file: blake3::Hasher,
+    /// None: somebody else hashes the file.
+    file: Option<blake3::Hasher>,
     size: u64,
     scanner: Scanner,
     /// Bytes of the open segment, then those of the open chunk.
@@ -136,9 +159,16 @@ impl FileCutter {
     /// A cutter for one file.
     #[must_use]
     pub fn new(params: PackParams) -> Self {
+        Self { file: Some(blake3::Hasher::new()), ..Self::unhashed(params) }
+    }
+
+    /// A cutter that leaves the hash of the whole file to its caller, who computes it on another core and ends with
+    /// [`Self::finish_as`].
+    #[must_use]
+    pub fn unhashed(params: PackParams) -> Self {
         Self {
             params,
-            file: blake3::Hasher::new(),
+            file: None,
             size: 0,
             scanner: Scanner::new(params),
             bytes: Vec::new(),
@@ -152,7 +182,9 @@ impl FileCutter {
     /// changes nothing in the result; pieces of 64 KiB and more are fast.
     #[must_use = "these segments are not kept anywhere else"]
     pub fn update(&mut self, bytes: &[u8]) -> Vec<Segment> {
-        self.file.update(bytes);
+        if let Some(file) = &mut self.file {
+            file.update(bytes);
+        }
         self.size += bytes.len() as u64;
         let mut done = Vec::new();
         for step in bytes.chunks(STEP) {
@@ -166,10 +198,19 @@ impl FileCutter {
     }
 
     /// The end of the file: its last segments, if it is large, and what to give to the packer.
+    ///
+    /// # Panics
+    /// When the cutter was made by [`Self::unhashed`].
     #[must_use = "these segments are not kept anywhere else"]
     pub fn finish(mut self) -> (Vec<Segment>, CutFile) {
-        let whole = *self.file.finalize().as_bytes();
-        let hash = BlobId::from_bytes(whole);
+        let file = self.file.take().expect("a cutter that hashes");
+        self.finish_as(BlobId::from_bytes(*file.finalize().as_bytes()))
+    }
+
+    /// As [`Self::finish`], with the file's BLAKE3 from somewhere else.
+    #[must_use = "these segments are not kept anywhere else"]
+    pub fn finish_as(mut self, hash: BlobId) -> (Vec<Segment>, CutFile) {
+        let whole = *hash.as_bytes();
         let mut done = Vec::new();
         let rest = self.bytes.len() - self.open;
         if rest > 0 {
@@ -212,5 +253,53 @@ impl FileCutter {
         let segment = Segment::seal(bytes, core::mem::take(&mut self.chunks), 1, known);
         self.segments.push(segment.id);
         segment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that no cut condition likes or dislikes more than others.
+    fn noise(seed: &str, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new_derive_key("noise").update(seed.as_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_hash_from_elsewhere_changes_nothing() {
+        let bytes = noise("file", 700_001);
+        let params = PackParams::new(256 << 10, 4 << 10).unwrap();
+        let (mut here, mut beside) = (FileCutter::new(params), FileCutter::unhashed(params));
+        let mut segments = (Vec::new(), Vec::new());
+        for piece in bytes.chunks(100_003) {
+            segments.0.extend(here.update(piece));
+            segments.1.extend(beside.update(piece));
+        }
+        let (last, cut) = here.finish();
+        segments.0.extend(last);
+        let (last, same) = beside.finish_as(BlobId::of(&bytes));
+        segments.1.extend(last);
+        assert_eq!(segments.0, segments.1);
+        assert_eq!((cut.size(), cut.hash()), (same.size(), same.hash()));
+    }
+
+    #[test]
+    fn rolling_four_bytes_at_a_time_is_rolling_one_by_one() {
+        let bytes = noise("roll", 100_000);
+        for zeros in [5, 9, 13, 64] {
+            let below = 1_u64.checked_shl(64 - zeros).filter(|_| zeros < 64).unwrap_or(0);
+            for from in 0..7 {
+                let mut slow = 7_u64;
+                let found = bytes[from..].iter().position(|byte| {
+                    slow = (slow << 1).wrapping_add(GEAR[usize::from(*byte)]);
+                    slow < below
+                });
+                let mut fast = 7;
+                assert_eq!(roll(&bytes[from..], &mut fast, zeros), found.map(|at| at + 1), "{zeros} {from}");
+                assert!(found.is_some() || fast == slow);
+            }
+        }
     }
 }

@@ -13,8 +13,8 @@ use crate::id::BlobId;
 
 mod lay;
 
-/// Ranges are fetched in groups of this many bytes: the leaves of the blob store's verification tree.
-pub const GROUP_BYTES: u32 = 16 << 10;
+/// Ranges are fetched in multiples of this many bytes: BLAKE3's chunks, the least that can be verified by itself.
+pub const RANGE_BYTES: u32 = 1 << 10;
 /// Unknown bytes of a segment from which its chunk list is worth a request: the list is some KiB itself.
 pub const LIST_PAYS_BYTES: u32 = 64 << 10;
 
@@ -141,7 +141,7 @@ impl Piece {
 pub struct SegmentPlan {
     /// Index of the segment in the new content.
     pub segment: usize,
-    /// The steps, from the segment's first byte to its last. Fetches begin and end at multiples of [`GROUP_BYTES`] or
+    /// The steps, from the segment's first byte to its last. Fetches begin and end at multiples of [`RANGE_BYTES`] or
     /// at the segment's end.
     pub pieces: Vec<Piece>,
     /// Bytes to fetch.

@@ -159,8 +159,8 @@ impl Release {
                     }
                     Piece::Fetch { len } => {
                         let range = made.len()..made.len() + *len as usize;
-                        assert_eq!(range.start % splice::GROUP_BYTES as usize, 0);
-                        assert!(range.end % splice::GROUP_BYTES as usize == 0 || range.end == id.size as usize);
+                        assert_eq!(range.start % splice::RANGE_BYTES as usize, 0);
+                        assert!(range.end % splice::RANGE_BYTES as usize == 0 || range.end == id.size as usize);
                         made.extend_from_slice(&new.store.0[&id.hash][range]);
                         fetched += u64::from(*len);
                     }

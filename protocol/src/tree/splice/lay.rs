@@ -1,6 +1,6 @@
 //! Laying known runs over one segment, and what remains to be fetched.
 
-use super::{GROUP_BYTES, Piece, Source};
+use super::{Piece, RANGE_BYTES, Source};
 
 /// A fetch of more than 7/8 of a segment fetches it whole: one request, and no copying for little.
 const WHOLE_NUM: u64 = 7;
@@ -72,15 +72,15 @@ impl Layout {
         copies
     }
 
-    /// The gaps between `copies`, rounded out to groups and merged: (from, to).
+    /// The gaps between `copies`, rounded out to what can be verified, and merged: (from, to).
     fn fetches(&self, copies: &[(u32, Source)]) -> Vec<(u32, u32)> {
         let mut fetches: Vec<(u32, u32)> = Vec::new();
         let mut covered = 0;
         let end = (self.size, 0);
         for (at, len) in copies.iter().map(|(at, source)| (*at, source.len)).chain([end]) {
             if at > covered {
-                let from = covered / GROUP_BYTES * GROUP_BYTES;
-                let to = at.next_multiple_of(GROUP_BYTES).min(self.size);
+                let from = covered / RANGE_BYTES * RANGE_BYTES;
+                let to = at.next_multiple_of(RANGE_BYTES).min(self.size);
                 match fetches.last_mut() {
                     Some(last) if last.1 >= from => last.1 = to,
                     _ => fetches.push((from, to)),
