@@ -128,14 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_fetched_in_whole_groups() {
-        let found = pieces(200 * KIB, &[(0, source("a", 5, 100 * KIB)), (101 * KIB, source("b", 0, 99 * KIB))]);
+    fn a_gap_is_fetched_in_whole_units() {
+        let offers = [(0, source("a", 5, 100 * KIB + 300)), (101 * KIB + 500, source("b", 0, 99 * KIB - 500))];
+        let found = pieces(200 * KIB, &offers);
         assert_eq!(
             found,
             [
-                Piece::Copy(source("a", 5, 96 * KIB)),
-                Piece::Fetch { len: 16 * KIB },
-                Piece::Copy(source("b", 11 * KIB, 88 * KIB)),
+                Piece::Copy(source("a", 5, 100 * KIB)),
+                Piece::Fetch { len: 2 * KIB },
+                Piece::Copy(source("b", KIB - 500, 98 * KIB)),
             ]
         );
     }
@@ -145,29 +146,29 @@ mod tests {
         let offers = [
             (0, source("a", 0, 40 * KIB)),
             (40 * KIB, source("a", 40 * KIB, 24 * KIB)),
-            (65 * KIB, source("b", 0, 2 * KIB)),
-            (70 * KIB, source("b", 0, 58 * KIB)),
+            (64 * KIB + 100, source("b", 0, 200)),
+            (64 * KIB + 700, source("b", 0, 64 * KIB - 700)),
         ];
         assert_eq!(
             pieces(128 * KIB, &offers),
             [
                 Piece::Copy(source("a", 0, 64 * KIB)),
-                Piece::Fetch { len: 16 * KIB },
-                Piece::Copy(source("b", 10 * KIB, 48 * KIB)),
+                Piece::Fetch { len: KIB },
+                Piece::Copy(source("b", KIB - 700, 63 * KIB)),
             ]
         );
     }
 
     #[test]
-    fn the_last_group_ends_with_the_segment() {
-        let found = pieces(100 * KIB + 1, &[(0, source("a", 0, 90 * KIB))]);
-        assert_eq!(found, [Piece::Copy(source("a", 0, 80 * KIB)), Piece::Fetch { len: 20 * KIB + 1 }]);
+    fn the_last_unit_ends_with_the_segment() {
+        let found = pieces(100 * KIB + 1, &[(0, source("a", 0, 90 * KIB + 100))]);
+        assert_eq!(found, [Piece::Copy(source("a", 0, 90 * KIB)), Piece::Fetch { len: 10 * KIB + 1 }]);
     }
 
     #[test]
     fn little_known_is_fetched_whole_and_all_known_copied() {
         assert_eq!(pieces(100 * KIB, &[]), [Piece::Fetch { len: 100 * KIB }]);
-        assert_eq!(pieces(100 * KIB, &[(7, source("a", 0, 17 * KIB))]), [Piece::Fetch { len: 100 * KIB }]);
+        assert_eq!(pieces(100 * KIB, &[(7, source("a", 0, 10 * KIB))]), [Piece::Fetch { len: 100 * KIB }]);
         assert_eq!(pieces(5, &[(0, source("a", 0, 5))]), [Piece::Copy(source("a", 0, 5))]);
     }
 
