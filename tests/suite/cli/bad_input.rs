@@ -99,7 +99,7 @@ fn make_unreadable(file: &Path) {
     use std::os::unix::fs::{PermissionsExt as _, chown};
     // As an ordinary user the mode alone does it.
     drop(chown(file, Some(54_321), Some(54_321)));
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0)).expect("set");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o0)).expect("set");
 }
 
 #[cfg(target_os = "linux")]
