@@ -4,22 +4,26 @@
 //! Every value carries eight bytes of BLAKE3 over key and value, and a seal counts and sums them all, so a value that
 //! changed, a key that vanished and one that came back are all noticed when the index is opened. What does not open
 //! cleanly is set aside; the caller learns it as [`Opened::Rebuild`], fills the empty index and says
-//! [`Index::finish_rebuild`].
+//! [`Index::finish_rebuild`]. An engine that fails later is given up: the index goes on in memory, empty, which
+//! [`Index::epoch`] tells, and the next start builds it anew on the disk.
 
+mod current;
 mod engine;
+#[cfg(test)]
+mod full;
 mod memory;
 #[cfg(test)]
 mod redb;
 mod sled;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syncra_protocol::codec;
 use syncra_protocol::id::LogHash;
 use syncra_protocol::origin::Origin;
 
+use current::Current;
 use engine::{Engine, EngineError, Seal, Write};
 
 /// Bytes of one value: larger ones make the engine spill into extra files.
@@ -93,7 +97,8 @@ pub enum RebuildReason {
     Unusable(String),
 }
 
-/// Why an index does not answer.
+/// Why an index does not answer. Unless the caller is at fault, it is empty and in memory afterwards: see
+/// [`Index::epoch`].
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A key or value beyond its limit.
@@ -106,10 +111,10 @@ pub enum IndexError {
         /// The limit.
         max: usize,
     },
-    /// What is stored is not what was written. The next start rebuilds.
+    /// What is stored is not what was written.
     #[error("the index is damaged: {0}")]
     Damaged(String),
-    /// The disk is full. sled needs a restart after that.
+    /// The disk is full.
     #[error("no space left on the disk of the index")]
     DiskFull,
     /// The engine failed.
@@ -180,9 +185,8 @@ pub struct Index {
 
 #[derive(Debug)]
 struct Shared {
-    engine: Box<dyn Engine>,
+    engine: Current,
     writer: Mutex<Writer>,
-    damaged: AtomicBool,
     rebuilds: u64,
 }
 
@@ -197,20 +201,26 @@ impl Index {
     #[must_use]
     pub fn open(dir: &Path) -> (Self, Opened) {
         let reason = match sled::open(dir) {
-            Ok((engine, seal)) => return (Self::over(Box::new(engine), seal, 0), Opened::Ready),
+            Ok((engine, seal)) => return (Self::over(Arc::new(engine), seal, 0), Opened::Ready),
             Err(reason) => reason,
         };
-        if reason == RebuildReason::Missing {
-            tracing::info!("a new index is built");
-        } else {
-            tracing::warn!(%reason, "the index is set aside and built anew");
-        }
-        match sled::begin(dir) {
-            Ok(engine) => (Self::over(Box::new(engine), Seal::default(), 1), Opened::Rebuild { reason }),
+        let begun = match &reason {
+            RebuildReason::Unusable(why) => Err(why.clone()),
+            RebuildReason::Missing => {
+                tracing::info!("a new index is built");
+                sled::begin(dir)
+            }
+            _ => {
+                tracing::warn!(%reason, "the index is set aside and built anew");
+                sled::begin(dir)
+            }
+        };
+        match begun {
+            Ok(engine) => (Self::over(Arc::new(engine), Seal::default(), 1), Opened::Rebuild { reason }),
             Err(error) => {
                 let reason = RebuildReason::Unusable(error);
                 tracing::error!(%reason, "the index is not kept");
-                (Self::over(Box::new(memory::Memory::default()), Seal::default(), 1), Opened::Rebuild { reason })
+                (Self::with(Current::without_disk(reason.to_string()), Seal::default(), 1), Opened::Rebuild { reason })
             }
         }
     }
@@ -218,12 +228,36 @@ impl Index {
     /// An empty index that is gone with the process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::over(Box::new(memory::Memory::default()), Seal::default(), 0)
+        Self::over(Arc::new(memory::Memory::default()), Seal::default(), 0)
     }
 
-    fn over(engine: Box<dyn Engine>, seal: Seal, rebuilds: u64) -> Self {
+    /// An index whose disk is full after so many batches.
+    #[cfg(test)]
+    pub(crate) fn full_after(room: usize) -> Self {
+        let engine = full::Full { engine: memory::Memory::default(), room: room.into() };
+        Self::over(Arc::new(engine), Seal::default(), 0)
+    }
+
+    fn over(engine: Arc<dyn Engine>, seal: Seal, rebuilds: u64) -> Self {
+        Self::with(Current::new(engine), seal, rebuilds)
+    }
+
+    fn with(engine: Current, seal: Seal, rebuilds: u64) -> Self {
         let writer = Mutex::new(Writer { seal, unflushed: 0 });
-        Self { shared: Arc::new(Shared { engine, writer, damaged: AtomicBool::new(false), rebuilds }) }
+        Self { shared: Arc::new(Shared { engine, writer, rebuilds }) }
+    }
+
+    /// How often everything in it was lost since it was opened: after an error it may be more than before, and whoever
+    /// relies on what he put in puts it in again.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.shared.engine.epoch()
+    }
+
+    /// Why it is only in memory; none while it is on the disk, or was never to be there.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.engine.trouble()
     }
 
     /// How often this index had to be built anew since the process opened it: 0 after a clean end.
@@ -366,37 +400,27 @@ impl Index {
         engine::unchecked(key, stored).ok_or_else(|| self.condemn("a value is not what was written"))
     }
 
-    /// Notes that the index lies, so that the next start builds it anew.
+    /// Notes that the index lies.
     fn condemn(&self, why: &str) -> IndexError {
-        if !self.shared.damaged.swap(true, Ordering::SeqCst) {
-            tracing::error!(why, "the index is damaged; the next start builds it anew");
-            self.shared.engine.unmark_ready();
-        }
-        IndexError::Damaged(why.to_owned())
+        let error = IndexError::Damaged(why.to_owned());
+        self.shared.engine.give_up(&error);
+        error
     }
 
-    /// Runs an operation of the engine; one that panics is damage.
     fn guarded<T>(&self, operation: impl FnOnce(&dyn Engine) -> Result<T, EngineError>) -> Result<T, IndexError> {
-        match engine::catch(|| operation(self.shared.engine.as_ref())) {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(EngineError::Damaged(why))) => Err(self.condemn(&why)),
-            Ok(Err(EngineError::DiskFull)) => Err(IndexError::DiskFull),
-            Ok(Err(EngineError::Failed(why))) => Err(IndexError::Engine(why)),
-            Err(panic) => Err(self.condemn(&panic)),
-        }
+        self.shared.engine.run(operation)
     }
 }
 
 impl Drop for Shared {
-    /// A clean end leaves nothing to replay. A damaged index is left as it is.
+    /// A clean end leaves nothing to replay. What was given up is left as it is.
     fn drop(&mut self) {
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if writer.unflushed == 0 || self.damaged.load(Ordering::SeqCst) {
+        if writer.unflushed == 0 || self.engine.trouble().is_some() {
             return;
         }
-        match engine::catch(|| self.engine.flush(writer.seal.n_batches)) {
-            Ok(Ok(())) => {}
-            failed => tracing::warn!(?failed, "the index was not flushed at its end; it may be behind"),
+        if let Err(error) = self.engine.run(|engine| engine.flush(writer.seal.n_batches)) {
+            tracing::warn!(%error, "the index was not flushed at its end; it may be behind");
         }
     }
 }

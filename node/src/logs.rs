@@ -50,6 +50,18 @@ pub enum LogsError {
     Bounds,
 }
 
+impl LogsError {
+    /// True if freeing space helps.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Index(error) => matches!(error, IndexError::DiskFull),
+            Self::Write(error) => error.is_disk_full(),
+            Self::Read { .. } | Self::Bounds => false,
+        }
+    }
+}
+
 /// What a read found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -73,6 +85,8 @@ struct Locator {
 pub struct Logs {
     dir: PathBuf,
     index: Index,
+    /// The epoch of the index that was told where all runs are.
+    indexed: Mutex<u64>,
     segment_bytes: u64,
     writer: Mutex<Writer>,
 }
@@ -94,7 +108,16 @@ impl Logs {
     }
 
     fn open_sized(dir: &Path, index: Index, segment_bytes: u64) -> Result<Self, LogsError> {
+        match Self::try_open(dir, index.clone(), segment_bytes) {
+            // The index went on without what was in it.
+            Err(LogsError::Index(_)) => Self::try_open(dir, index, segment_bytes),
+            opened => opened,
+        }
+    }
+
+    fn try_open(dir: &Path, index: Index, segment_bytes: u64) -> Result<Self, LogsError> {
         durable::make_dir(dir)?;
+        let indexed = Mutex::new(index.epoch());
         let read_error = |source| LogsError::Read { path: dir.to_owned(), source };
         let numbers = segment::list(dir).map_err(read_error)?;
         let position = index.get(Table::Meta, POSITION_KEY)?;
@@ -112,7 +135,7 @@ impl Logs {
         };
         let active = AppendFile::open(&segment::path(dir, number), len)?;
         let writer = Mutex::new(Writer { active, number, unsynced: false });
-        Ok(Self { dir: dir.to_owned(), index, segment_bytes, writer })
+        Ok(Self { dir: dir.to_owned(), index, indexed, segment_bytes, writer })
     }
 
     /// Stores verified entries `start..` of a log; those already here are not written again.
@@ -123,16 +146,45 @@ impl Logs {
         let in_bounds = |entry: &Vec<u8>| !entry.is_empty() && entry.len() <= limits::ENTRY_BYTES;
         let end = start.checked_add(entries.len() as u64).filter(|end| *end <= limits::LOG_ENTRIES);
         let (Some(end), true) = (end, entries.iter().all(in_bounds)) else { return Err(LogsError::Bounds) };
-        let mut writer = self.writer();
-        for gap in self.missing(origin, start..end)? {
-            let offset = |index: u64| usize::try_from(index - start).expect("within the slice");
-            let mut at = gap.start;
-            for run in split(&entries[offset(gap.start)..offset(gap.end)]) {
-                self.write(&mut writer, Run { origin: *origin, start: at, entries: run.to_vec() })?;
-                at += run.len() as u64;
+        self.indexed(|| {
+            let mut writer = self.writer();
+            for gap in gaps(&self.index, origin, start..end)? {
+                let offset = |index: u64| usize::try_from(index - start).expect("within the slice");
+                let mut at = gap.start;
+                for run in split(&entries[offset(gap.start)..offset(gap.end)]) {
+                    self.write(&mut writer, Run { origin: *origin, start: at, entries: run.to_vec() })?;
+                    at += run.len() as u64;
+                }
             }
+            Ok(())
+        })
+    }
+
+    /// Does what needs the index. When the index lost everything, it is told anew where all runs are, and asked again.
+    fn indexed<T>(&self, work: impl Fn() -> Result<T, LogsError>) -> Result<T, LogsError> {
+        self.tell_index()?;
+        match work() {
+            Err(LogsError::Index(error)) => match self.tell_index()? {
+                true => work(),
+                false => Err(error.into()),
+            },
+            done => done,
         }
-        Ok(())
+    }
+
+    /// Tells the index where all runs are, unless it knows. True if it did not.
+    fn tell_index(&self) -> Result<bool, LogsError> {
+        let mut indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = self.index.epoch();
+        if *indexed == epoch {
+            return Ok(false);
+        }
+        let read_error = |source| LogsError::Read { path: self.dir.clone(), source };
+        for number in segment::list(&self.dir).map_err(read_error)? {
+            catch_up(&self.dir, &self.index, number, 0)?;
+        }
+        *indexed = epoch;
+        Ok(true)
     }
 
     fn write(&self, writer: &mut Writer, run: Run) -> Result<(), LogsError> {
@@ -165,10 +217,14 @@ impl Logs {
     /// # Errors
     /// [`LogsError`]; lost and damaged entries are no error but [`Found::missing`].
     pub fn read(&self, origin: &Origin, range: Range<u64>, max_bytes: usize) -> Result<Found, LogsError> {
+        self.indexed(|| self.read_indexed(origin, range.clone(), max_bytes))
+    }
+
+    fn read_indexed(&self, origin: &Origin, range: Range<u64>, max_bytes: usize) -> Result<Found, LogsError> {
         let (mut found, mut at, mut bytes) = (Found::default(), range.start, 0);
         while at < range.end && bytes < max_bytes {
             let Some((start, locator)) = self.covering(origin, at)? else {
-                found.missing = self.missing(origin, at..range.end)?.into_iter().next();
+                found.missing = gaps(&self.index, origin, at..range.end)?.into_iter().next();
                 break;
             };
             let Some(run) = self.read_run(origin, &locator)?.filter(|run| run.covers(at)) else {
@@ -194,7 +250,7 @@ impl Logs {
     /// # Errors
     /// [`LogsError`].
     pub fn missing(&self, origin: &Origin, range: Range<u64>) -> Result<Vec<Range<u64>>, LogsError> {
-        gaps(&self.index, origin, range)
+        self.indexed(|| gaps(&self.index, origin, range.clone()))
     }
 
     /// Forgets a log; its bytes go with the next [`Logs::compact`].
@@ -202,11 +258,13 @@ impl Logs {
     /// # Errors
     /// [`LogsError`].
     pub fn forget(&self, origin: &Origin) -> Result<(), LogsError> {
-        let mut batch = Batch::new();
-        for (key, _) in self.index.scan(Table::Runs, &codec::encode(origin), &[], usize::MAX)? {
-            batch.delete(Table::Runs, &key)?;
-        }
-        Ok(self.index.write(batch)?)
+        self.indexed(|| {
+            let mut batch = Batch::new();
+            for (key, _) in self.index.scan(Table::Runs, &codec::encode(origin), &[], usize::MAX)? {
+                batch.delete(Table::Runs, &key)?;
+            }
+            Ok(self.index.write(batch)?)
+        })
     }
 
     /// Rewrites full segments of which less than half is still wanted. Tells how many bytes were given back.
@@ -214,6 +272,8 @@ impl Logs {
     /// # Errors
     /// [`LogsError`].
     pub fn compact(&self) -> Result<u64, LogsError> {
+        // A run that an empty index does not know would be taken for unwanted.
+        self.tell_index()?;
         let writer = self.writer();
         let mut freed_bytes = 0;
         for number in segment::list(&self.dir).map_err(|source| LogsError::Read { path: self.dir.clone(), source })? {
@@ -225,7 +285,7 @@ impl Logs {
     }
 
     fn compact_one(&self, number: u64) -> Result<u64, LogsError> {
-        let path = segment::path(&self.dir, number);
+        let (path, epoch) = (segment::path(&self.dir, number), self.index.epoch());
         let bytes = fs::read(&path).map_err(|source| LogsError::Read { path: path.clone(), source })?;
         let mut live = Vec::new();
         for placed in segment::scan(number, &bytes, 0).runs {
@@ -247,7 +307,8 @@ impl Logs {
                 Locator { offset, ..*locator }.put(&mut batch, &run.origin, *start)?;
             }
         }
-        if rewritten.len() * 2 > bytes.len() {
+        // An index that lost everything meanwhile calls nothing wanted.
+        if rewritten.len() * 2 > bytes.len() || self.index.epoch() != epoch {
             return Ok(0);
         }
         // After a crash between the two the locators lead to wrong frames; reads notice, and it is fetched again.

@@ -41,5 +41,6 @@ fn human(status: &StatusResponse) -> String {
     }
     lines.push(format!("tokens:  {}", status.n_tokens));
     lines.push(format!("version: {}", status.version));
+    lines.extend(status.troubles.iter().map(|trouble| format!("trouble: {trouble}")));
     lines.join("\n")
 }

@@ -131,6 +131,10 @@ fn place(parts: &Parts) -> Check {
 fn indexed(parts: &Parts) -> Check {
     let count = index::count_of_rebuilds(&parts.layout().index_rebuilds());
     let now = if parts.index.rebuilds() > 0 { ", now too" } else { "" };
+    if let Some(why) = parts.index.trouble() {
+        let fix = "make room or let the node write there, then start it again: the index is built anew by itself";
+        return Check::bad("index", format!("it is only in memory: {why}"), fix);
+    }
     Check::good("index", format!("made anew {count} times in the home's life{now}"))
 }
 

@@ -103,7 +103,11 @@ pub(super) fn within<T: Send + 'static>(
 }
 
 fn open_and_scan(place: Place) -> Result<(Sled, Seal), RebuildReason> {
-    let damaged = |error: EngineError| RebuildReason::Damaged(error.to_string());
+    let damaged = |error: EngineError| match error {
+        // Nothing is wrong with what is there.
+        EngineError::DiskFull => RebuildReason::Unusable(error.to_string()),
+        EngineError::Damaged(_) | EngineError::Failed(_) => RebuildReason::Damaged(error.to_string()),
+    };
     let sled = open_files(place).map_err(damaged)?;
     let (seal, live_bytes) = engine::first_scan(&sled).map_err(damaged)?;
     let disk_bytes = sled.db.size_on_disk().map_err(EngineError::from).map_err(damaged)?;

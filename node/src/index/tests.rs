@@ -80,7 +80,7 @@ fn three_engines_and_a_map_agree() {
     for seed in 0..6 {
         let dir = tempfile::tempdir().expect("temporary directory");
         let sled = |dir: &Path| Index::open(&dir.join("index")).0;
-        let redb = |dir: &Path, seal| Index::over(Box::new(redb::Redb::open(&dir.join("redb"))), seal, 0);
+        let redb = |dir: &Path, seal| Index::over(Arc::new(redb::Redb::open(&dir.join("redb"))), seal, 0);
         let mut engines = vec![Index::in_memory(), sled(dir.path()), redb(dir.path(), Seal::default())];
         engines[1].finish_rebuild().expect("marked");
         let (mut random, mut model) = (Random(seed), Model::new());
@@ -270,11 +270,27 @@ fn a_wrong_value_is_never_given_out_and_condemns_the_index() {
     let (index, _) = Index::open(dir.path());
     let key = [&[Table::Runs as u8], 0_u64.to_be_bytes().as_slice()].concat();
     let wrong = Write { key, value: Some(b"some other bytes".to_vec()) };
-    index.shared.engine.write(vec![wrong]).expect("written behind the index's back");
+    index.shared.engine.run(|engine| engine.write(vec![wrong])).expect("written behind the index's back");
     let key = 0_u64.to_be_bytes();
     assert!(matches!(index.get(Table::Runs, &key), Err(IndexError::Damaged(_))));
-    assert!(matches!(index.scan(Table::Runs, &[], &[], 9), Err(IndexError::Damaged(_))));
-    assert!(matches!(index.floor(Table::Runs, &[], &key), Err(IndexError::Damaged(_))));
+    assert_eq!((index.epoch(), index.contents().expect("in memory")), (1, BTreeMap::new()));
+    assert!(index.trouble().is_some_and(|why| why.contains("damaged")));
+    drop(index);
+    assert_eq!(Index::open(dir.path()).1, Opened::Rebuild { reason: RebuildReason::NotReady });
+}
+
+#[test]
+fn after_a_full_disk_it_goes_on_in_memory_and_the_next_start_builds_it_anew() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    filled(dir.path(), 10);
+    let (engine, seal) = sled::open(dir.path()).expect("whole");
+    let index = Index::over(Arc::new(full::Full { engine, room: 0.into() }), seal, 0);
+    assert!(matches!(index.put(Table::Fold, b"key", b"value"), Err(IndexError::DiskFull)));
+    assert_eq!((index.epoch(), index.trouble()), (1, Some(IndexError::DiskFull.to_string())));
+    index.put(Table::Fold, b"key", b"value").expect("in memory");
+    index.flush().expect("nothing to flush");
+    assert_eq!(index.contents().expect("in memory").len(), 1, "nothing of before");
+    assert_eq!(index.epoch(), 1);
     drop(index);
     assert_eq!(Index::open(dir.path()).1, Opened::Rebuild { reason: RebuildReason::NotReady });
 }

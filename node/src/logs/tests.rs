@@ -87,6 +87,25 @@ fn filled(dir: &Path, index: Index) -> Logs {
 }
 
 #[test]
+fn when_the_index_fails_entries_are_found_all_the_same() {
+    for room in [0, 1, 2, 7, 30] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let index = Index::full_after(room);
+        let logs = filled(dir.path(), index.clone());
+        assert_eq!(index.epoch(), 1, "{room}: it failed on the way");
+        for n in [1, 2] {
+            assert_eq!(logs.read(&origin(n), 0..60, ALL).expect("read"), whole(n, 0..60), "{room}");
+        }
+    }
+    // Somebody else is the first to notice.
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let index = Index::full_after(100);
+    let logs = filled(dir.path(), index.clone());
+    while index.put(Table::Fold, b"anything", b"else").is_ok() {}
+    assert_eq!(logs.read(&origin(1), 0..60, ALL).expect("read"), whole(1, 0..60));
+}
+
+#[test]
 fn a_lost_index_is_told_everything_again_and_a_kept_one_nothing() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let index = Index::in_memory();

@@ -39,6 +39,9 @@ pub struct StatusResponse {
     pub api: Option<ApiAddresses>,
     /// How many API tokens there are.
     pub n_tokens: usize,
+    /// What the node cannot do as it should; `syncra doctor` tells what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
 }
 
 impl Verb for Status {
@@ -52,6 +55,7 @@ impl Verb for Status {
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<StatusResponse, Problem> {
         let api = service.doors().cloned();
+        let index = service.parts().index.trouble();
         let uptime = clock::now().since(service.started());
         Ok(StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -62,6 +66,7 @@ impl Verb for Status {
             peer_id: if api.is_some() { Some(service.peer_id()?) } else { None },
             api,
             n_tokens: service.tokens().list().len(),
+            troubles: index.map(|why| format!("the index is only in memory: {why}")).into_iter().collect(),
         })
     }
 }
