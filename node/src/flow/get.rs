@@ -13,10 +13,13 @@ use super::content;
 use super::release::{self, ReleaseError};
 use super::unpack::{self, Durability, UnpackError};
 use crate::blobs::{self, BlobError, Blobs};
-use crate::clock;
 use crate::history::LoadError;
 use crate::progress::Progress;
 use crate::sync::fetch::{self, FetchError, Want};
+
+mod stage;
+
+use stage::Stage;
 
 /// What to write out.
 #[derive(Debug, Clone)]
@@ -108,7 +111,9 @@ pub async fn get(
     check_free(dir)?;
     let held = obtain(parts, wanted, patience, progress).await?;
     let total = held.index.declared();
-    let stage = stage_of(dir);
+    let failed = |source| UnpackError::Write { path: dir.to_owned(), source };
+    // Removed again, whatever happens to this call, unless it appears.
+    let stage = Stage::beside(dir).map_err(failed)?;
     let written = std::sync::atomic::AtomicU64::new(0);
     let stored: u64 = held.index.segments().iter().map(|segment| u64::from(segment.size)).sum();
     let wrote = |bytes| {
@@ -116,13 +121,8 @@ pub async fn get(
         progress.bytes("write", done, Some(stored));
     };
     let blobs = parts.blobs().await?;
-    let unpacked = unpack::unpack(blobs, Arc::clone(&held.index), &stage, Durability::Cached, wrote).await;
-    let moved = unpacked.map_err(GetError::from).and_then(|()| appear(&stage, dir));
-    if moved.is_err() {
-        // What is left is marked as partial by its name.
-        drop(std::fs::remove_dir_all(&stage));
-    }
-    moved?;
+    unpack::unpack(blobs, Arc::clone(&held.index), stage.path(), Durability::Cached, wrote).await?;
+    stage.appear(dir).map_err(failed)?;
     Ok(Got {
         n_files: total.n_files.into(),
         total_bytes: total.total_bytes,
@@ -180,21 +180,4 @@ fn check_free(dir: &Path) -> Result<(), GetError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(taken()),
         Err(source) => Err(UnpackError::Write { path: dir.to_owned(), source }.into()),
     }
-}
-
-/// Beside the target, so that the rename stays on one file system.
-fn stage_of(dir: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(dir.file_name().unwrap_or_default());
-    name.push(format!(".partial-{:08x}", u32::from_le_bytes(clock::random())));
-    dir.with_file_name(name)
-}
-
-fn appear(stage: &Path, dir: &Path) -> Result<(), GetError> {
-    let failed = |source| UnpackError::Write { path: dir.to_owned(), source };
-    match std::fs::remove_dir(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error).into()),
-        _ => {}
-    }
-    Ok(std::fs::rename(stage, dir).map_err(failed)?)
 }
