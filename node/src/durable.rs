@@ -84,6 +84,20 @@ impl WriteError {
     }
 }
 
+impl From<WriteError> for io::Error {
+    /// With the kind that the system gave, so that a full disk stays one.
+    fn from(error: WriteError) -> Self {
+        let kind = match &error {
+            WriteError::DiskFull { .. } => io::ErrorKind::StorageFull,
+            WriteError::ReadOnly { .. } => io::ErrorKind::ReadOnlyFilesystem,
+            WriteError::Permission { .. } => io::ErrorKind::PermissionDenied,
+            WriteError::Sync { source, .. } | WriteError::Io { source, .. } => source.kind(),
+            WriteError::Broken { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// Puts `bytes` at `path` so that after a crash there is the old content or the new, never a mixture: temporary file,
 /// sync, rename, sync of the directory. The file is readable by its owner only.
 ///

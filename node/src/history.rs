@@ -108,6 +108,14 @@ pub enum LoadError {
     Genesis(#[from] GenesisError),
 }
 
+impl LoadError {
+    /// True if freeing space helps.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Logs(error) if error.is_disk_full())
+    }
+}
+
 impl Histories {
     /// Over an open journal and store of entries; signs what a crash left unsigned.
     ///

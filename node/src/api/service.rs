@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::socket::SOCKETS;
 use super::token::Tokens;
 use super::types::ApiAddresses;
+use super::verb::Verb;
 use crate::clock;
 use crate::event::{Event, Events};
 use crate::flow::{Parts, reach};
@@ -17,6 +18,7 @@ use crate::home::{Home, Layout};
 use crate::net::{Multiaddr, NetConfig};
 use crate::node::{self, Node, Online};
 use crate::problem::{Code, Problem};
+use crate::progress::Progress;
 
 /// One opened home and everything that verbs do with it. The command line calls it in-process when no node runs.
 #[derive(Debug)]
@@ -102,6 +104,22 @@ impl Service {
             reach::first_peer(&online, reach::FIRST_NEIGHBOUR).await;
         }
         Ok(online)
+    }
+
+    /// Does what a verb does. When that found the disk full, the reserve is given back before the caller hears of it.
+    ///
+    /// # Errors
+    /// The verb's.
+    pub async fn run<V: Verb>(
+        self: &Arc<Self>,
+        request: V::Request,
+        progress: &Progress,
+    ) -> Result<V::Response, Problem> {
+        let done = V::run(self, request, progress).await;
+        if done.as_ref().is_err_and(|problem| problem.code == Code::DiskFull) {
+            self.parts.relieve_full_disk();
+        }
+        done
     }
 
     /// Runs what waits for the disk where waiting is allowed.

@@ -47,7 +47,7 @@ pub(super) fn wants_ndjson(headers: &HeaderMap) -> bool {
 /// away the body is dropped, and the work with it.
 pub(super) fn frames<V: Verb>(service: Arc<Service>, input: V::Request) -> Response {
     let (progress, reader) = Progress::watched();
-    let work = Box::pin(async move { V::run(&service, input, &progress).await });
+    let work = Box::pin(async move { service.run::<V>(input, &progress).await });
     let lines = stream::unfold(Some(Run::<V::Response> { work, reader }), |run| async move {
         let mut run = run?;
         let (frame, done) = run.next().await;

@@ -129,7 +129,7 @@ async fn serve<V: Verb>(State(service): State<Arc<Service>>, request: Request) -
     if frames {
         return stream::frames::<V>(service, input);
     }
-    match V::run(&service, input, &Progress::unwatched()).await {
+    match service.run::<V>(input, &Progress::unwatched()).await {
         Ok(response) => answer::json(&response),
         Err(problem) => answer::failure(problem),
     }

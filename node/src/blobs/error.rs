@@ -59,6 +59,12 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// True if freeing space helps.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::StorageFull { .. })
+    }
+
     /// An I/O error while `doing`, with a full disk told apart.
     pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| {
@@ -97,6 +103,14 @@ pub enum OpenError {
     /// A fresh database could not be made either.
     #[error("the blob library could not open its store: {0}")]
     Library(String),
+}
+
+impl OpenError {
+    /// True if freeing space helps.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Blob(error) if error.is_disk_full())
+    }
 }
 
 /// Why a fetch from one peer failed; decides what happens to that peer.

@@ -43,7 +43,7 @@ impl Client {
             Self::Local(service) => service,
         };
         let (progress, mut reader) = Progress::watched();
-        let mut work = std::pin::pin!(V::run(service, request, &progress));
+        let mut work = std::pin::pin!(service.run::<V>(request, &progress));
         loop {
             tokio::select! {
                 biased;

@@ -76,11 +76,13 @@ impl ContentError {
     /// True if freeing space helps.
     #[must_use]
     pub const fn is_disk_full(&self) -> bool {
-        matches!(
-            self,
-            Self::Blob(BlobError::StorageFull { .. })
-                | Self::Open(blobs::OpenError::Blob(BlobError::StorageFull { .. }))
-        )
+        match self {
+            Self::Blob(error) => error.is_disk_full(),
+            Self::Open(error) => error.is_disk_full(),
+            Self::Fetch(error) => error.is_disk_full(),
+            Self::Load(error) => error.is_disk_full(),
+            Self::NotHeld { .. } | Self::UnknownPackage(_) | Self::UnknownRelease(_) => false,
+        }
     }
 }
 

@@ -169,10 +169,11 @@ impl InstallError {
             Self::NoRoom { .. } => true,
             Self::Unpack(error) => error.is_disk_full(),
             Self::Write(error) | Self::Installed(InstalledError::Write(error)) => error.is_disk_full(),
-            Self::Blob(BlobError::StorageFull { .. })
-            | Self::Release(ReleaseError::Blob(BlobError::StorageFull { .. }))
-            | Self::OpenBlobs(blobs::OpenError::Blob(BlobError::StorageFull { .. })) => true,
+            Self::Blob(error) => error.is_disk_full(),
+            Self::Release(error) => error.is_disk_full(),
+            Self::OpenBlobs(error) => error.is_disk_full(),
             Self::Content(error) => error.is_disk_full(),
+            Self::Load(error) => error.is_disk_full(),
             _ => false,
         }
     }

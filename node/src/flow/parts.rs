@@ -20,6 +20,9 @@ use crate::journal::{self, HomeOrigin, Journal, Provenance};
 use crate::logs::{Logs, LogsError};
 use crate::node::Online;
 
+/// Free space below which the reserve is given back.
+const TIGHT_BYTES: u64 = 32 << 20;
+
 /// Everything that flows work on.
 #[derive(Debug)]
 pub struct Parts {
@@ -208,8 +211,12 @@ impl Parts {
         self.blobs.get_or_try_init(open).await
     }
 
-    /// After a write found the disk full: gives the reserve back, so that journal and clean-up have room to work.
+    /// After a write found the disk full: gives the reserve back, so that journal and clean-up have room to work. While
+    /// there is room, which imports and fetches leave alone, the reserve stays for when there is none.
     pub fn relieve_full_disk(&self) {
+        if fs2::available_space(self.layout().root()).is_ok_and(|free| free >= TIGHT_BYTES) {
+            return;
+        }
         match self.home.free_reserve() {
             Ok(true) => tracing::warn!("the disk is full; the reserve was given back"),
             Ok(false) => {}

@@ -34,6 +34,14 @@ pub enum ReleaseError {
     Manifest(#[from] ManifestDecodeError),
 }
 
+impl ReleaseError {
+    /// True if freeing space helps.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Blob(error) if error.is_disk_full())
+    }
+}
+
 /// What the entry of a release says about its content.
 #[must_use]
 pub fn declared(release: &Release) -> Declared {

@@ -56,7 +56,11 @@ impl UnpackError {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Write { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        match self {
+            Self::Write { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::Blob(error) => error.is_disk_full(),
+            Self::NotEmpty { .. } => false,
+        }
     }
 }
 
@@ -237,10 +241,8 @@ impl Tree {
         }
         let parents = parents.iter().rev().map(String::as_str);
         for parent in parents.chain([""]) {
-            crate::durable::sync_dir(&self.path.join(parent)).map_err(|error| UnpackError::Write {
-                path: self.path.join(parent),
-                source: std::io::Error::other(error),
-            })?;
+            crate::durable::sync_dir(&self.path.join(parent))
+                .map_err(|error| UnpackError::Write { path: self.path.join(parent), source: error.into() })?;
         }
         Ok(())
     }

@@ -174,7 +174,7 @@ impl Store {
     }
 
     fn give_up_reserve(&mut self) -> bool {
-        let given_up = self.options.reserve.take().is_some_and(|reserve| fs::remove_file(reserve).is_ok());
+        let given_up = self.options.reserve.as_ref().is_some_and(|reserve| fs::remove_file(reserve).is_ok());
         if given_up {
             tracing::warn!("the disk is full: the reserve is given up, free some space");
         }

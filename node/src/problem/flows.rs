@@ -114,6 +114,9 @@ impl From<LogsError> for Problem {
 
 impl From<IndexError> for Problem {
     fn from(error: IndexError) -> Self {
+        if matches!(error, IndexError::DiskFull) {
+            return Self::from_error(Code::DiskFull, &error);
+        }
         let problem = Self::from_error(Code::StoreFailed, &error);
         problem.with_hint("try again: what the index holds is made anew at the next start")
     }

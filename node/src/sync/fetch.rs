@@ -98,6 +98,19 @@ pub enum FetchError {
     Open(#[from] blobs::OpenError),
 }
 
+impl FetchError {
+    /// True if freeing space helps.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Content(error) => error.is_disk_full(),
+            Self::Blob(error) => error.is_disk_full(),
+            Self::Open(error) => error.is_disk_full(),
+            Self::NoProvider { .. } | Self::Stalled { .. } | Self::Corrupt { .. } => false,
+        }
+    }
+}
+
 /// A peer and what it has.
 #[derive(Debug, Clone)]
 struct Provider {

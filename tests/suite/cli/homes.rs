@@ -90,3 +90,61 @@ fn damaged_truth_is_told_and_kept() {
     assert_eq!((exit, error["code"].as_str()), (1, Some("E0102")));
     assert!(tokens.exists());
 }
+
+/// Runs `syncra` as nobody in particular: also the superuser then has only what the mode of a file gives its owner.
+#[cfg(target_os = "linux")]
+fn unprivileged(home: &Home, args: &[&str]) -> syncra_tests::Output {
+    let command = home.command(args);
+    let mut inside = std::process::Command::new("unshare");
+    inside.arg("-U").arg(command.get_program()).args(command.get_args()).arg("--json").current_dir(home.work());
+    inside.stdin(std::process::Stdio::null()).env("SYNCRA_HOME", home.path()).env("SYNCRA_LAN_PORT", "0");
+    syncra_tests::Output::of(inside)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_may_not_be_read_or_written_is_told_and_left_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    super::releases::package(&home, "lamp", "1.0.0", "turn()");
+    let reference = super::releases::text(&super::releases::publish(&home, "lamp"), "ref").to_owned();
+    let probe = std::process::Command::new("unshare").args(["-U", "true"]).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        return syncra_tests::skip("what_may_not_be_read", "no user namespaces here");
+    }
+    assert_eq!(unprivileged(&home, &["list"]).code, 0, "with everything readable it works");
+    let get = ["get", reference.as_str(), "-o", "out"];
+    let cases: [(&str, u32, &[&str], &str); 9] = [
+        ("installed/generations", 0o500, &["add", reference.as_str()], "E0400"),
+        ("", 0o000, &["list"], "E0405"),
+        ("identity/device.key", 0o000, &["list"], "E0400"),
+        ("journal/00000001.seg", 0o000, &["list"], "E0400"),
+        ("journal/00000001.seg", 0o400, &["list"], "E0400"),
+        ("config.toml", 0o000, &["list"], "E0400"),
+        ("logs", 0o000, &["list"], "E0400"),
+        ("blobs/blobs.db", 0o000, &get, "E0400"),
+        ("blobs/data", 0o000, &get, "E0400"),
+    ];
+    std::fs::write(home.path().join("config.toml"), "").expect("written");
+    for (name, mode, args, code) in cases {
+        let path = home.path().join(name);
+        let usual = std::fs::metadata(&path).expect(name).permissions();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+        let refused = unprivileged(&home, args);
+        std::fs::set_permissions(&path, usual).expect("set back");
+        let (exit, error) = refused.error();
+        assert_eq!((exit, error["code"].as_str()), (4, Some(code)), "{name} {mode:o}: {error}");
+    }
+    // An index is never in the way.
+    for (mode, name) in [(0o000, "index"), (0o500, "index"), (0o000, "index/sled/db")] {
+        let path = home.path().join(name);
+        let usual = std::fs::metadata(&path).expect(name).permissions();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+        let (list, doctor) = (unprivileged(&home, &["list"]), unprivileged(&home, &["status"]));
+        std::fs::set_permissions(&path, usual).expect("set back");
+        assert_eq!(list.data()["packages"][0]["latest"], "1.0.0", "{name} {mode:o}: {}", list.stderr);
+        assert_eq!(doctor.code, 0, "{}", doctor.stderr);
+    }
+    assert_eq!(home.json(["verify"])["ok"], true);
+    home.json(get);
+}
