@@ -13,8 +13,8 @@ use syncra_node::flow::syncpack::frame::{self, Frame, LogFrame, PackageFrame};
 use syncra_node::home::{Fingerprint, Home};
 use syncra_node::index::Index;
 use syncra_node::journal::{
-    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, Journal, KnownHead, OwnAppend, OwnNote, OwnRoot,
-    Petname, Record, Regard, Trust, Unfollow,
+    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, ImportedRoot, Journal, KnownHead, OwnAppend, OwnNote,
+    OwnRoot, Petname, Record, Regard, Trust, Unfollow,
 };
 use syncra_node::logs::Logs;
 use syncra_protocol::Timestamp;
@@ -49,6 +49,7 @@ fn records() -> Vec<Record> {
         ForkedLog { origin: foreign, proof: vec![1, 2, 3] }.into(),
         OwnRoot { content_root: ContentRoot::from_bytes([12; 32]), package: PACKAGE, kept: true }.into(),
         ForkCommon { origin: foreign, n_common: 200 }.into(),
+        ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package: PACKAGE, kept: true }.into(),
     ]
 }
 

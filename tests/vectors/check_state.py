@@ -71,6 +71,7 @@ RECORDS = {
     11: lambda r: (r.origin(), r.blob()),
     12: lambda r: (r.id(), r.id(), r.flag()),
     13: lambda r: (r.origin(), r.number()),
+    14: lambda r: (r.id(), r.id(), r.flag()),
 }
 OWN, FOREIGN = ("package", 6, 1), ("identity", 5, 2)
 EXPECTED = [
@@ -88,6 +89,7 @@ EXPECTED = [
     (11, (FOREIGN, b"\1\2\3")),
     (12, (12, 6, True)),
     (13, (FOREIGN, 200)),
+    (14, (14, 6, True)),
 ]
 
 

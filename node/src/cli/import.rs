@@ -12,6 +12,7 @@ use crate::problem::Problem;
 ///
 /// Everything in it is verified before anything is kept: histories as those of a peer,
 /// content by its hashes. A file that is cut off or changed is refused whole (exit 5).
+/// What came stays, and is served to others, until `syncra gc --imported`.
 ///
 /// Examples:
 ///   syncra import rocket.syncpack

@@ -1,27 +1,34 @@
 //! Collection: removes what nothing needs, and nothing else.
 //!
-//! Alive are: content that only this device may hold, every release of every kept generation, what is followed, all
-//! manifests and notes of known packages, and whatever a running flow has pinned. While any of these cannot be read,
+//! Alive are: content that only this device may hold, what was imported until the user lets it go, every release of every
+//! kept generation, what is followed, all manifests and notes of known packages, and whatever a running flow has pinned. While any of these cannot be read,
 //! nothing is removed: an unknown need is not the absence of one.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use syncra_protocol::fold::PackageState;
-use syncra_protocol::id::{BlobId, ContentRoot};
+use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 
 use super::{Parts, follow};
 use crate::blobs::{self, BlobError, Blobs, Freed};
 use crate::durable::WriteError;
 use crate::history::LoadError;
 use crate::installed::{InstalledError, Leftovers};
+use crate::journal::{self, ImportedRoot};
 use crate::progress::Progress;
 
 #[cfg(test)]
 mod tests;
 
-/// Free space below which a collection gives the reserve back before it begins.
-const TIGHT_BYTES: u64 = 32 << 20;
+/// How to collect.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Mode {
+    /// Only tell what would go.
+    pub dry_run: bool,
+    /// Let go what was imported, too, unless something else needs it.
+    pub imported: bool,
+}
 
 /// What went, or would go.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct Collected {
     pub leftovers: Leftovers,
     /// Bytes of their files.
     pub leftover_bytes: u64,
+    /// Releases whose content stays because it was imported.
+    pub n_imported: usize,
 }
 
 /// Why nothing, or not everything, was collected. Nothing that is needed was removed.
@@ -60,15 +69,22 @@ pub enum GcError {
     /// The disk refuses.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// What was imported cannot be let go.
+    #[error(transparent)]
+    Journal(#[from] journal::AppendError),
 }
 
-/// Removes what nothing needs; with `dry_run` only tells what that is. Works on a full disk.
+/// Removes what nothing needs. Works on a full disk.
 ///
 /// # Errors
 /// [`GcError`].
-pub async fn gc(parts: &Parts, dry_run: bool, progress: &Progress) -> Result<Collected, GcError> {
-    if !dry_run && fs2::available_space(parts.layout().root()).is_ok_and(|free| free < TIGHT_BYTES) {
+pub async fn gc(parts: &Parts, mode: Mode, progress: &Progress) -> Result<Collected, GcError> {
+    let Mode { dry_run, imported } = mode;
+    if !dry_run {
         parts.relieve_full_disk();
+        if imported {
+            let_imported_go(parts).await?;
+        }
     }
     // Held to the end: an install between unpacking and its generation has the turn too.
     let turn = parts.installed.turn().await;
@@ -78,10 +94,12 @@ pub async fn gc(parts: &Parts, dry_run: bool, progress: &Progress) -> Result<Col
     let blobs = parts.blobs().await?;
     // From here on no new pins: what is live is worked out only now.
     let collection = blobs.collect().await;
-    let live = live(parts, blobs).await?;
+    let kept = if imported { Vec::new() } else { imported_roots(parts).into_iter().map(|(root, _)| root).collect() };
+    let n_imported = kept.len();
+    let live = live(parts, blobs, kept).await?;
     if dry_run {
         let blobs = collection.measure(&live).await?;
-        return Ok(Collected { blobs, leftovers, leftover_bytes });
+        return Ok(Collected { blobs, leftovers, leftover_bytes, n_imported });
     }
     progress.items("sweep", 0, None);
     // Directories first: they need no database that may want space.
@@ -89,13 +107,25 @@ pub async fn gc(parts: &Parts, dry_run: bool, progress: &Progress) -> Result<Col
     let blobs = collection.sweep(&live).await?;
     drop(turn);
     parts.home().ensure_reserve()?;
-    Ok(Collected { blobs, leftovers, leftover_bytes })
+    Ok(Collected { blobs, leftovers, leftover_bytes, n_imported })
 }
 
-/// Every blob that something needs.
-async fn live(parts: &Parts, blobs: &Blobs) -> Result<HashSet<BlobId>, GcError> {
+fn imported_roots(parts: &Parts) -> Vec<(ContentRoot, PackageId)> {
+    let truth = parts.histories.journal().truth();
+    truth.imported_roots().map(|(root, package)| (*root, *package)).collect()
+}
+
+async fn let_imported_go(parts: &Parts) -> Result<(), GcError> {
+    for (content_root, package) in imported_roots(parts) {
+        parts.histories.journal().append(ImportedRoot { content_root, package, kept: false }).await?;
+    }
+    Ok(())
+}
+
+/// Every blob that something needs: `imported`, for one.
+async fn live(parts: &Parts, blobs: &Blobs, imported: Vec<ContentRoot>) -> Result<HashSet<BlobId>, GcError> {
     let mut live = HashSet::new();
-    let mut fetchable: BTreeSet<ContentRoot> = BTreeSet::new();
+    let mut fetchable: BTreeSet<ContentRoot> = imported.into_iter().collect();
     for generation in parts.installed.kept()?.values() {
         fetchable.extend(generation.packages.values().map(|slot| slot.content_root));
     }

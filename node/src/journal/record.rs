@@ -153,6 +153,17 @@ pub struct OwnRoot {
     pub kept: bool,
 }
 
+/// Content that the user brought here by an import: it stays servable until the user says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedRoot {
+    /// The content of a release.
+    pub content_root: ContentRoot,
+    /// The release's package.
+    pub package: PackageId,
+    /// False once the user does not want it for its own sake any more.
+    pub kept: bool,
+}
+
 macro_rules! records {
     ($($(#[$doc:meta])* $kind:literal $name:ident($payload:ty),)*) => {
         /// One thing to remember.
@@ -225,6 +236,8 @@ records! {
     12 OwnRoot(OwnRoot),
     /// Where the histories of a forked log part.
     13 ForkCommon(ForkCommon),
+    /// Imported content to keep.
+    14 ImportedRoot(ImportedRoot),
 }
 
 /// Why a payload is no record.
@@ -252,6 +265,7 @@ pub(super) enum Slot {
     Forked(Origin),
     OwnRoot(ContentRoot),
     ForkCommon(Origin),
+    ImportedRoot(ContentRoot),
 }
 
 impl Record {
@@ -271,6 +285,7 @@ impl Record {
             Self::Forked(forked) => Slot::Forked(forked.origin),
             Self::OwnRoot(root) => Slot::OwnRoot(root.content_root),
             Self::ForkCommon(common) => Slot::ForkCommon(common.origin),
+            Self::ImportedRoot(root) => Slot::ImportedRoot(root.content_root),
         })
     }
 }

@@ -68,6 +68,7 @@ fn samples() -> Vec<Record> {
         ForkedLog { origin: foreign(11), proof: vec![1, 2, 3] }.into(),
         OwnRoot { content_root: ContentRoot::from_bytes([12; 32]), package, kept: true }.into(),
         ForkCommon { origin: foreign(11), n_common: 7 }.into(),
+        ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package, kept: true }.into(),
         append(1, 1).into(),
     ]
 }
@@ -120,8 +121,8 @@ fn records_survive_their_encoding_and_unknown_ones_are_named() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=13).collect::<Vec<u8>>());
-    assert_eq!(Record::decode(14, &[]), Err(RecordError::Kind(14)));
+    assert_eq!(kinds, (1..=14).collect::<Vec<u8>>());
+    assert_eq!(Record::decode(15, &[]), Err(RecordError::Kind(15)));
     assert_eq!(Record::decode(segment::SEAL, &[]), Err(RecordError::Kind(0)));
 }
 

@@ -10,7 +10,8 @@ use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::record::{
-    FirstSeen, Follow, ForkCommon, HomeOrigin, KnownHead, OwnAppend, OwnNote, OwnRoot, RECORD_BYTES, Record, Regard,
+    FirstSeen, Follow, ForkCommon, HomeOrigin, ImportedRoot, KnownHead, OwnAppend, OwnNote, OwnRoot, RECORD_BYTES,
+    Record, Regard,
 };
 
 /// Bytes of a handle, petname or channel.
@@ -157,6 +158,7 @@ pub struct Truth {
     forked: BTreeMap<Origin, Vec<u8>>,
     fork_common: BTreeMap<Origin, u64>,
     own_roots: BTreeMap<ContentRoot, PackageId>,
+    imported_roots: BTreeMap<ContentRoot, PackageId>,
 }
 
 impl Truth {
@@ -266,6 +268,11 @@ impl Truth {
         self.own_roots.iter()
     }
 
+    /// Content that stays because the user imported it, with its package.
+    pub fn imported_roots(&self) -> impl Iterator<Item = (&ContentRoot, &PackageId)> {
+        self.imported_roots.iter()
+    }
+
     /// Whether this journal belongs to the place `here`.
     #[must_use]
     pub fn provenance(&self, here: &HomeOrigin) -> Provenance {
@@ -308,6 +315,7 @@ impl Truth {
             Record::ForkCommon(common) => {
                 Ok(self.fork_common(&common.origin).is_none_or(|known| common.n_common < known))
             }
+            Record::ImportedRoot(root) => Ok(self.imported_roots.contains_key(&root.content_root) != root.kept),
         }
     }
 
@@ -419,6 +427,10 @@ impl Truth {
             }
             Record::OwnRoot(root) => drop(self.own_roots.remove(&root.content_root)),
             Record::ForkCommon(ForkCommon { origin, n_common }) => drop(self.fork_common.insert(origin, n_common)),
+            Record::ImportedRoot(ImportedRoot { content_root, package, kept: true }) => {
+                self.imported_roots.insert(content_root, package);
+            }
+            Record::ImportedRoot(root) => drop(self.imported_roots.remove(&root.content_root)),
         }
         Ok(())
     }

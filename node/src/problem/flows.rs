@@ -346,6 +346,7 @@ impl From<ImportError> for Problem {
             ImportError::Blob(error) => return error.into(),
             ImportError::Load(error) => return error.into(),
             ImportError::Commit(error) => return error.into(),
+            ImportError::Journal(error) => return error.into(),
             ImportError::Forked(_) => Code::Forked,
             ImportError::Interrupted => Code::Failed,
             ImportError::Changed => Code::SourceChanged,

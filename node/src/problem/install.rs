@@ -87,6 +87,7 @@ impl From<GcError> for Problem {
             GcError::Blob(error) => error.into(),
             GcError::OpenBlobs(error) => error.into(),
             GcError::Write(error) => error.into(),
+            GcError::Journal(error) => error.into(),
             GcError::OwnContent { .. } => Self::from_error(Code::ContentInvalid, &error),
         }
     }

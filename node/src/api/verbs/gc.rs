@@ -22,6 +22,9 @@ pub struct GcRequest {
     /// Only say what would go.
     #[serde(default)]
     pub dry_run: bool,
+    /// Let go what was imported, too, unless something else needs it.
+    #[serde(default)]
+    pub imported: bool,
 }
 
 /// What went, or would go.
@@ -37,6 +40,8 @@ pub struct GcResponse {
     pub generations: usize,
     /// Installs that never ended.
     pub unfinished: usize,
+    /// Releases whose content was imported and stays for that alone, or for another reason too.
+    pub kept_imported: usize,
     /// Whether nothing was removed.
     pub dry_run: bool,
 }
@@ -52,8 +57,9 @@ impl Verb for Gc {
 
     async fn run(service: &Arc<Service>, request: GcRequest, progress: &Progress) -> Result<GcResponse, Problem> {
         let progress = progress.clone();
-        let dry_run = request.dry_run;
-        let work = async move |service: Arc<Service>| Ok(gc::gc(service.parts(), dry_run, &progress).await?);
+        let GcRequest { dry_run, imported } = request;
+        let mode = gc::Mode { dry_run, imported };
+        let work = async move |service: Arc<Service>| Ok(gc::gc(service.parts(), mode, &progress).await?);
         let collected = service.finish(work).await?;
         Ok(GcResponse {
             freed_bytes: collected.blobs.bytes + collected.leftover_bytes,
@@ -61,6 +67,7 @@ impl Verb for Gc {
             releases: collected.leftovers.releases.len(),
             generations: collected.leftovers.generations.len(),
             unfinished: collected.leftovers.staging.len(),
+            kept_imported: collected.n_imported,
             dry_run,
         })
     }

@@ -10,6 +10,8 @@ use crate::flow::install::{self, Request};
 use crate::flow::publish::Published;
 use crate::journal::Follow;
 
+const DRY_RUN: Mode = Mode { dry_run: true, imported: false };
+
 /// Numbers that a seed fixes (SplitMix64).
 struct Dice(u64);
 
@@ -28,7 +30,7 @@ impl Dice {
 }
 
 async fn collect(parts: &Parts) -> Result<Collected, GcError> {
-    gc(parts, false, &Progress::unwatched()).await
+    gc(parts, Mode::default(), &Progress::unwatched()).await
 }
 
 /// Two packages of which one needs the other, three versions each.
@@ -130,7 +132,7 @@ async fn whatever_happens_at_the_same_time_nothing_needed_goes() {
         drop(running);
         collect(&user).await.unwrap();
         assert_whole(&user, &kept).await;
-        let again = gc(&user, true, &Progress::unwatched()).await.unwrap();
+        let again = gc(&user, DRY_RUN, &Progress::unwatched()).await.unwrap();
         assert_eq!(again, Collected::default(), "seed {seed}: something stayed that nothing needs");
         user.close().await;
     }
@@ -154,17 +156,44 @@ async fn what_nothing_needs_goes_and_a_dry_run_only_tells() {
         install::run(&user, &add(version), &quiet).await.unwrap();
     }
     std::fs::create_dir_all(user.layout().installed_staging().join("dead")).unwrap();
-    let told = gc(&user, true, &quiet).await.unwrap();
+    let told = gc(&user, DRY_RUN, &quiet).await.unwrap();
     assert_eq!(told.leftovers.generations, [1, 2, 3]);
     assert_eq!(told.leftovers.staging.len(), 1);
     assert!(told.blobs.blobs > 0, "nobody needs lamp");
-    assert_eq!(gc(&user, true, &quiet).await.unwrap(), told, "a dry run changes nothing");
+    assert_eq!(gc(&user, DRY_RUN, &quiet).await.unwrap(), told, "a dry run changes nothing");
     assert_eq!(collect(&user).await.unwrap(), told);
-    assert_eq!(gc(&user, true, &quiet).await.unwrap(), Collected::default());
+    assert_eq!(gc(&user, DRY_RUN, &quiet).await.unwrap(), Collected::default());
     let manifests = releases.iter().map(|release| release.release.manifest);
     for manifest in manifests {
         assert!(user.blobs().await.unwrap().has(manifest).await.unwrap(), "manifests of known releases stay");
     }
+    from.close().await;
+    user.close().await;
+}
+
+#[tokio::test]
+async fn what_was_imported_stays_until_it_is_let_go() {
+    let (dirs, quiet) = ((tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()), Progress::unwatched());
+    let (from, user) = (open(dirs.0.path()).await, open(dirs.1.path()).await);
+    let lamp = Draft::new("lamp", "1.0.0").publish(&from).await;
+    tell(&from, &user, lamp.package).await;
+    let pins = user.blobs().await.unwrap().pins();
+    hand_over(&from, &user, &lamp, &pins).await;
+    let root = lamp.release.content_root;
+    user.histories
+        .journal()
+        .append(ImportedRoot { content_root: root, package: lamp.package, kept: true })
+        .await
+        .unwrap();
+    drop(pins);
+    assert_eq!(collect(&user).await.unwrap(), Collected { n_imported: 1, ..Collected::default() });
+    assert_whole(&user, &[root]).await;
+    let mode = Mode { imported: true, ..DRY_RUN };
+    let told = gc(&user, mode, &quiet).await.unwrap();
+    assert!(told.blobs.blobs > 0);
+    assert_eq!(gc(&user, DRY_RUN, &quiet).await.unwrap().n_imported, 1, "a dry run lets nothing go");
+    assert_eq!(gc(&user, Mode { dry_run: false, ..mode }, &quiet).await.unwrap(), told);
+    assert!(!user.blobs().await.unwrap().has(root.into()).await.unwrap());
     from.close().await;
     user.close().await;
 }

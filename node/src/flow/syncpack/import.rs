@@ -2,7 +2,8 @@
 //!
 //! Two passes over the file. The first sums it, verifies every history against what is held, and works out which blobs
 //! the histories name. The second stores those blobs, pinned, and checks every release that is complete. Only then the
-//! histories are kept; until then nothing names the new blobs, and giving up leaves them to the collector.
+//! histories are kept; until then nothing names the new blobs, and giving up leaves them to the collector. What was
+//! brought stays until the user lets it go: whoever carries a stick wants to hand it on.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 use bytes::Bytes;
 use syncra_protocol::entry::{Body, Release};
 use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
-use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::log::Standing;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::origin::{Origin, Subject};
@@ -23,6 +24,7 @@ use crate::flow::get::{self, GetError, Wanted};
 use crate::flow::release::ReleaseError;
 use crate::flow::{Parts, catalogue, resolve};
 use crate::history::{CommitError, LoadError, body_of};
+use crate::journal::{self, ImportedRoot};
 use crate::progress::Progress;
 
 /// Blobs read ahead of the store: bounds memory.
@@ -95,6 +97,9 @@ pub enum ImportError {
     /// What was verified cannot be kept.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// What was brought cannot be noted.
+    #[error(transparent)]
+    Journal(#[from] journal::AppendError),
     /// The system stopped a task.
     #[error("reading the file was interrupted")]
     Interrupted,
@@ -124,6 +129,10 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
         for growth in &package.growth {
             parts.histories.commit(growth.from, &growth.entries, &growth.head).await?;
         }
+        for content_root in &package.brought {
+            let root = ImportedRoot { content_root: *content_root, package: package.package, kept: true };
+            parts.histories.journal().append(root).await?;
+        }
     }
     for package in &verified {
         catalogue::refresh(parts, package.package).await?;
@@ -137,6 +146,8 @@ struct Verified {
     evidence: Evidence,
     growth: Vec<Growth>,
     n_complete: u64,
+    /// The content that is complete now and came with the file.
+    brought: Vec<ContentRoot>,
 }
 
 /// What a log gets longer by.
@@ -167,7 +178,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     if evidence.log(&first).is_none() {
         return Err(ImportError::Incomplete(package));
     }
-    Ok(Verified { package, evidence, growth, n_complete: 0 })
+    Ok(Verified { package, evidence, growth, n_complete: 0, brought: Vec::new() })
 }
 
 /// Adds what is new of a log; none if all of it is held.
@@ -268,7 +279,10 @@ async fn check_releases(blobs: &Blobs, survey: &Survey, verified: &mut [Verified
             let release = &published.release;
             let came = survey.blobs.contains(&release.content_root.into());
             match get::local(blobs, &Wanted::Release(Box::new(release.clone()))).await {
-                Ok(_) => package.n_complete += 1,
+                Ok(_) => {
+                    package.n_complete += 1;
+                    package.brought.extend(came.then_some(release.content_root));
+                }
                 Err(GetError::Release(ReleaseError::Blob(BlobError::Missing(_))) | GetError::Incomplete { .. })
                     if !came => {}
                 Err(GetError::Release(source)) => {
