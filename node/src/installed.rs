@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use syncra_protocol::id::{PackageId, ReleaseId};
 use tokio::sync::MutexGuard;
@@ -65,6 +66,8 @@ pub struct Installed {
     generations: PathBuf,
     staging: PathBuf,
     current: PathBuf,
+    /// How often something was staged: nobody else stages in this home.
+    n_staged: AtomicU64,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -88,6 +91,7 @@ impl Installed {
             generations: layout.generations(),
             staging: layout.installed_staging(),
             current: layout.current(),
+            n_staged: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
         };
         for path in list(&installed.staging).unwrap_or_default() {
@@ -202,8 +206,15 @@ impl Turn<'_> {
     /// # Errors
     /// [`WriteError`].
     pub fn stage(&self) -> Result<Staging, WriteError> {
-        durable::make_dir(&self.installed.staging)?;
-        Ok(Staging::new(&self.installed.staging))
+        let Installed { staging, n_staged, .. } = self.installed;
+        durable::make_dir(staging)?;
+        loop {
+            let path = staging.join((n_staged.fetch_add(1, Ordering::Relaxed) + 1).to_string());
+            // What could not be removed at the start may have the name.
+            if fs::symlink_metadata(&path).is_err() {
+                return Ok(Staging::new(path));
+            }
+        }
     }
 
     /// Makes a staged release, whose files are synced, the unpacked one: one rename.
@@ -259,6 +270,7 @@ impl Turn<'_> {
         durable::sync_dir(&self.installed.generations)?;
         left.releases.retain(removed);
         left.staging.retain(removed);
+        durable::sync_dir(&self.installed.store)?;
         Ok(left)
     }
 }

@@ -1,6 +1,6 @@
 //! What a power cut, a kill and a damaged disk leave of a home, tried on the real program from outside.
 //!
-//! `cargo xtask faults --trials N` runs N trials of each kind; without it a share that takes about a minute.
+//! `cargo xtask faults --trials N` runs N trials of each kind; without it a share that takes a few minutes.
 #![cfg(target_os = "linux")]
 
 #[path = "faults/check.rs"]
@@ -17,3 +17,5 @@ mod model;
 mod power_cut;
 #[path = "faults/scenario.rs"]
 mod scenario;
+#[path = "faults/state.rs"]
+mod state;

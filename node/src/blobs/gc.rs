@@ -213,6 +213,9 @@ impl Collection {
             drop(gate);
             step = if started.elapsed() < STEP { step * 2 } else { (step / 2).max(FIRST_STEP) };
         }
+        let layout = blobs.0.layout.clone();
+        // What was freed stays so.
+        blocking(move || files::sync_dir(layout.data())).await.map_err(BlobError::io("syncing the blob directory"))?;
         Ok(freed)
     }
 }

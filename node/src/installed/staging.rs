@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use syncra_protocol::id::base32;
-
 use super::remove_tree;
-use crate::clock;
 
-/// A fresh directory name below `staging/`. What is there goes when this is dropped.
+/// A name below `staging/` that is free. What is there goes when this is dropped.
 #[derive(Debug)]
 pub struct Staging(Option<PathBuf>);
 
 impl Staging {
-    pub(super) fn new(dir: &Path) -> Self {
-        Self(Some(dir.join(base32(&clock::random::<16>()))))
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self(Some(path))
     }
 
     /// The directory, made by whoever fills it.

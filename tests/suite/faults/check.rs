@@ -6,6 +6,7 @@ use serde_json::Value;
 use syncra_tests::crash::Disk;
 
 use crate::lab::Lab;
+use crate::state::State;
 
 /// Signed notes by log and size.
 pub(crate) type Notes = BTreeMap<(String, u64), String>;
@@ -59,39 +60,43 @@ fn notes_in(bytes: &[u8]) -> Vec<(String, u64, String)> {
 /// # Errors
 /// The first thing that does not hold.
 pub(crate) fn check(lab: &Lab, said: &str, announced: &Notes) -> Result<(), String> {
-    // It opens, with everything that was complete in it.
-    verify(lab)?;
+    let (before, after) = lab.states.as_ref().expect("it was recorded");
+    // It opens, and is as it was before the command or as it is after it.
+    let found = State::of(lab)?;
+    let acknowledged = said.ends_with('\n').then(|| data(said)).transpose()?;
+    let between = lab.scenario.in_steps && found.is_between(before, after);
+    if found != *after && (acknowledged.is_some() || (found != *before && !between)) {
+        return Err(format!("{found:?} after `{said}`"));
+    }
+    let rebuilds = well(lab)?;
+    if !lab.scenario.in_steps {
+        get_all(lab)?;
+    }
     let opened = notes(&Disk::read(lab.base()))?;
     contains(&opened, announced)?;
-    let acknowledged = said.ends_with('\n').then(|| data(said)).transpose()?;
-    if let Some(data) = &acknowledged {
-        is_there(lab, data)?;
-        has_versions(lab)?;
-    }
     // The same command again converges.
     let again = lab.ask(lab.scenario.command)?;
-    if let Some(first) = &acknowledged
-        && first["release_id"] != again["release_id"]
+    if let Some(first) = acknowledged.map(|mut data| data["release_id"].take()).filter(|first| !first.is_null())
+        && first != again["release_id"]
     {
-        return Err(format!("published {} and then {}", first["release_id"], again["release_id"]));
+        return Err(format!("published {first} and then {}", again["release_id"]));
     }
-    is_there(lab, &again)?;
-    verify(lab)?;
+    let found = State::of(lab)?;
+    if found != *after {
+        return Err(format!("in the end: {found:?}"));
+    }
     contains(&notes(&Disk::read(lab.base()))?, &opened)?;
-    has_versions(lab)
+    match well(lab)? {
+        now if now == rebuilds => Ok(()),
+        now => Err(format!("the index was built anew again: {rebuilds} times, then {now} times")),
+    }
 }
 
-/// `list` shows what there is once the command is done: one package, these versions.
-fn has_versions(lab: &Lab) -> Result<(), String> {
-    let packages = lab.ask(&["list"])?["packages"].take();
-    let packages = packages.as_array().map(Vec::as_slice).unwrap_or_default();
-    let versions = packages.iter().flat_map(|package| package["versions"].as_array().into_iter().flatten());
-    let mut versions: Vec<&str> = versions.filter_map(Value::as_str).collect();
-    versions.sort_unstable();
-    if packages.len() != 1 || versions != lab.scenario.versions {
-        return Err(format!("in the end there are {packages:?}"));
-    }
-    Ok(())
+/// Everything there verifies, and the home is well. Tells how often the index was built anew.
+fn well(lab: &Lab) -> Result<u64, String> {
+    drop(lab.ask(&["verify"])?);
+    let doctor = lab.ask(&["doctor"])?;
+    doctor["index_rebuilds"].as_u64().ok_or_else(|| "no number of rebuilds".to_owned())
 }
 
 fn data(said: &str) -> Result<Value, String> {
@@ -100,28 +105,14 @@ fn data(said: &str) -> Result<Value, String> {
 }
 
 /// Every release that is known can be fetched whole: each file is checked against its hash on the way.
-pub(crate) fn verify(lab: &Lab) -> Result<(), String> {
+pub(crate) fn get_all(lab: &Lab) -> Result<(), String> {
     for package in lab.ask(&["list"])?["packages"].as_array().into_iter().flatten() {
         let reference = package["ref"].as_str().ok_or("no `ref` in the list")?;
-        for version in package["versions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let release = format!("{reference}@{version}");
-            drop(lab.ask(&["get", &release, "-o", "fetched"])?);
+        for release in lab.ask(&["info", reference])?["releases"].as_array().into_iter().flatten() {
+            // By its id: one that was yanked is held all the same.
+            let release = release["release_id"].as_str().ok_or("no `release_id`")?;
+            drop(lab.ask(&["get", &format!("{reference}@r:{release}"), "-o", "fetched"])?);
             std::fs::remove_dir_all(lab.home.work().join("fetched")).map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(())
-}
-
-/// What a command answered is so.
-fn is_there(lab: &Lab, answer: &Value) -> Result<(), String> {
-    let published = answer["ref"].as_str().map(|reference| (reference, &answer["release_id"]));
-    let imported = answer["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let imported = imported.iter().filter_map(|package| Some((package["ref"].as_str()?, &Value::Null)));
-    for (package, release) in published.into_iter().chain(imported) {
-        let info = lab.ask(&["info", package])?;
-        let releases = info["releases"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if !release.is_null() && releases.iter().all(|known| known["release_id"] != *release) {
-            return Err(format!("{release} was acknowledged and is not there"));
         }
     }
     Ok(())

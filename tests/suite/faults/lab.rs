@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 
-use syncra_tests::crash::{Disk, Event, Recording, Rng, Stage, What};
-use syncra_tests::{Home, Output};
+use syncra_tests::crash::{Change, Disk, Event, Recording, Rng, Stage, What};
+use syncra_tests::{Home, Node, Output};
 
 use crate::scenario::Scenario;
+use crate::state::State;
 
 /// The directory whose birth tells a home from its copies.
 const JOURNAL: &str = "home/journal";
@@ -18,9 +19,12 @@ const JOURNAL: &str = "home/journal";
 pub(crate) struct Lab {
     pub(crate) scenario: &'static Scenario,
     pub(crate) home: Rc<Home>,
-    reference: String,
+    package: String,
     stage: Stage,
     start: Disk,
+    /// What the home tells before the command, and after it.
+    pub(crate) states: Option<(State, State)>,
+    _peer: Option<(Node, Home)>,
 }
 
 impl Lab {
@@ -33,10 +37,12 @@ impl Lab {
         write_package(&home.work().join("lamp-2"), "2.0.0");
         let mut lab = Self {
             scenario,
-            reference: String::new(),
+            package: String::new(),
             stage: Stage::new(&base, JOURNAL),
             start: Disk::read(&base),
             home,
+            states: None,
+            _peer: None,
         };
         let other = Home::in_memory("home");
         for command in scenario.elsewhere {
@@ -44,6 +50,12 @@ impl Lab {
         }
         for command in scenario.before {
             lab.prepare(&Rc::clone(&lab.home), command);
+        }
+        if scenario.has_peer {
+            let node = other.up(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+            let settings = format!("bootstrap = [{}]\n", node.ready()["listen"][0]);
+            std::fs::write(lab.home.path().join("config.toml"), settings).expect("written");
+            lab._peer = Some((node, other));
         }
         lab.begin_here();
         lab
@@ -54,13 +66,13 @@ impl Lab {
         let mut command = home.command(self.args(args));
         command.arg("--json").current_dir(self.home.work());
         let data = Output::of(command).data();
-        if let Some(reference) = data["ref"].as_str() {
-            self.reference = reference.to_owned();
+        if let Some((package, _)) = data["ref"].as_str().and_then(|reference| reference.rsplit_once('@')) {
+            self.package = package.to_owned();
         }
     }
 
     fn args(&self, args: &[&str]) -> Vec<String> {
-        args.iter().map(|arg| if *arg == "REF" { self.reference.clone() } else { (*arg).to_owned() }).collect()
+        args.iter().map(|arg| arg.replace("PKG", &self.package)).collect()
     }
 
     /// What is recorded: the home and its name.
@@ -81,6 +93,11 @@ impl Lab {
         let said = String::from_utf8_lossy(&recording.output.stderr);
         assert!(recording.output.status.success(), "{} fails undisturbed: {said}", self.scenario.name);
         self.stage.keep();
+        let after = State::of(self).expect("a state afterwards");
+        self.reset();
+        let before = State::of(self).expect("a state before");
+        assert_ne!(before, after, "{} changes nothing", self.scenario.name);
+        self.states = Some((before, after));
         recording
     }
 
@@ -138,14 +155,13 @@ pub(crate) fn phase(events: &[Event], index: usize) -> &'static str {
     }
     if path.starts_with("home/journal") {
         let written = events[..=index].iter().rev().find_map(|event| match &event.what {
-            What::Data(_, syncra_tests::crash::Change::Write { bytes, .. }) if event.path.ends_with(".seg") => {
-                bytes.get(4)
-            }
+            What::Data(_, Change::Write { bytes, .. }) if event.path.ends_with(".seg") => bytes.get(4),
             _ => None,
         });
         return match written {
             Some(1) => "journal: entries",
             Some(2) => "journal: note",
+            Some(3) => "journal: head",
             _ => "journal: other",
         };
     }
@@ -154,7 +170,11 @@ pub(crate) fn phase(events: &[Event], index: usize) -> &'static str {
         ("home/blobs", "blobs"),
         ("home/index", "index"),
         ("home/logs", "logs"),
-        ("home/installed", "install"),
+        ("home/installed/staging", "install: files"),
+        ("home/installed/generations", "install: generation"),
+        ("home/installed/current", "install: pointer"),
+        ("home/installed/.current", "install: pointer"),
+        ("home/installed", "install: place"),
     ];
     phases.iter().find(|(prefix, _)| path.starts_with(prefix)).map_or("home", |(_, phase)| phase)
 }

@@ -7,19 +7,31 @@ use syncra_tests::skip;
 
 use crate::check::{check, notes};
 use crate::lab::{Lab, n_trials, phase, report};
-use crate::scenario::{FIRST_PUBLISH, SECOND_PUBLISH, Scenario};
+use crate::scenario::{self, Scenario};
 
-#[test]
-fn power_cuts_during_a_first_publish_lose_nothing_acknowledged() {
-    try_cuts(&FIRST_PUBLISH);
+macro_rules! cuts {
+    ($($name:ident: $usual:literal x $scenario:path,)*) => {
+        $(#[test]
+        fn $name() {
+            try_cuts(&$scenario, $usual);
+        })*
+    };
 }
 
-#[test]
-fn power_cuts_during_a_second_publish_lose_nothing_acknowledged() {
-    try_cuts(&SECOND_PUBLISH);
+cuts! {
+    power_cuts_during_a_first_publish_lose_nothing_acknowledged: 60 x scenario::FIRST_PUBLISH,
+    power_cuts_during_a_second_publish_lose_nothing_acknowledged: 140 x scenario::SECOND_PUBLISH,
+    power_cuts_during_an_import_lose_nothing_acknowledged: 200 x scenario::IMPORT,
+    power_cuts_during_an_add_leave_the_old_or_the_new: 40 x scenario::ADD,
+    power_cuts_during_a_fetch_leave_the_old_or_the_new: 15 x scenario::FETCH,
+    power_cuts_during_an_update_leave_the_old_or_the_new: 40 x scenario::UPDATE,
+    power_cuts_during_a_rollback_leave_the_old_or_the_new: 20 x scenario::ROLLBACK,
+    power_cuts_during_a_collection_lose_nothing_needed: 40 x scenario::GC,
+    power_cuts_during_a_yank_lose_nothing_acknowledged: 30 x scenario::YANK,
+    power_cuts_during_a_change_of_handle_lose_nothing_acknowledged: 30 x scenario::HANDLE,
 }
 
-fn try_cuts(scenario: &'static Scenario) {
+fn try_cuts(scenario: &'static Scenario, usual: usize) {
     if !is_permitted() {
         return skip(scenario.name, "processes may not be traced here");
     }
@@ -34,7 +46,7 @@ fn try_cuts(scenario: &'static Scenario) {
     let mut rng = Rng::new(0);
     let mut phases = BTreeMap::new();
     let mut failures = Vec::new();
-    for trial in 0..n_trials(130) {
+    for trial in 0..n_trials(usual) {
         let (phase, indices) = &shares[trial % shares.len()];
         let last = indices[rng.below(indices.len())];
         let loss = Loss::ALL[rng.below(Loss::ALL.len())];
@@ -59,7 +71,7 @@ fn power_cuts_during_the_recovery_lose_nothing_acknowledged() {
     if !is_permitted() {
         return skip("power cuts during the recovery", "processes may not be traced here");
     }
-    let mut lab = Lab::new(&SECOND_PUBLISH);
+    let mut lab = Lab::new(&scenario::SECOND_PUBLISH);
     let first = lab.record();
     let (mut rng, mut phases, mut failures) = (Rng::new(0), BTreeMap::new(), Vec::new());
     for seed in 0..n_trials(40) as u64 / 5 {
@@ -92,19 +104,27 @@ fn a_missing_sync_is_found() {
     if !is_permitted() {
         return skip("a_missing_sync_is_found", "processes may not be traced here");
     }
-    let mut lab = Lab::new(&FIRST_PUBLISH);
-    let recording = lab.record();
-    let end = recording.events.len();
-    for loss in Loss::ALL {
-        try_cut(&lab, &recording, end, loss, 1).expect("with every sync nothing is lost");
-    }
-    for forgotten in [".seg", "home/journal", "home/blobs/data"] {
-        let mut careless = recording.clone();
-        careless.events.retain(|event| !(matches!(event.what, What::Sync(_)) && event.path.contains(forgotten)));
-        let end = careless.events.len();
-        lab.put(&careless.after_cut(end, Loss::Everything, 0));
-        let announced = notes(&recording.after_cut(recording.events.len(), Loss::Everything, 0)).expect("no fork");
-        let found = check(&lab, &careless.said_before(end), &announced);
-        assert!(found.is_err(), "syncs of {forgotten} were left out, and nothing was missed");
+    let needed: [(&'static Scenario, &[&str]); 3] = [
+        (&scenario::FIRST_PUBLISH, &[".seg", "home/journal", "home/blobs/data"]),
+        (&scenario::IMPORT, &["home/logs", "home/journal", "home/blobs/data"]),
+        (&scenario::UPDATE, &["home/installed/store", "home/installed/generations", "home/installed"]),
+    ];
+    for (scenario, needed) in needed {
+        let mut lab = Lab::new(scenario);
+        let recording = lab.record();
+        let end = recording.events.len();
+        for loss in Loss::ALL {
+            try_cut(&lab, &recording, end, loss, 1).expect("with every sync nothing is lost");
+        }
+        for forgotten in needed {
+            let mut careless = recording.clone();
+            careless.events.retain(|event| !(matches!(event.what, What::Sync(_)) && event.path.contains(forgotten)));
+            let end = careless.events.len();
+            assert!(end < recording.events.len(), "{}: {forgotten} is never synced", scenario.name);
+            lab.put(&careless.after_cut(end, Loss::Everything, 0));
+            let announced = notes(&recording.after_cut(recording.events.len(), Loss::Everything, 0)).expect("no fork");
+            let found = check(&lab, &careless.said_before(end), &announced);
+            assert!(found.is_err(), "{}: syncs of {forgotten} were left out, and nothing was missed", scenario.name);
+        }
     }
 }
