@@ -31,6 +31,7 @@ mod peers;
 mod publish;
 mod remove;
 mod rollback;
+mod search;
 mod status;
 mod token;
 mod ui;
@@ -96,6 +97,7 @@ enum Verb {
     Rollback(rollback::Args),
     Why(why::Args),
     Follow(follow::Args),
+    Search(search::Args),
     Gc(gc::Args),
     Status(status::Args),
     Connect(connect::Args),
@@ -132,6 +134,7 @@ impl Verb {
             Self::Rollback(args) => args.run(context).await,
             Self::Why(args) => args.run(context).await,
             Self::Follow(args) => args.run(context).await,
+            Self::Search(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Connect(args) => args.run(context).await,

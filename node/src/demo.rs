@@ -144,7 +144,7 @@ async fn found(
 ) -> Result<(String, u64), DemoError> {
     let clock = Instant::now();
     bob.meet(alice.key()).await?;
-    reach::discover(bob.parts(), bob.online()).await;
+    reach::discover(bob.parts(), bob.online(), Duration::from_secs(60)).await;
     let reference = bob.reference(first.package)?;
     teller.step("bob", clock, format!("knows nothing but the LAN, and finds {reference} there"), &[]);
     let clock = Instant::now();

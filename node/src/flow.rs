@@ -17,6 +17,7 @@ pub mod publish;
 pub mod reach;
 pub mod release;
 pub mod resolve;
+pub mod search;
 pub mod secrets;
 pub mod syncpack;
 pub mod unpack;

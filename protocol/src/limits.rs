@@ -57,6 +57,11 @@ pub const EVIDENCE_LOGS: usize = 256;
 pub const HEADS_PER_FRAME: usize = EVIDENCE_LOGS;
 /// Packages watched over one stream.
 pub const WATCHED_PACKAGES: usize = 1_024;
+/// Packages known of strangers, beyond which no more are taken in from what peers offer: one card in the index has at most
+/// 4 KiB, so all together 64 MiB.
+pub const CATALOGUE_PACKAGES: usize = 16_384;
+/// Packages of one unpinned writer that are taken in from what peers offer: one key cannot fill the catalogue.
+pub const CATALOGUE_PACKAGES_PER_WRITER: usize = 32;
 /// Offers in one answer to a catalogue request.
 pub const OFFERS_PER_FRAME: usize = 256;
 

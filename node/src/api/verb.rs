@@ -106,6 +106,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::install::Why>(),
         Route::of::<verbs::follow::Follow>(),
         Route::of::<verbs::follow::Follows>(),
+        Route::of::<verbs::search::Search>(),
         Route::of::<verbs::gc::Gc>(),
         Route::of::<verbs::config::ListConfig>(),
         Route::of::<verbs::config::SetConfig>(),

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod doctor;
+mod find;
 pub mod follow;
 pub mod gc;
 pub mod get;
@@ -10,6 +11,7 @@ pub mod install;
 pub mod network;
 pub mod packages;
 pub mod publish;
+pub mod search;
 pub mod status;
 pub mod syncpack;
 pub mod token;

@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Say what would change, change nothing
     #[arg(long)]
     dry_run: bool,
+    /// The owner who is meant by a bare `@owner/name`, pinned from now on
+    #[arg(long, value_name = "ID")]
+    trust: Option<String>,
     /// Follow it from now on along what is asked for, see `syncra follow`
     #[arg(long, conflicts_with = "dry_run")]
     follow: bool,
@@ -39,7 +42,8 @@ impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
         let (dry_run, follow, offline) = (self.dry_run, self.follow, context.offline());
-        let request = AddRequest { reference: self.reference, dry_run, follow, offline };
+        let (reference, trust, timeout_s) = (self.reference, self.trust, Some(context.timeout().as_secs()));
+        let request = AddRequest { reference, dry_run, follow, offline, trust, timeout_s };
         let changed = client.call::<Add>(context, request).await?;
         change::show(context, "add", &changed)
     }

@@ -24,7 +24,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let node = client::running(context).await?;
-        let connected = node.call::<Connect>(&ConnectRequest { address: self.address }, |_| {}).await?;
+        let request = ConnectRequest { address: self.address, timeout_s: Some(context.timeout().as_secs()) };
+        let connected = node.call::<Connect>(&request, |_| {}).await?;
         context.ui().data("connect", &connected, |to| format!("connected to {} at {}", to.peer, to.address))
     }
 }

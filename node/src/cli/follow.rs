@@ -52,7 +52,8 @@ impl Args {
             return context.ui().data("follow", &follows, list);
         };
         let (channel, off, dry_run) = (self.channel, self.off, self.dry_run);
-        let request = FollowRequest { reference, channel, off, dry_run, offline: context.offline() };
+        let (offline, timeout_s) = (context.offline(), Some(context.timeout().as_secs()));
+        let request = FollowRequest { reference, channel, off, dry_run, offline, timeout_s };
         let followed = client.call::<Follow>(context, request).await?;
         advise(context, &followed);
         context.ui().data("follow", &followed, human)

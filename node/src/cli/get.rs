@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// The directory: new, or empty
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
+    /// The owner who is meant by a bare `@owner/name`, pinned from now on
+    #[arg(long, value_name = "ID")]
+    trust: Option<String>,
     /// Say which release it would be, write nothing
     #[arg(long)]
     dry_run: bool,
@@ -42,7 +45,8 @@ impl Args {
         let client = Client::open(context).await?;
         let dry_run = self.dry_run;
         let (offline, timeout_s) = (context.offline(), Some(context.timeout().as_secs()));
-        let request = GetRequest { reference: self.reference, dir, dry_run, offline, timeout_s };
+        let (reference, trust) = (self.reference, self.trust);
+        let request = GetRequest { reference, dir, dry_run, offline, trust, timeout_s };
         let got = client.call::<Get>(context, request).await?;
         got.warnings.iter().for_each(|warning| context.ui().warning(warning));
         context.ui().data("get", &got, |got| human(got, dry_run))

@@ -29,7 +29,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let request = UpdateRequest { reference: self.reference, dry_run: self.dry_run, offline: context.offline() };
+        let (reference, dry_run, offline) = (self.reference, self.dry_run, context.offline());
+        let request = UpdateRequest { reference, dry_run, offline, timeout_s: Some(context.timeout().as_secs()) };
         let changed = client.call::<Update>(context, request).await?;
         change::show(context, "update", &changed)
     }

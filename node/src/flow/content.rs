@@ -1,6 +1,7 @@
 //! Making the blobs of a release local.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId, ReleaseId};
@@ -86,7 +87,8 @@ impl ContentError {
     }
 }
 
-/// Makes all blobs of a release local, synced and kept by `pins`, whether or not they were here before.
+/// Makes all blobs of a release local, synced and kept by `pins`, whether or not they were here before. A fetch that gets
+/// nothing for `patience` gives up.
 ///
 /// # Errors
 /// [`ContentError`].
@@ -94,6 +96,7 @@ pub async fn ensure(
     parts: &Parts,
     release: &Release,
     pins: &Pins,
+    patience: Duration,
     progress: &Progress,
 ) -> Result<Fetched, ContentError> {
     let blobs = parts.blobs().await?;
@@ -105,7 +108,7 @@ pub async fn ensure(
     }
     if let Some(online) = parts.online() {
         let want = Want::of(release, older(parts, release.content_root)?);
-        let cost = Box::pin(fetch::fetch(parts, &online.net, &want, pins, fetch::PATIENCE, progress)).await?;
+        let cost = Box::pin(fetch::fetch(parts, &online.net, &want, pins, patience, progress)).await?;
         let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
         return Ok(Fetched { fetched_bytes: cost.fetched_bytes, reused_bytes: cost.reused_bytes, sources });
     }

@@ -219,7 +219,7 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
             None => pins.insert(parts.blobs().await?.pins()),
         };
         let release = release_of(parts, package, slot.release).await?;
-        fetched = fetched.plus(content::ensure(parts, &release, pins, progress).await?);
+        fetched = fetched.plus(content::ensure(parts, &release, pins, plan.patience, progress).await?);
         releases.push((slot, release));
     }
     let turn = parts.installed.turn().await;

@@ -1,42 +1,189 @@
 //! Finding out, on purpose, what connected peers offer: for searches, and for names that nothing known here has.
+//!
+//! What a peer offers is hearsay. It is taken in like all news, verified log by log, and only then found or shown; what
+//! does not verify leaves no trace. How much strangers may add is bounded: by peer, by writer, and altogether.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use syncra_protocol::id::PackageId;
+use syncra_protocol::evidence::Evidence;
+use syncra_protocol::id::{IdentityId, PackageId};
+use syncra_protocol::key::DeviceKey;
+use syncra_protocol::limits::{CATALOGUE_PACKAGES, CATALOGUE_PACKAGES_PER_WRITER};
+use syncra_protocol::message::log::Offer;
+use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
 
-use super::Parts;
 use super::content::ContentError;
 use super::install::{self, InstallError, Plan, Request};
+use super::{Parts, catalogue, resolve};
+use crate::journal::Regard;
 use crate::node::Online;
 use crate::sync::ask;
+use crate::sync::fetch::{self, FetchError, Want};
 
 /// Peers asked at the same time.
 const PEERS_AT_ONCE: usize = 16;
 /// Packages of one peer that are looked at in one go: what a stranger may cost.
 const PACKAGES_PER_PEER: usize = 1_024;
+/// Packages of one peer that are asked for at the same time.
+const PACKAGES_AT_ONCE: usize = 8;
+/// Manifests fetched in one go.
+const MANIFESTS: usize = 256;
+/// Manifests fetched at the same time.
+const MANIFESTS_AT_ONCE: usize = 8;
+/// How long a manifest may take, which is only for reading.
+const MANIFEST_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a node that has just started waits for its first neighbour.
 pub const FIRST_NEIGHBOUR: Duration = Duration::from_secs(3);
 
 /// What a look around brought.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Peers that were asked.
     pub n_peers: usize,
-    /// Packages of which something new was offered.
-    pub n_packages: usize,
+    /// What they offer and is known here, verified: by how many of them.
+    pub offered: BTreeMap<PackageId, usize>,
+    /// Packages that were left out: their writer has too many already, or there are too many altogether.
+    pub n_left_out: usize,
+    /// Whether everybody answered in time.
+    pub is_complete: bool,
 }
 
-/// Asks every connected peer what it offers and takes in, verified, what is new. What a peer refuses or gets wrong is
-/// left out: others may have it.
-pub async fn discover(parts: &Parts, online: &Online) -> Found {
-    let peers = online.net.peers().await.unwrap_or_default();
-    let n_peers = peers.len();
-    let news = stream::iter(peers).map(|peer| of_peer(parts, online, peer.key));
-    let n_packages = news.buffer_unordered(PEERS_AT_ONCE).fold(0, async |sum, n| sum + n).await;
-    Found { n_peers, n_packages }
+/// Asks every connected peer what it offers and takes in, verified, what is new, for as long as `within`. What a peer
+/// refuses or gets wrong is left out: others may have it.
+pub async fn discover(parts: &Parts, online: &Online, within: Duration) -> Found {
+    let look = Look::new(parts, online);
+    let is_complete = tokio::time::timeout(within, look.around()).await.is_ok();
+    let found = look.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Found { is_complete, ..found }
+}
+
+/// A look around under way.
+struct Look<'a> {
+    parts: &'a Parts,
+    online: &'a Online,
+    /// Packages that each key writes to, as far as they are known.
+    written: Mutex<BTreeMap<DeviceKey, BTreeSet<PackageId>>>,
+    /// Owners to whom the limits do not apply.
+    pinned: BTreeSet<IdentityId>,
+    found: Mutex<Found>,
+}
+
+impl<'a> Look<'a> {
+    fn new(parts: &'a Parts, online: &'a Online) -> Self {
+        let mut written: BTreeMap<DeviceKey, BTreeSet<PackageId>> = BTreeMap::new();
+        for head in parts.histories.journal().truth().heads() {
+            if let Subject::Package(package) = head.origin.subject {
+                written.entry(head.origin.key).or_default().insert(package);
+            }
+        }
+        let pinned = resolve::pinned(parts).unwrap_or_else(|error| {
+            tracing::warn!(%error, "whose packages are followed cannot be read");
+            BTreeSet::new()
+        });
+        Self { parts, online, written: Mutex::new(written), pinned, found: Mutex::default() }
+    }
+
+    async fn around(&self) {
+        let peers = self.online.net.peers().await.unwrap_or_default();
+        self.found().n_peers = peers.len();
+        stream::iter(peers).for_each_concurrent(PEERS_AT_ONCE, |peer| self.peer(peer.key)).await;
+    }
+
+    async fn peer(&self, peer: Peer) {
+        let (mut after, mut n_seen) = (None, 0);
+        loop {
+            let page = match ask::offers(&self.online.net, peer, after).await {
+                Ok(page) => page,
+                Err(failure) => return tracing::debug!(peer = peer.fmt_short(), ?failure, "no offers"),
+            };
+            stream::iter(&page.offers).for_each_concurrent(PACKAGES_AT_ONCE, |offer| self.offer(peer, offer)).await;
+            n_seen += page.offers.len();
+            after = page.offers.last().map(|offer| offer.package);
+            if !page.more || after.is_none() || n_seen >= PACKAGES_PER_PEER {
+                return;
+            }
+        }
+    }
+
+    async fn offer(&self, peer: Peer, offer: &Offer) {
+        let held = held(self.parts, offer.package);
+        if held.is_none() && !self.admits(peer, offer.package).await {
+            return;
+        }
+        if held != Some(offer.frontier) {
+            // A network that ends brings nothing.
+            drop(self.online.sync.refresh(offer.package, Some(vec![peer])).await);
+        }
+        if self::held(self.parts, offer.package).is_some() {
+            *self.found().offered.entry(offer.package).or_default() += 1;
+        }
+    }
+
+    /// Whether there is room for a package that is not known yet, by its Genesis entry, which proves itself.
+    async fn admits(&self, peer: Peer, package: PackageId) -> bool {
+        let Ok(heads) = ask::heads(&self.online.net, peer, package).await else { return false };
+        let Ok(evidence) = Evidence::open(package, &heads.package_genesis.0) else { return false };
+        let genesis = evidence.genesis();
+        {
+            let truth = self.parts.histories.journal().truth();
+            if genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked) {
+                return false;
+            }
+        }
+        if genesis.owners.iter().any(|owner| self.pinned.contains(owner)) {
+            return true;
+        }
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_known = self.parts.histories.packages().len();
+        let of_writer = written.entry(genesis.log_key).or_default();
+        let has_room = n_known < CATALOGUE_PACKAGES && of_writer.len() < CATALOGUE_PACKAGES_PER_WRITER;
+        if has_room {
+            of_writer.insert(package);
+        } else {
+            self.found().n_left_out += 1;
+        }
+        has_room
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is held of a package, in the words of an offer.
+fn held(parts: &Parts, package: PackageId) -> Option<[u8; 32]> {
+    Some(parts.histories.package(package).ok()??.state.frontier.digest())
+}
+
+/// Fetches what packages say they are, where it is not held, for as long as `within`: searches look into it.
+pub async fn describe(parts: &Parts, online: &Online, packages: impl Iterator<Item = PackageId>, within: Duration) {
+    let all = stream::iter(packages.take(MANIFESTS)).for_each_concurrent(MANIFESTS_AT_ONCE, async |package| {
+        if let Err(error) = manifest(parts, online, package).await {
+            tracing::debug!(%package, %error, "no manifest");
+        }
+    });
+    // What did not come in time is described the next time.
+    drop(tokio::time::timeout(within, all).await);
+}
+
+async fn manifest(parts: &Parts, online: &Online, package: PackageId) -> Result<(), FetchError> {
+    let Ok(Some(history)) = parts.histories.package(package) else { return Ok(()) };
+    let Ok(selection) = resolve::release(&history.state, None) else { return Ok(()) };
+    let release = &selection.published.release;
+    let blobs = parts.blobs().await?;
+    if blobs.has(release.manifest).await? {
+        return Ok(());
+    }
+    let want = Want { beside: vec![release.manifest], ..Want::of(release, Vec::new()) };
+    fetch::beside(parts, &online.net, &want, &blobs.pins(), MANIFEST_PATIENCE).await?;
+    if let Err(error) = catalogue::refresh(parts, package).await {
+        tracing::warn!(%package, %error, "the package has no card in the catalogue");
+    }
+    Ok(())
 }
 
 /// Plans a change of what is installed; histories of packages that the plan needs and nobody here knows are asked for.
@@ -67,38 +214,4 @@ pub async fn first_peer(online: &Online, within: Duration) -> bool {
         true
     };
     tokio::time::timeout(within, connected).await.unwrap_or(false)
-}
-
-async fn of_peer(parts: &Parts, online: &Online, peer: Peer) -> usize {
-    let mut n_news = 0;
-    let mut after = None;
-    let mut n_seen = 0;
-    loop {
-        let page = match ask::offers(&online.net, peer, after).await {
-            Ok(page) => page,
-            Err(failure) => {
-                tracing::debug!(peer = peer.fmt_short(), ?failure, "no offers");
-                return n_news;
-            }
-        };
-        for offer in &page.offers {
-            if held(parts, offer.package) == Some(offer.frontier) {
-                continue;
-            }
-            n_news += 1;
-            if online.sync.refresh(offer.package, Some(vec![peer])).await.is_err() {
-                return n_news;
-            }
-        }
-        n_seen += page.offers.len();
-        after = page.offers.last().map(|offer| offer.package);
-        if !page.more || after.is_none() || n_seen >= PACKAGES_PER_PEER {
-            return n_news;
-        }
-    }
-}
-
-/// What is held of a package, in the words of an offer.
-fn held(parts: &Parts, package: PackageId) -> Option<[u8; 32]> {
-    Some(parts.histories.package(package).ok()??.state.frontier.digest())
 }

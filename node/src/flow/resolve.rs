@@ -1,7 +1,7 @@
 //! From what somebody wrote to a package and a release, with what is known on this device.
 //!
 //! A bare `@alice/rocket` means a package only if the user has pinned who `alice` is: it is this device's own identity,
-//! a petname, or the owner of a package that is followed. Everybody else who calls itself so is a candidate to choose
+//! trusted, a petname, or the owner of a package that is followed. Everybody else who calls itself so is a candidate to choose
 //! from, never the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use syncra_protocol::version::VersionReq;
 
 use super::{Parts, identity};
 use crate::history::{Histories, History, LoadError};
+use crate::journal::Regard;
 
 /// Candidates that an answer lists.
 const CANDIDATES: usize = 16;
@@ -105,10 +106,18 @@ pub fn by_name(parts: &Parts, wanted: &QualifiedName) -> Result<PackageId, Resol
     Err(ResolveError::Ambiguous { reference: exact, candidates })
 }
 
-/// The identities whose handle the user need not doubt: the own one, and owners of what is followed.
-fn pinned(parts: &Parts) -> Result<BTreeSet<IdentityId>, LoadError> {
+/// The identities whose handle the user need not doubt: the own one, trusted ones, and owners of what is followed.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn pinned(parts: &Parts) -> Result<BTreeSet<IdentityId>, LoadError> {
     let mut pinned = BTreeSet::from([parts.identity]);
-    let followed: Vec<PackageId> = parts.histories.journal().truth().follows().map(|(package, _)| *package).collect();
+    let followed: Vec<PackageId> = {
+        let truth = parts.histories.journal().truth();
+        let trusted = truth.regards().filter(|(_, regard)| *regard == Regard::Trusted);
+        pinned.extend(trusted.map(|(identity, _)| *identity));
+        truth.follows().map(|(package, _)| *package).collect()
+    };
     for package in followed {
         if let Some(history) = parts.histories.package(package)? {
             pinned.extend(history.state.genesis.owners.iter().copied());

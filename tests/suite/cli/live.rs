@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
-use syncra_tests::program::{Home, Node};
+use syncra_tests::Output;
+use syncra_tests::program::{Home, Node, signal};
 
 /// After this an event is taken not to come: far above anything a loaded machine needs.
 const HUNG: Duration = Duration::from_secs(150);
@@ -222,4 +223,87 @@ fn follows_say_what_they_cannot_do() {
     home.json(["add", release, "--follow"]);
     assert_eq!(standing(&home)["state"], "fixed");
     assert_eq!(standing(&home)["channel"], Value::Null);
+}
+
+/// The references of what a search finds, best first.
+fn found(home: &Home, args: &[&str]) -> Vec<String> {
+    let found = home.json(["search"].iter().chain(args));
+    assert_eq!(found["complete"], true, "{found}");
+    found["results"].as_array().expect("results").iter().map(|result| text(result, "ref").to_owned()).collect()
+}
+
+#[test]
+fn neighbours_are_searched_and_bare_names_need_trust() {
+    let (alice, other, bob) = (Home::new(), Home::new(), Home::new());
+    let (alice_up, other_up, bob_up) = (alice.up(LOOPBACK), other.up(LOOPBACK), bob.up(LOOPBACK));
+    alice.json(["id", "--handle", "alice"]);
+    other.json(["id", "--handle", "alice"]);
+    let rocket = publish(&alice, "rocket", "1.0.0", "description = \"flies to the moon\"\n");
+    publish(&alice, "lamp", "1.0.0", "");
+    let twin = publish(&other, "rocket", "1.0.0", "");
+    assert_eq!(found(&bob, &["rocket"]), Vec::<String>::new(), "nobody is connected");
+    bob.json(["connect", address(&alice_up)]);
+
+    let answer = bob.json(["search", "moon"]);
+    let result = &answer["results"][0];
+    assert_eq!((text(result, "ref"), text(result, "source"), text(result, "latest")), (&*rocket, "neighbour", "1.0.0"));
+    assert_eq!(text(result, "description"), "flies to the moon");
+    assert_eq!((text(&result["owner"], "trust"), text(&result["owner"], "handle")), ("unknown", "alice"));
+    assert_eq!(found(&bob, &["rocket"]), [rocket.clone()]);
+    assert_eq!(found(&bob, &["--kind", "world"]), Vec::<String>::new());
+    assert_eq!(bob.fails(["search", "--kind", "planet"]).0, 2);
+
+    // One that nobody pinned, then two: a choice, never a guess.
+    let (exit, error) = bob.fails(["add", "@alice/rocket"]);
+    assert_eq!((exit, text(&error, "code")), (7, "E0705"));
+    assert!(text(&error, "message").contains(&rocket), "{error}");
+    bob.json(["connect", address(&other_up)]);
+    let (exit, error) = bob.fails(["add", "@alice/rocket"]);
+    assert_eq!(exit, 7);
+    assert!([&rocket, &twin].iter().all(|candidate| text(&error, "message").contains(*candidate)), "{error}");
+    let key = rocket.split_once('~').and_then(|(_, rest)| rest.split_once('/')).expect("a key").0;
+    let (exit, _) = bob.fails(["add", "@alice/rocket", "--trust", "aaaaaaaaaaaa"]);
+    assert_eq!(exit, 3, "nobody known has that key");
+    let added = bob.json(["add", "@alice/rocket", "--trust", key]);
+    assert_eq!(added["changes"][0]["ref"], *rocket);
+    assert_eq!(bob.json(["info", "@alice/rocket"])["ref"], *rocket, "pinned from now on");
+    assert_eq!(found(&bob, &["rocket"]), [rocket, twin], "trusted ones first");
+    for node in [alice_up, other_up, bob_up] {
+        assert_eq!(node.stop().0, 0);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_node_neighbours_are_found_and_silence_ends_in_time() {
+    let probe = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let port = probe.local_addr().expect("bound").port().to_string();
+    drop(probe);
+    let (alice, bob) = (Home::new(), Home::new());
+    let reference = publish(&alice, "lamp", "1.0.0", "");
+    let on_lan = |home: &Home, args: &[&str]| {
+        let mut command = home.command(args);
+        command.arg("--json").env("SYNCRA_LAN_PORT", &port);
+        command
+    };
+    let mut up = on_lan(&alice, &["up"]);
+    let mut node = up.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut ready = String::new();
+    BufReader::new(node.stdout.take().expect("piped")).read_line(&mut ready).expect("a ready line");
+    let added = Output::of(on_lan(&bob, &["add", &reference])).data();
+    assert_eq!(added["changes"][0]["to"], "1.0.0");
+    let answer = Output::of(on_lan(&bob, &["search", "lamp"])).data();
+    assert_eq!((&answer["results"][0]["source"], &answer["results"][0]["n_peers"]), (&"installed".into(), &1.into()));
+    publish(&alice, "lamp", "1.1.0", "");
+    assert_eq!(Output::of(on_lan(&bob, &["update"])).data()["changes"][0]["to"], "1.1.0");
+
+    // A neighbour that is there and says nothing any more.
+    signal(node.id(), "STOP");
+    let (exit, error) = Output::of(on_lan(&bob, &["add", "@alice~aaaaaaaaaaaa/rocket", "--timeout", "1"])).error();
+    signal(node.id(), "CONT");
+    signal(node.id(), "KILL");
+    drop(node.wait());
+    assert_eq!((exit, text(&error, "code")), (6, "E0601"));
+    assert!(text(&error, "hint").contains("--timeout"), "{error}");
+    assert_eq!(installed(&bob, &reference), "1.1.0", "nothing else changed");
 }

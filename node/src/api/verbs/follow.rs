@@ -8,7 +8,7 @@ use syncra_protocol::name::RefName;
 use syncra_protocol::reference::{Reference, Selector};
 use utoipa::ToSchema;
 
-use super::install::look_around;
+use super::find;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
@@ -44,6 +44,9 @@ pub struct FollowRequest {
     /// Only with what is known here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+    /// Seconds that finding it may take; 60 by default.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
 }
 
 /// A followed package, or one that was.
@@ -150,7 +153,7 @@ pub(super) async fn infos(parts: &Parts) -> Result<Vec<FollowInfo>, Problem> {
 async fn named(service: &Service, request: &FollowRequest) -> Result<(PackageId, Option<RefName>), Problem> {
     let reference = Reference::parse(&request.reference)?;
     if !request.offline && !request.off {
-        look_around(service, &reference).await?;
+        find::look_around(service, &reference, find::patience(request.timeout_s)).await?;
     }
     let (package, selector) = match reference {
         Reference::Package(package, selector) => (package, selector),

@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
+use super::find;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::get::{self, Got, Wanted};
-use crate::flow::{reach, resolve};
+use crate::flow::resolve;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
-use crate::sync::fetch;
 
 /// Writes a release into a new directory.
 #[derive(Debug)]
@@ -35,6 +34,9 @@ pub struct GetRequest {
     /// Only from what is held here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+    /// The owner who is meant by a bare name, as an identity or its first 12 characters; remembered as trusted.
+    #[serde(default)]
+    pub trust: Option<String>,
     /// Seconds that a fetch may go on without a byte from anybody; 60 by default, at most 3,600.
     #[serde(default)]
     pub timeout_s: Option<u64>,
@@ -90,10 +92,11 @@ impl Verb for Get {
         if !dir.is_absolute() {
             return Err(Problem::new(Code::BadArgument, format!("`{}` is not an absolute path", request.dir)));
         }
+        let patience = find::patience(request.timeout_s);
         let (wanted, mut response) = match wanted(service, &request) {
             Err(problem) if is_unknown(&problem) && !request.offline => {
-                let online = service.reach().await?;
-                reach::discover(service.parts(), &online).await;
+                let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
+                find::look_around(service, &reference, patience).await?;
                 wanted(service, &request)?
             }
             found => found?,
@@ -102,9 +105,15 @@ impl Verb for Get {
             return Ok(response);
         }
         if !request.offline && get::local(service.parts().blobs().await?, &wanted).await.is_err() {
-            service.reach().await?;
+            find::in_time(patience, service.reach()).await??;
         }
-        let patience = request.timeout_s.map_or(fetch::PATIENCE, |s| Duration::from_secs(s.clamp(1, 3_600)));
+        if let Reference::Named(..) = Reference::parse(&request.reference)?
+            && request.trust.is_some()
+        {
+            let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
+            find::pin(service.parts(), &resolve::package(service.parts(), &reference)?, request.trust.as_deref())
+                .await?;
+        }
         let Got { n_files, total_bytes, fetched_bytes, reused_bytes, sources } =
             get::get(service.parts(), &wanted, &dir, patience, progress).await?;
         response.n_files = n_files;
@@ -123,7 +132,7 @@ fn is_unknown(problem: &Problem) -> bool {
 
 /// The release or content that is asked for, and the answer as far as it is known before.
 fn wanted(service: &Service, request: &GetRequest) -> Result<(Wanted, GetResponse), Problem> {
-    let reference = Reference::parse(&request.reference)?;
+    let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
     let mut response = GetResponse {
         reference: reference.to_string(),
         release_id: None,

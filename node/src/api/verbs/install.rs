@@ -1,12 +1,14 @@
 //! What is installed: add, update, remove, go back; and why something is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::id::PackageId;
 use syncra_protocol::reference::{Reference, Selector};
 use utoipa::ToSchema;
 
+use super::find;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
@@ -16,6 +18,7 @@ use crate::flow::{Parts, reach, resolve};
 use crate::installed::Slot;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
+use crate::sync::fetch;
 
 /// Installs a package.
 #[derive(Debug)]
@@ -57,6 +60,12 @@ pub struct AddRequest {
     /// Only with what is held here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+    /// The owner who is meant by a bare name, as an identity or its first 12 characters; remembered as trusted.
+    #[serde(default)]
+    pub trust: Option<String>,
+    /// Seconds that finding may take, and that a fetch may go on without a byte from anybody; 60 by default.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
 }
 
 /// A package to take away.
@@ -84,6 +93,9 @@ pub struct UpdateRequest {
     /// Only with what is held here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+    /// Seconds that each package may take to be asked for, and that a fetch may go on without a byte; 60 by default.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
 }
 
 /// Where to go back to. Nothing: the generation before the one in force.
@@ -206,19 +218,23 @@ impl Verb for Add {
     type Response = ChangeResponse;
 
     async fn run(service: &Arc<Service>, request: AddRequest, progress: &Progress) -> Result<ChangeResponse, Problem> {
-        let reference = Reference::parse(&request.reference)?;
+        let (trust, patience) = (request.trust.as_deref(), find::patience(request.timeout_s));
+        let reference = find::trusting(Reference::parse(&request.reference)?, trust)?;
         if !request.offline {
-            look_around(service, &reference).await?;
+            find::look_around(service, &reference, patience).await?;
         }
         let named = resolve::package(service.parts(), &reference)?;
+        if !request.dry_run {
+            find::pin(service.parts(), &named, trust).await?;
+        }
         let package = named.history.state.package;
         let is_fixed = matches!(named.selector, Some(Selector::Version(_) | Selector::Release(_)));
         let add = Request::Add { package, selector: named.selector };
-        let mut added = match change(service, add.clone(), request.dry_run, progress).await {
+        let mut added = match change(service, add.clone(), request.dry_run, patience, progress).await {
             // What is known without being held: now somebody has to be found who holds it.
             Err(problem) if problem.code == Code::NotHeld && !request.offline => {
-                service.reach().await?;
-                change(service, add, request.dry_run, progress).await?
+                find::in_time(patience, service.reach()).await??;
+                change(service, add, request.dry_run, patience, progress).await?
             }
             done => done?,
         };
@@ -247,16 +263,17 @@ impl Verb for Update {
         progress: &Progress,
     ) -> Result<ChangeResponse, Problem> {
         let package = request.reference.as_deref().map(|text| package(service.parts(), text)).transpose()?;
+        let patience = find::patience(request.timeout_s);
         if !request.offline {
-            let online = service.reach().await?;
+            let online = find::in_time(patience, service.reach()).await??;
             let installed = service.parts().installed.current()?.packages;
             let concerned = installed.keys().filter(|known| package.is_none_or(|package| package == **known));
             for known in concerned {
                 let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
-                online.sync.refresh(*known, None).await.map_err(stopping)?;
+                find::in_time(patience, online.sync.refresh(*known, None)).await?.map_err(stopping)?;
             }
         }
-        change(service, Request::Update(package), request.dry_run, progress).await
+        change(service, Request::Update(package), request.dry_run, patience, progress).await
     }
 }
 
@@ -276,7 +293,7 @@ impl Verb for Remove {
     ) -> Result<ChangeResponse, Problem> {
         let parts = service.parts();
         let package = package(parts, &request.reference)?;
-        let mut removed = change(service, Request::Remove(package), request.dry_run, progress).await?;
+        let mut removed = change(service, Request::Remove(package), request.dry_run, fetch::PATIENCE, progress).await?;
         // Or it would come back by itself.
         let is_followed = follow::get(parts, package).is_some();
         if is_followed && !request.dry_run {
@@ -311,7 +328,7 @@ impl Verb for Rollback {
                 return Err(Problem::new(Code::BadArgument, "a package or a generation goes back, not both"));
             }
         };
-        change(service, back, request.dry_run, progress).await
+        change(service, back, request.dry_run, fetch::PATIENCE, progress).await
     }
 }
 
@@ -360,25 +377,6 @@ impl Verb for Why {
     }
 }
 
-/// Takes in what connected peers know of a package; who is not known yet is looked for.
-pub(super) async fn look_around(service: &Service, reference: &Reference) -> Result<(), Problem> {
-    match resolve::package(service.parts(), reference) {
-        Ok(named) => {
-            if let Some(online) = service.parts().online() {
-                let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
-                online.sync.refresh(named.history.state.package, None).await.map_err(stopping)?;
-            }
-        }
-        Err(resolve::ResolveError::Unknown(_)) => {
-            let online = service.reach().await?;
-            reach::discover(service.parts(), &online).await;
-        }
-        // Whatever else is wrong, the look-up that follows tells.
-        Err(_) => {}
-    }
-    Ok(())
-}
-
 /// The package that a text names. What is installed can be named though its history is gone.
 fn package(parts: &Parts, text: &str) -> Result<PackageId, Problem> {
     let reference = Reference::parse(text)?;
@@ -399,13 +397,15 @@ async fn change(
     service: &Arc<Service>,
     request: Request,
     dry_run: bool,
+    patience: Duration,
     progress: &Progress,
 ) -> Result<ChangeResponse, Problem> {
     let progress = progress.clone();
     // Goes on when its caller leaves: what was fetched is not thrown away half-way.
     let work = async move |service: Arc<Service>| -> Result<ChangeResponse, Problem> {
         let parts = service.parts();
-        let plan = reach::plan(parts, &request).await?;
+        let mut plan = reach::plan(parts, &request).await?;
+        plan.patience = patience;
         let unpacked_bytes = plan.unpacked_bytes(parts);
         if dry_run {
             let generation = plan.base.generation;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::find;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
@@ -22,6 +23,9 @@ pub struct Connect;
 pub struct ConnectRequest {
     /// A multiaddress, with or without `/p2p/…`.
     pub address: String,
+    /// Seconds that it may take; 60 by default.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
 }
 
 /// Who is there.
@@ -47,8 +51,9 @@ impl Verb for Connect {
             Problem::new(Code::BadArgument, format!("`{}` is not a multiaddress", request.address))
                 .with_hint("one looks like `/ip4/192.0.2.7/tcp/4001`")
         })?;
-        let online = service.reach().await?;
-        let peer = online.net.dial(address).await?;
+        let patience = find::patience(request.timeout_s);
+        let online = find::in_time(patience, service.reach()).await??;
+        let peer = find::in_time(patience, online.net.dial(address)).await??;
         Ok(ConnectResponse { peer: peer.to_string(), address: request.address })
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn unpack(
     if !damaged.is_empty() {
         tracing::warn!(n = damaged.len(), "blobs were damaged on disk and are fetched again");
         blobs.discard(&damaged).await?;
-        content::ensure(parts, release, pins, progress).await?;
+        content::ensure(parts, release, pins, crate::sync::fetch::PATIENCE, progress).await?;
     }
     // Once more in any case: the second error tells what is wrong with the release itself.
     try_unpack(parts, turn, slot, release, progress).await

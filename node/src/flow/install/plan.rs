@@ -1,6 +1,7 @@
 //! What a change would do, before it does it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use syncra_protocol::fold::SelectError;
 use syncra_protocol::id::PackageId;
@@ -10,6 +11,7 @@ use super::closure::{Caution, Solver, Wishes};
 use super::{InstallError, Request};
 use crate::flow::Parts;
 use crate::installed::{Generation, InstalledError, Slot};
+use crate::sync::fetch::PATIENCE;
 
 /// What an install would do.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct Plan {
     pub cautions: Vec<Caution>,
     /// Packages that stay as they are, though they were to be updated.
     pub kept: Vec<Kept>,
+    /// How long a fetch may go on without a byte from anybody.
+    pub patience: Duration,
     pub(super) next: BTreeMap<PackageId, Slot>,
     pub(super) target: Target,
 }
@@ -128,6 +132,7 @@ pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError
         cautions: chosen.values().filter_map(|chosen| chosen.caution.clone()).collect(),
         kept: chosen.values().filter_map(kept).collect(),
         base,
+        patience: PATIENCE,
         next,
         target: Target::New,
     })
@@ -182,6 +187,7 @@ fn towards(base: Generation, target: Generation) -> Plan {
         cautions: Vec::new(),
         kept: Vec::new(),
         base,
+        patience: PATIENCE,
         next: target.packages,
         target: Target::Kept(target.generation),
     }

@@ -1,0 +1,85 @@
+//! How verbs find the package that a reference means: here, else at connected peers, and never longer than allowed.
+
+use std::time::Duration;
+
+use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
+
+use crate::api::Service;
+use crate::flow::resolve::{self, Named, ResolveError};
+use crate::flow::{Parts, reach};
+use crate::journal::{Regard, Trust};
+use crate::problem::{Code, Problem};
+use crate::sync::fetch;
+
+/// How long a verb waits for the network: what the caller says in seconds, at most an hour.
+pub(super) fn patience(timeout_s: Option<u64>) -> Duration {
+    timeout_s.map_or(fetch::PATIENCE, |seconds| Duration::from_secs(seconds.clamp(1, 3_600)))
+}
+
+/// Waits so long and no longer.
+pub(super) async fn in_time<T>(patience: Duration, work: impl Future<Output = T>) -> Result<T, Problem> {
+    let timeout = || Problem::new(Code::Timeout, format!("no answer came within {} s", patience.as_secs()));
+    tokio::time::timeout(patience, work).await.map_err(|_| timeout())
+}
+
+/// Takes in what connected peers know of a package; who is not known yet is looked for.
+pub(super) async fn look_around(service: &Service, reference: &Reference, patience: Duration) -> Result<(), Problem> {
+    let parts = service.parts();
+    match resolve::package(parts, reference) {
+        Ok(named) => {
+            if let Some(online) = parts.online() {
+                let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
+                let refreshed = online.sync.refresh(named.history.state.package, None);
+                in_time(patience, refreshed).await?.map_err(stopping)?;
+            }
+        }
+        Err(ResolveError::Unknown(_)) => {
+            let found = discover(service, patience).await?;
+            if !found.is_complete && matches!(resolve::package(parts, reference), Err(ResolveError::Unknown(_))) {
+                return in_time(Duration::ZERO, std::future::pending()).await;
+            }
+        }
+        // Whoever chooses should see all that could be meant; a node that runs can ask without delay.
+        Err(ResolveError::Ambiguous { .. }) if parts.online().is_some() => drop(discover(service, patience).await?),
+        // Whatever else is wrong, the look-up that follows tells.
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+async fn discover(service: &Service, patience: Duration) -> Result<reach::Found, Problem> {
+    let online = in_time(patience, service.reach()).await??;
+    Ok(reach::discover(service.parts(), &online, patience).await)
+}
+
+/// The reference with the owner's key that the user trusts. It has to be an owner's key or whole identity.
+pub(super) fn trusting(reference: Reference, trust: Option<&str>) -> Result<Reference, Problem> {
+    let Some(trust) = trust else { return Ok(reference) };
+    let wrong = |message: String| Problem::new(Code::BadArgument, message);
+    let short = trust.get(..syncra_protocol::limits::SHORT_ID_CHARS).unwrap_or(trust);
+    let key =
+        OwnerKey::parse(short).map_err(|_| wrong(format!("`{trust}` is no identity, nor the beginning of one")))?;
+    match reference {
+        Reference::Named(QualifiedName { key: Some(other), .. }, _) if other != key => {
+            Err(wrong(format!("the reference names the owner `{other}`, not `{key}`")))
+        }
+        Reference::Named(name, selector) => Ok(Reference::Named(QualifiedName { key: Some(key), ..name }, selector)),
+        Reference::Package(..) | Reference::Content(_) => {
+            Err(wrong("only a name is pinned to its owner; an id needs no trust".to_owned()))
+        }
+    }
+}
+
+/// Remembers that the owner of what was named is who the user means.
+pub(super) async fn pin(parts: &Parts, named: &Named, trust: Option<&str>) -> Result<(), Problem> {
+    let Some(trust) = trust else { return Ok(()) };
+    let owners = &named.history.state.genesis.owners;
+    let identity = owners.iter().copied().find(|owner| {
+        let text = owner.to_string();
+        text.starts_with(trust)
+    });
+    let identity = identity
+        .ok_or_else(|| Problem::new(Code::NotFound, format!("`{trust}` is no owner of {}", named.reference)))?;
+    parts.histories.journal().append(Trust { identity, regard: Regard::Trusted }).await?;
+    Ok(())
+}
