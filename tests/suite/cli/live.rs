@@ -249,7 +249,7 @@ fn neighbours_are_searched_and_bare_names_need_trust() {
     assert_eq!((text(result, "ref"), text(result, "source"), text(result, "latest")), (&*rocket, "neighbour", "1.0.0"));
     assert_eq!(text(result, "description"), "flies to the moon");
     assert_eq!((text(&result["owner"], "trust"), text(&result["owner"], "handle")), ("unknown", "alice"));
-    assert_eq!(found(&bob, &["rocket"]), [rocket.clone()]);
+    assert_eq!(found(&bob, &["rocket"]), std::slice::from_ref(&rocket));
     assert_eq!(found(&bob, &["--kind", "world"]), Vec::<String>::new());
     assert_eq!(bob.fails(["search", "--kind", "planet"]).0, 2);
 
