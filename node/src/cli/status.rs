@@ -4,12 +4,13 @@ use super::client::Client;
 use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
-use crate::api::verbs::status::{Status, StatusResponse};
+use crate::api::verbs::status::{PackageCounts, Status, StatusResponse};
 use crate::problem::Problem;
 
 /// Show how the node is
 ///
-/// Without a running node it shows what this home has.
+/// Whether it runs, where it is reached, who is connected, what this home has, and what
+/// you may want to do something about. Without a running node it shows what this home has.
 ///
 /// Examples:
 ///   syncra status
@@ -39,8 +40,17 @@ fn human(status: &StatusResponse) -> String {
     for address in status.api.iter().flat_map(super::up::api_lines) {
         lines.push(format!("api:     {address}"));
     }
+    lines.extend(status.listen.iter().map(|address| format!("listens: {address}")));
+    if status.running {
+        lines.push(format!("peers:   {}", status.n_peers));
+    }
+    let handle = status.handle.as_ref().map(|handle| format!("{handle}, ")).unwrap_or_default();
+    lines.push(format!("you:     {handle}{}", status.identity));
+    let PackageCounts { known, own, installed, followed } = status.packages;
+    lines.push(format!("packages: {own} yours, {installed} installed, {followed} followed, {known} known"));
     lines.push(format!("tokens:  {}", status.n_tokens));
     lines.push(format!("version: {}", status.version));
     lines.extend(status.troubles.iter().map(|trouble| format!("trouble: {trouble}")));
+    lines.extend(status.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.join("\n")
 }

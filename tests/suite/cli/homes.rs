@@ -148,3 +148,29 @@ fn what_may_not_be_read_or_written_is_told_and_left_alone() {
     assert_eq!(home.json(["verify"])["ok"], true);
     home.json(get);
 }
+
+#[test]
+fn status_tells_what_there_is_and_what_to_do_about_it() {
+    let home = Home::new();
+    let warns = |status: &serde_json::Value, word: &str| {
+        let mut warnings = status["warnings"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+        warnings.any(|warning| warning.contains(word))
+    };
+    let status = home.json(["status"]);
+    assert_eq!((status["recovery"].as_str(), status["packages"]["own"].as_u64()), (Some("unsaved"), Some(0)));
+    assert!(warns(&status, "syncra id recovery") && !warns(&status, "syncra up"));
+
+    home.json(["new", "script", "door"]);
+    home.json(["publish", "door", "--yes"]);
+    home.json(["id", "recovery", "--forget", "--yes"]);
+    let status = home.json(["status"]);
+    assert_eq!((status["recovery"].as_str(), status["packages"]["own"].as_u64()), (Some("saved"), Some(1)));
+    assert!(!warns(&status, "syncra id recovery") && warns(&status, "syncra up"));
+    assert_eq!(status["identity"], home.json(["id"])["identity"]);
+
+    let node = home.up(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+    let status = home.json(["status"]);
+    assert_eq!(status["listen"], node.ready()["listen"]);
+    assert!(!warns(&status, "syncra up") && warns(&status, "nobody is connected"));
+    assert_eq!(node.stop().0, 0);
+}

@@ -174,7 +174,7 @@ impl Verb for Adopt {
     }
 }
 
-fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
+pub(super) fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
     let recovery = if identity::recovery_text(parts.layout())?.is_some() { "unsaved" } else { "saved" };
     Ok(IdentityResponse {
         identity: parts.identity.to_string(),

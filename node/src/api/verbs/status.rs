@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::origin::{Origin, Subject};
 use utoipa::ToSchema;
+
+use super::follow;
+use super::identity::{self, IdentityResponse};
 
 use crate::api::types::{ApiAddresses, Empty};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
+use crate::flow::Parts;
+use crate::net;
 use crate::problem::Problem;
 use crate::progress::Progress;
 
@@ -37,11 +43,41 @@ pub struct StatusResponse {
     /// Where its API is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiAddresses>,
+    /// Where the node can be reached, with its `/p2p/…`: what `syncra connect` takes elsewhere.
+    #[serde(default)]
+    pub listen: Vec<String>,
+    /// How many peers are connected.
+    #[serde(default)]
+    pub n_peers: usize,
+    /// The identity that this device publishes as.
+    pub identity: String,
+    /// What the identity calls itself.
+    pub handle: Option<String>,
+    /// `unsaved` as long as the recovery secret lies on this device, else `saved`.
+    pub recovery: String,
+    /// How many packages.
+    pub packages: PackageCounts,
     /// How many API tokens there are.
     pub n_tokens: usize,
     /// What the node cannot do as it should; `syncra doctor` tells what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<String>,
+    /// What the user may want to do something about, and what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How many packages there are of each sort; one may be of several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackageCounts {
+    /// Of which anything is known.
+    pub known: usize,
+    /// That this device publishes.
+    pub own: usize,
+    /// Installed.
+    pub installed: usize,
+    /// Followed.
+    pub followed: usize,
 }
 
 impl Verb for Status {
@@ -54,19 +90,77 @@ impl Verb for Status {
     type Response = StatusResponse;
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<StatusResponse, Problem> {
-        let api = service.doors().cloned();
-        let index = service.parts().index.trouble();
+        let parts = service.parts();
+        let running = service.doors().is_some();
+        let who = identity::show(parts)?;
+        let packages = counts(parts)?;
+        let (listen, n_peers) = reached(parts).await;
         let uptime = clock::now().since(service.started());
+        let index = parts.index.trouble();
         Ok(StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: service.home().display().to_string(),
-            running: api.is_some(),
-            pid: api.is_some().then(std::process::id),
-            uptime_ms: api.is_some().then_some(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
-            peer_id: if api.is_some() { Some(service.peer_id()?) } else { None },
-            api,
+            running,
+            pid: running.then(std::process::id),
+            uptime_ms: running.then_some(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
+            peer_id: if running { Some(service.peer_id()?) } else { None },
+            api: service.doors().cloned(),
+            warnings: warnings(parts, running, n_peers, &who, &packages).await?,
+            listen,
+            n_peers,
+            identity: who.identity,
+            handle: who.handle,
+            recovery: who.recovery,
+            packages,
             n_tokens: service.tokens().list().len(),
             troubles: index.map(|why| format!("the index is only in memory: {why}")).into_iter().collect(),
         })
     }
+}
+
+fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {
+    let truth = parts.histories.journal().truth();
+    let is_package = |origin: &Origin| matches!(origin.subject, Subject::Package(_));
+    Ok(PackageCounts {
+        known: parts.histories.packages().len(),
+        own: truth.own_logs().filter(|(origin, _)| is_package(origin)).count(),
+        installed: parts.installed.current()?.packages.len(),
+        followed: truth.follows().count(),
+    })
+}
+
+/// Where this node can be reached, and how many are connected.
+async fn reached(parts: &Parts) -> (Vec<String>, usize) {
+    let Some(online) = parts.online() else { return (Vec::new(), 0) };
+    let key = online.net.key();
+    let listen = online.net.listen_addrs().into_iter().filter_map(|address| net::with_peer(address, &key));
+    let n_peers = online.net.peers().await.map_or(0, |peers| peers.len());
+    (listen.map(|address| address.to_string()).collect(), n_peers)
+}
+
+async fn warnings(
+    parts: &Parts,
+    running: bool,
+    n_peers: usize,
+    who: &IdentityResponse,
+    packages: &PackageCounts,
+) -> Result<Vec<String>, Problem> {
+    let mut warnings = Vec::new();
+    if who.recovery == "unsaved" {
+        warnings.push("the recovery secret is only on this device; write it down: `syncra id recovery`".to_owned());
+    }
+    if !running && packages.own > 0 {
+        warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
+    }
+    if running && n_peers == 0 {
+        warnings.push(
+            "nobody is connected; others on this network appear by themselves, others by `syncra connect`".to_owned(),
+        );
+    }
+    for follow in follow::infos(parts).await? {
+        if let (Some(reason), Some(hint)) = (follow.reason, follow.hint) {
+            warnings.push(format!("{} is not updated: {reason}; {hint}", follow.reference));
+        }
+    }
+    Ok(warnings)
 }
