@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::ContentRoot;
+use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::ContentIndex;
 
 use super::Parts;
@@ -79,6 +80,12 @@ pub enum GetError {
         /// The directory.
         path: PathBuf,
     },
+    /// A file is not what the release declares.
+    #[error("the file `{path}` is not the one that was declared")]
+    WrongFile {
+        /// The file.
+        path: EntryPath,
+    },
     /// Writing.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -122,6 +129,10 @@ pub async fn get(
     };
     let blobs = parts.blobs().await?;
     unpack::unpack(blobs, Arc::clone(&held.index), stage.path(), Durability::Cached, wrote).await?;
+    progress.items("check", 0, None);
+    if let Some(path) = unpack::first_wrong_file(Arc::clone(&held.index), stage.path()).await? {
+        return Err(GetError::WrongFile { path });
+    }
     stage.appear(dir).map_err(failed)?;
     Ok(Got {
         n_files: total.n_files.into(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use syncra_protocol::fold::SelectError;
 use syncra_protocol::id::{PackageId, ReleaseId};
+use syncra_protocol::path::EntryPath;
 use syncra_protocol::reference::{ReferenceFault, Selector};
 
 use super::Parts;
@@ -122,7 +123,7 @@ pub enum InstallError {
         /// The package.
         reference: String,
         /// The file.
-        path: String,
+        path: EntryPath,
     },
     /// A selector in a generation file that cannot be read.
     #[error("the installed selection of a package cannot be read")]
@@ -151,14 +152,6 @@ pub enum InstallError {
     /// What is known cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A file that was just written cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
 }
 
 impl InstallError {

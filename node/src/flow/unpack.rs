@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use futures::{StreamExt as _, stream};
+use syncra_protocol::id::BlobId;
 use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::{ContentIndex, FileEntry, SegmentRef};
 use tokio::sync::mpsc;
@@ -19,6 +21,8 @@ use crate::blobs::{BlobError, Blobs};
 
 /// Segments read ahead of the writer: bounds memory at some tens of MiB.
 const AHEAD: usize = 3;
+/// Threads that hash what was written.
+const HASHERS: usize = 4;
 
 /// Whether the files must survive a power cut when [`unpack`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,14 @@ pub enum UnpackError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A file that was just written cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// A segment cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -59,7 +71,7 @@ impl UnpackError {
         match self {
             Self::Write { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
             Self::Blob(error) => error.is_disk_full(),
-            Self::NotEmpty { .. } => false,
+            Self::NotEmpty { .. } | Self::Read { .. } => false,
         }
     }
 }
@@ -99,6 +111,42 @@ pub async fn unpack(
     // A reader's fault ends the channel early, which the writer would report as a short tree.
     read?;
     written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// The first file below `dir` that is not what `index` declares, hashed as it lies on disk. Segments were verified when they
+/// came, but only their author says that they make up these files; and a disk may have lost bits since.
+///
+/// # Errors
+/// [`UnpackError::Read`].
+pub async fn first_wrong_file(index: Arc<ContentIndex>, dir: &Path) -> Result<Option<EntryPath>, UnpackError> {
+    let dir = dir.to_owned();
+    let checked = tokio::task::spawn_blocking(move || first_wrong(&index, &dir)).await;
+    checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+fn first_wrong(index: &ContentIndex, dir: &Path) -> Result<Option<EntryPath>, UnpackError> {
+    let files = index.files();
+    let next = AtomicUsize::new(0);
+    let check = || -> Result<Option<EntryPath>, UnpackError> {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let path = dir.join(file.entry.path.as_str());
+            let mut hasher = blake3::Hasher::new();
+            let hashed = File::open(&path).and_then(|open| hasher.update_reader(open).map(|_| ()));
+            hashed.map_err(|source| UnpackError::Read { path, source })?;
+            if BlobId::from_bytes(*hasher.finalize().as_bytes()) != file.entry.hash {
+                return Ok(Some(file.entry.path.clone()));
+            }
+        }
+        Ok(None)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..HASHERS.min(files.len())).map(|_| scope.spawn(check)).collect();
+        let mut wrong = None;
+        for thread in threads {
+            wrong = wrong.or(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(wrong)
+    })
 }
 
 /// The bytes of a segment.

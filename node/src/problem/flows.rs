@@ -172,7 +172,9 @@ impl From<UnpackError> for Problem {
         match error {
             UnpackError::Blob(error) => error.into(),
             UnpackError::NotEmpty { .. } => Self::from_error(Code::AlreadyExists, &error),
-            UnpackError::Write { ref source, .. } => Self::io(error.to_string(), source),
+            UnpackError::Write { ref source, .. } | UnpackError::Read { ref source, .. } => {
+                Self::io(error.to_string(), source)
+            }
         }
     }
 }
@@ -288,6 +290,10 @@ impl From<GetError> for Problem {
             GetError::Unpack(error) => return error.into(),
             GetError::Fetch(error) => return error.into(),
             GetError::Load(error) => return error.into(),
+            GetError::WrongFile { .. } => {
+                return Self::from_error(Code::ContentInvalid, &error)
+                    .with_hint("`syncra verify` tells whether bytes on this disk are damaged");
+            }
             GetError::Incomplete { .. } => Code::NotHeld,
             GetError::Taken { .. } => Code::AlreadyExists,
         };

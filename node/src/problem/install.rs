@@ -45,7 +45,6 @@ impl From<InstallError> for Problem {
             InstallError::Blob(error) => return error.into(),
             InstallError::OpenBlobs(error) => return error.into(),
             InstallError::Load(error) => return error.into(),
-            InstallError::Read { ref source, .. } => return Self::io(error.to_string(), source),
             InstallError::Select { ref source, .. } => {
                 let Self { code, hint, .. } = Self::from((**source).clone());
                 return Self { hint, ..Self::from_error(code, &error) };

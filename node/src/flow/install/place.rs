@@ -1,12 +1,11 @@
 //! One release from blobs to its place in the store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::BlobId;
-use syncra_protocol::tree::ContentIndex;
 
 use super::InstallError;
 use crate::blobs::{BlobError, Blobs, Pins};
@@ -19,8 +18,6 @@ use crate::progress::Progress;
 
 /// Space that an install leaves free: journal, index and the next collection need some.
 const SPARE_BYTES: u64 = 16 << 20;
-/// Threads that hash what was written.
-const HASHERS: usize = 4;
 
 /// Refuses what cannot fit, before anything is fetched.
 pub(super) fn check_room(layout: &Layout, needed_bytes: u64) -> Result<(), InstallError> {
@@ -76,40 +73,10 @@ async fn try_unpack(
         progress.bytes("unpack", done, Some(total));
     })
     .await?;
-    let dir = staged.path().to_owned();
-    let checked = tokio::task::spawn_blocking(move || first_wrong_file(&index, &dir)).await;
-    let wrong = checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    if let Some(path) = wrong {
+    if let Some(path) = unpack::first_wrong_file(index, staged.path()).await? {
         return Err(InstallError::WrongFile { reference: slot.reference.clone(), path });
     }
     Ok(turn.place(staged, slot.release)?)
-}
-
-/// Hashes every file as it lies on disk. Segments were verified when they came, but only their author says that they
-/// make up these files; and a disk may have lost bits since.
-fn first_wrong_file(index: &ContentIndex, dir: &Path) -> Result<Option<String>, InstallError> {
-    let files = index.files();
-    let next = AtomicUsize::new(0);
-    let check = || -> Result<Option<String>, InstallError> {
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let path = dir.join(file.entry.path.as_str());
-            let mut hasher = blake3::Hasher::new();
-            let hashed = std::fs::File::open(&path).and_then(|open| hasher.update_reader(open).map(|_| ()));
-            hashed.map_err(|source| InstallError::Read { path, source })?;
-            if BlobId::from_bytes(*hasher.finalize().as_bytes()) != file.entry.hash {
-                return Ok(Some(file.entry.path.as_str().to_owned()));
-            }
-        }
-        Ok(None)
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..HASHERS.min(files.len())).map(|_| scope.spawn(check)).collect();
-        let mut wrong = None;
-        for thread in threads {
-            wrong = wrong.or(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(wrong)
-    })
 }
 
 /// The blobs of a release whose bytes on disk are no longer theirs.

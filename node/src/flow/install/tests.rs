@@ -1,5 +1,6 @@
 use super::*;
 use crate::flow::fixture::{Draft, hand_over, open, tell};
+use crate::flow::get;
 use crate::flow::publish::Published;
 
 /// A publisher, and somebody who installs.
@@ -169,6 +170,11 @@ async fn bytes_that_rotted_on_disk_are_never_installed() {
     let mut rotten = std::fs::read(file).unwrap();
     rotten[1_000] ^= 4;
     std::fs::write(file, rotten).unwrap();
+    let dir = two.dirs.1.path().with_extension("got");
+    let wanted = get::Wanted::Release(Box::new(world.release.clone()));
+    let got = get::get(&two.user, &wanted, &dir, crate::sync::fetch::PATIENCE, &Progress::unwatched()).await;
+    assert!(matches!(got, Err(get::GetError::WrongFile { ref path }) if path.as_str() == "world.bin"), "{got:?}");
+    assert!(!dir.exists());
     let refused = two.add(world.package, None).await;
     assert!(matches!(refused, Err(InstallError::Content(ContentError::NotHeld { .. }))), "{refused:?}");
     assert!(two.installed().is_empty());
