@@ -1,5 +1,7 @@
 //! `syncra add`
 
+use syncra_protocol::reference::{Reference, Selector};
+
 use super::change;
 use super::client::Client;
 use super::context::Context;
@@ -44,7 +46,26 @@ impl Args {
         let (dry_run, follow, offline) = (self.dry_run, self.follow, context.offline());
         let (reference, trust, timeout_s) = (self.reference, self.trust, Some(context.timeout().as_secs()));
         let request = AddRequest { reference, dry_run, follow, offline, trust, timeout_s };
+        let fixed = fixed(&request.reference);
         let changed = client.call::<Add>(context, request).await?;
+        if let Some(note) = fixed {
+            context.ui().note(&note);
+        }
         change::show(context, "add", &changed)
     }
+}
+
+/// What to know about asking for exactly one release, as the references that `publish` prints do.
+fn fixed(reference: &str) -> Option<String> {
+    let (package, selector) = match Reference::parse(reference).ok()? {
+        Reference::Named(name, selector) => (Reference::Named(name, None), selector?),
+        Reference::Package(id, selector) => (Reference::Package(id, None), selector?),
+        Reference::Content(_) => return None,
+    };
+    let what = match selector {
+        Selector::Version(version) => format!("version {version}"),
+        Selector::Release(_) => "this release".to_owned(),
+        Selector::Req(_) | Selector::Channel(_) => return None,
+    };
+    Some(format!("updates leave it at {what}, as asked; `syncra add {package}` takes what is new"))
 }
