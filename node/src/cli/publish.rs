@@ -77,6 +77,9 @@ impl Args {
             }
         }
         let done = client.call::<Publish>(context, request).await?;
+        if let Client::Local(_) = client {
+            context.ui().note("nobody can fetch it until a node runs: `syncra up`");
+        }
         context.ui().data("publish", &done, human)
     }
 

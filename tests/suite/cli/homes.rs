@@ -161,7 +161,7 @@ fn status_tells_what_there_is_and_what_to_do_about_it() {
     assert!(warns(&status, "syncra id recovery") && !warns(&status, "syncra up"));
 
     home.json(["new", "script", "door"]);
-    home.json(["publish", "door", "--yes"]);
+    assert!(home.run(["publish", "door", "--yes"]).stderr.contains("nobody can fetch it until a node runs"));
     home.json(["id", "recovery", "--forget", "--yes"]);
     let status = home.json(["status"]);
     assert_eq!((status["recovery"].as_str(), status["packages"]["own"].as_u64()), (Some("saved"), Some(1)));
