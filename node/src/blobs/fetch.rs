@@ -31,9 +31,10 @@ use super::{Blobs, hash, room};
 /// Whole blobs up to this size are collected in memory and written at once: for a blob that comes in parts the store
 /// makes four files and syncs three of them. Measured on a disk: pays at 256 KiB, even at 1 MiB, costs at 4 MiB.
 const WHOLE_BYTES: u64 = 256 << 10;
-/// Items on their way to the store: bounds memory when the disk is slower than the peer.
-const ITEMS_IN_FLIGHT: usize = 64;
-/// Neighbouring groups that go to the store as one: what a kill costs a running request at most.
+/// Items on their way to the store, about one run with the hashes above it: bounds what a slow disk holds in memory and
+/// what a kill costs.
+const ITEMS_IN_FLIGHT: usize = 16;
+/// Neighbouring groups that go to the store as one: a kill costs a running request one that is being collected.
 const RUN_BYTES: usize = 256 << 10;
 
 /// What fails when the store does.

@@ -8,16 +8,27 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bao_tree::io::outboard::PreOrderOutboard;
-use bao_tree::io::sync::valid_ranges;
+use bao_tree::io::sync::{encode_ranges_validated, valid_ranges};
 use bao_tree::{BaoTree, ChunkNum, ChunkRanges};
 use iroh_blobs::store::fs::options::{BatchOptions, InlineOptions, Options, PathOptions};
 use iroh_blobs::store::{GcConfig, IROH_BLOCK_SIZE};
 use syncra_protocol::id::BlobId;
+use syncra_protocol::limits;
 
 use super::hash;
 
 /// Extension of the file with a blob's bytes.
 const DATA: &str = "data";
+/// Extension of the file with the hashes above them.
+const OUTBOARD: &str = "obao4";
+/// Extension of the file that tells the size of a blob that is not complete.
+const SIZES: &str = "sizes4";
+/// Bytes of the largest blob there is.
+const MAX_BLOB_BYTES: u64 = if limits::SEGMENT_BYTES > limits::HASH_SEQ_BYTES {
+    limits::SEGMENT_BYTES as u64
+} else {
+    limits::HASH_SEQ_BYTES as u64
+};
 /// Bytes read at a time when a file is hashed.
 const HASH_BUFFER_BYTES: usize = 1 << 20;
 
@@ -142,6 +153,47 @@ pub(super) fn proves(layout: &Layout, id: BlobId, size: u64) -> io::Result<bool>
         valid |= ChunkRanges::from(range?);
     }
     Ok(valid.is_superset(&ChunkRanges::from(ChunkNum(0)..ChunkNum::chunks(size))))
+}
+
+/// The files beside a data file that prove parts of it.
+pub(super) fn companions(data: &Path) -> [PathBuf; 2] {
+    [data.with_extension(OUTBOARD), data.with_extension(SIZES)]
+}
+
+/// Which part of a blob that is not complete its files prove, and that part as it would come from a peer: the size, then
+/// hashes and groups. None when they prove nothing.
+pub(super) fn proven_part(data: &Path) -> io::Result<Option<(ChunkRanges, Vec<u8>)>> {
+    let (Some(id), [outboard, sizes]) = (data_id(data), companions(data)) else { return Ok(None) };
+    let Some(size) = named_size(&sizes)?.filter(|size| (1..=MAX_BLOB_BYTES).contains(size)) else { return Ok(None) };
+    let hashes = match File::open(outboard) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bytes = File::open(data)?;
+    let root = blake3::Hash::from_bytes(*id.as_bytes());
+    let outboard = PreOrderOutboard { root, tree: BaoTree::new(size, IROH_BLOCK_SIZE), data: &hashes };
+    let mut held = ChunkRanges::empty();
+    // Where a file ends early nothing is proven; that is no error.
+    for range in valid_ranges(outboard.clone(), &bytes, &ChunkRanges::all()).into_iter().flatten() {
+        held |= ChunkRanges::from(range);
+    }
+    if held.is_empty() {
+        return Ok(None);
+    }
+    let mut encoded = size.to_le_bytes().to_vec();
+    encode_ranges_validated(&bytes, outboard, &held, &mut encoded).map_err(io::Error::other)?;
+    Ok(Some((held, encoded)))
+}
+
+/// The size that stands last in the file of sizes.
+fn named_size(sizes: &Path) -> io::Result<Option<u64>> {
+    let text = match fs::read(sizes) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(text.chunks_exact(size_of::<u64>()).next_back().and_then(|last| Some(u64::from_le_bytes(last.try_into().ok()?))))
 }
 
 /// Makes a file's bytes durable.

@@ -29,6 +29,8 @@ pub struct Opened {
     pub database: DatabaseState,
     /// Complete blobs imported again because the database did not know them.
     pub reimported: u64,
+    /// Blobs not yet complete whose parts were imported again for the same reason.
+    pub resumed: u64,
     /// Complete blobs that the disk has no room to import again; the next opening tries.
     pub postponed: u64,
     /// Files without value that went: parts of blobs, or bytes that are not what their name says.
@@ -58,7 +60,7 @@ pub(super) async fn open(dir: &Path) -> Result<(Blobs, Opened), OpenError> {
         Err(reason) => return Err(OpenError::Library(reason)),
     };
     let blobs = Blobs(Arc::new(Inner::new(store, layout, sweeper)));
-    let mut opened = Opened { database, reimported: 0, postponed: 0, dropped: 0, lost: 0 };
+    let mut opened = Opened { database, reimported: 0, resumed: 0, postponed: 0, dropped: 0, lost: 0 };
     match blobs.mend(unsynced_since, &mut opened).await {
         Ok(()) => Ok((blobs, opened)),
         Err(error) => {
@@ -194,8 +196,13 @@ impl Blobs {
         let salvage = self.0.layout.salvage();
         let listed = salvage.clone();
         let sources = blocking(move || files::list(&listed)).await.map_err(io())?;
+        let (sources, strays): (Vec<_>, Vec<_>) = sources.into_iter().partition(|path| files::data_id(path).is_some());
         if sources.is_empty() {
-            return blocking(move || remove_empty(&salvage)).await.map_err(io());
+            let clear = move || {
+                strays.iter().try_for_each(|path| files::remove(path))?;
+                remove_empty(&salvage)
+            };
+            return blocking(clear).await.map_err(io());
         }
         let mut batch: Vec<(BlobId, PathBuf)> = Vec::new();
         let mut batch_bytes = 0;
@@ -218,8 +225,9 @@ impl Blobs {
                 batch_bytes += bytes;
                 opened.reimported += 1;
             } else {
-                blocking(move || files::remove(&source)).await.map_err(io())?;
-                opened.dropped += 1;
+                let resumed = self.import_part(&source).await?;
+                blocking(move || remove_source(&source)).await.map_err(io())?;
+                if resumed { opened.resumed += 1 } else { opened.dropped += 1 }
             }
             if batch_bytes >= SALVAGE_BATCH_BYTES {
                 self.settle(std::mem::take(&mut batch)).await?;
@@ -244,10 +252,30 @@ impl Blobs {
         if tag.hash() == hash(id) { Ok(()) } else { Err(BlobError::Damaged(id)) }
     }
 
+    /// Takes in what the files of a blob that is not complete prove; says whether that is anything. Not synced: parts
+    /// never are.
+    async fn import_part(&self, source: &Path) -> Result<bool, BlobError> {
+        let Some(id) = files::data_id(source) else { return Ok(false) };
+        let path = source.to_owned();
+        let part = blocking(move || files::proven_part(&path)).await.map_err(BlobError::io("reading parts of blobs"))?;
+        let Some((ranges, encoded)) = part.filter(|(_, encoded)| self.mending_room(encoded.len() as u64).is_ok())
+        else {
+            return Ok(false);
+        };
+        match self.0.store.blobs().import_bao_bytes(hash(id), ranges, encoded).await {
+            Ok(()) => Ok(true),
+            // It can be fetched again; a store that died says so at the next call.
+            Err(error) => {
+                tracing::warn!(%error, "part of a blob was not taken in again");
+                Ok(false)
+            }
+        }
+    }
+
     async fn settle(&self, batch: Vec<(BlobId, PathBuf)>) -> Result<(), BlobError> {
         let ids: Vec<BlobId> = batch.iter().map(|(id, _)| *id).collect();
         self.sync(&ids).await?;
-        let clear = move || batch.iter().try_for_each(|(_, source)| files::remove(source));
+        let clear = move || batch.iter().try_for_each(|(_, source)| remove_source(source));
         blocking(clear).await.map_err(BlobError::io("clearing the salvage directory"))
     }
 }
@@ -259,32 +287,48 @@ struct Survey {
     dropped: u64,
 }
 
-/// Moves data files that the database does not know to the salvage directory and removes their companions.
+/// Moves data files that the database does not know to the salvage directory, with what proves parts of them, and removes
+/// what else it does not know.
 fn survey(layout: &Layout, known: &HashSet<BlobId>) -> std::io::Result<Survey> {
     let mut present = HashSet::with_capacity(known.len());
     let mut dropped = 0;
-    let mut salvaged = false;
-    for path in files::list(layout.data())? {
-        let stranger = files::owner(&path).is_none_or(|id| !known.contains(&id));
-        match files::data_id(&path) {
-            Some(id) if !stranger => drop(present.insert(id)),
-            Some(_) => {
-                if !salvaged {
-                    fs::create_dir_all(layout.salvage())?;
-                    salvaged = true;
-                }
-                fs::rename(&path, layout.salvage().join(path.file_name().unwrap_or_default()))?;
-            }
-            None if stranger => {
-                files::remove(&path)?;
-                dropped += u64::from(files::owner(&path).is_none());
-            }
-            None => {}
+    let (data, others): (Vec<_>, Vec<_>) =
+        files::list(layout.data())?.into_iter().partition(|path| files::data_id(path).is_some());
+    for path in data {
+        match files::data_id(&path).filter(|id| known.contains(id)) {
+            Some(id) => drop(present.insert(id)),
+            None => set_apart(layout, &path)?,
+        }
+    }
+    for path in others {
+        let owner = files::owner(&path);
+        if owner.is_none_or(|id| !known.contains(&id)) {
+            files::remove(&path)?;
+            dropped += u64::from(owner.is_none());
         }
     }
     let empty = id(Hash::EMPTY);
     let without_file = known.iter().copied().filter(|id| !present.contains(id) && *id != empty).collect();
     Ok(Survey { known: known.clone(), without_file, dropped })
+}
+
+/// Moves a data file and its companions to the salvage directory; itself last, so that a kill in between is mended.
+fn set_apart(layout: &Layout, data: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(layout.salvage())?;
+    let target = |path: &Path| layout.salvage().join(path.file_name().unwrap_or_default());
+    for companion in files::companions(data) {
+        match fs::rename(&companion, target(&companion)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(data, target(data))
+}
+
+/// Removes a salvaged data file and its companions; itself last.
+fn remove_source(data: &Path) -> std::io::Result<()> {
+    files::companions(data).iter().try_for_each(|companion| files::remove(companion))?;
+    files::remove(data)
 }
 
 /// What a complete blob's files look like after an unclean stop.

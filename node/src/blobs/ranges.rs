@@ -61,6 +61,19 @@ impl Ranges {
         Self(&self.0 - &others.0)
     }
 
+    /// What is among these and among `others`.
+    #[must_use]
+    pub fn common(&self, others: &Self) -> Self {
+        Self(&self.0 & &others.0)
+    }
+
+    /// The first chunk of these.
+    #[must_use]
+    pub fn first_chunk(&self) -> Self {
+        let first = self.0.boundaries().first().map(|start| start.0.saturating_mul(CHUNK_BYTES));
+        first.map_or_else(Self::none, |start| Self::one(start..start.saturating_add(1)))
+    }
+
     /// The byte ranges inside a blob of `size` bytes, ascending.
     #[must_use]
     pub fn within(&self, size: u64) -> Vec<Range<u64>> {
@@ -99,5 +112,8 @@ mod tests {
         let rest = Ranges::all().without(&Ranges::one(0..5 * GROUP_BYTES));
         assert_eq!(rest.within(6 * GROUP_BYTES + 1), vec![5 * GROUP_BYTES..6 * GROUP_BYTES + 1]);
         assert!(Ranges::all().without(&Ranges::all()).is_empty());
+        assert_eq!(rest.common(&Ranges::one(0..6 * GROUP_BYTES)), Ranges::one(5 * GROUP_BYTES..6 * GROUP_BYTES));
+        assert_eq!(rest.first_chunk(), Ranges::one(5 * GROUP_BYTES..5 * GROUP_BYTES + CHUNK_BYTES));
+        assert!(Ranges::none().first_chunk().is_empty());
     }
 }

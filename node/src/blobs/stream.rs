@@ -18,8 +18,10 @@ use futures::io::{
 use iroh::endpoint::VarInt;
 use iroh_blobs::util::{RecvStream, SendStream};
 
-/// Bytes buffered in each direction of a stream.
+/// Bytes buffered before they are written to a stream.
 pub(super) const BUFFER_BYTES: usize = 128 << 10;
+/// Bytes read from a stream ahead of what is asked for: one frame of the multiplexer. A kill loses them.
+const READ_AHEAD_BYTES: usize = 64 << 10;
 /// First allocation for data of unknown length (a request): most are smaller.
 const FIRST_READ_BYTES: usize = 4 << 10;
 
@@ -50,7 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (reader, writer) = stream.split();
-    let receiver = Receiver { half: Some(BufReader::with_capacity(BUFFER_BYTES, reader)), idle, wire: wire.clone() };
+    let receiver = Receiver { half: Some(BufReader::with_capacity(READ_AHEAD_BYTES, reader)), idle, wire: wire.clone() };
     let sender = Sender { half: Some(writer), buffer: BytesMut::with_capacity(BUFFER_BYTES), idle, wire: wire.clone() };
     (receiver, sender)
 }

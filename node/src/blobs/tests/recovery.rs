@@ -268,9 +268,8 @@ async fn a_killed_process_loses_no_complete_blob_and_goes_on_with_partial_ones()
         assert_eq!(opened.lost, 0, "{opened:?}");
         let (first, bytes) = &release.children[0];
         assert_eq!(survivor.blobs.read_segment(*first).await.unwrap(), bytes);
-        if committed {
-            assert!(survivor.blobs.local_bytes(second).await.unwrap() >= SEGMENT as u64 / 8);
-        }
+        assert_eq!(opened.resumed, u64::from(!committed), "{opened:?}");
+        assert!(survivor.blobs.local_bytes(second).await.unwrap() >= SEGMENT as u64 / 8);
         let request = rest(&survivor, release.root).await;
         let pins = survivor.blobs.pins();
         survivor.blobs.fetch(dial(&author), &request, &allowed, &pins, |_| {}).await.unwrap();
