@@ -55,7 +55,7 @@ pub(super) fn build(
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex(Yamux)
+        .multiplex_ext(|_, endpoint| Yamux::towards(scope(endpoint.get_remote_address())))
         .timeout(limits::HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic::Config::new(keypair))

@@ -14,11 +14,25 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use yamux::{Connection, ConnectionError, Mode, Stream};
 
+use super::address::Scope;
 use super::limits;
 
 /// The `/yamux/1.0.0` upgrade.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Yamux;
+#[derive(Debug, Clone)]
+pub(super) struct Yamux {
+    window_bytes: usize,
+}
+
+impl Yamux {
+    /// With windows that suit the way to a peer this far away.
+    pub(super) fn towards(peer: Scope) -> Self {
+        let window_bytes = match peer {
+            Scope::Loopback | Scope::Local => limits::YAMUX_NEAR_WINDOW_BYTES,
+            Scope::Public => limits::YAMUX_FAR_WINDOW_BYTES,
+        };
+        Self { window_bytes }
+    }
+}
 
 /// One multiplexed connection.
 pub(super) struct Muxer<C> {
@@ -33,11 +47,11 @@ pub(super) struct Muxer<C> {
 const MAX_WAITING: usize = 256;
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    fn new(socket: C, mode: Mode) -> Self {
+    fn new(socket: C, mode: Mode, window_bytes: usize) -> Self {
         let mut config = yamux::Config::default();
         config
             .set_max_num_streams(limits::YAMUX_STREAMS)
-            .set_max_connection_receive_window(Some(limits::YAMUX_WINDOW_BYTES))
+            .set_max_connection_receive_window(Some(window_bytes))
             .set_split_send_size(limits::YAMUX_FRAME_BYTES);
         Self { connection: Some(Connection::new(socket, config, mode)), waiting: VecDeque::new(), asker: None }
     }
@@ -130,7 +144,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     type Future = future::Ready<io::Result<Self::Output>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
-        future::ready(Ok(Muxer::new(socket, Mode::Server)))
+        future::ready(Ok(Muxer::new(socket, Mode::Server, self.window_bytes)))
     }
 }
 
@@ -140,6 +154,6 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     type Future = future::Ready<io::Result<Self::Output>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
-        future::ready(Ok(Muxer::new(socket, Mode::Client)))
+        future::ready(Ok(Muxer::new(socket, Mode::Client, self.window_bytes)))
     }
 }
