@@ -132,7 +132,7 @@ impl Run<'_> {
     async fn perform(&mut self, root: ContentRoot, state: &mut Batches) -> Result<(), FetchError> {
         while let Some(effect) = state.fetcher.poll_effect() {
             match effect {
-                Effect::Fetch { batch, peer, parts } => self.begin(root, state, (batch, peer), &parts),
+                Effect::Fetch { batch, peer, parts } => self.begin(root, state, (batch, peer), &parts).await?,
                 Effect::Cancel { batch, .. } => {
                     if let Some(job) = state.running.remove(&batch) {
                         job.abort();
@@ -146,12 +146,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn begin(&self, root: ContentRoot, state: &mut Batches, (batch, peer): (BatchId, Peer), parts: &[u32]) {
-        let children = parts.iter().filter_map(|number| {
-            let work = state.work.get(number)?;
-            Some(Child { index: *number, ranges: work.ranges.clone(), size: work.size })
-        });
-        let request = Request { root: root.into(), parts: Parts::Children(children.collect()) };
+    async fn begin(
+        &self,
+        root: ContentRoot,
+        state: &mut Batches,
+        (batch, peer): (BatchId, Peer),
+        parts: &[u32],
+    ) -> Result<(), FetchError> {
+        let mut children = Vec::with_capacity(parts.len());
+        for number in parts {
+            let Some(work) = state.work.get(number) else { continue };
+            // Somebody who was given up may have sent a part of it.
+            let missing = work.ranges.common(&self.blobs.missing_of(work.id).await?);
+            // All of it: then one group more, and it is told in the usual way that everything is here.
+            let ranges = if missing.is_empty() { work.ranges.first_group() } else { missing };
+            children.push(Child { index: *number, ranges, size: work.size });
+        }
+        let request = Request { root: root.into(), parts: Parts::Children(children) };
         let job = Job {
             net: self.net.clone(),
             blobs: self.blobs.clone(),
@@ -163,6 +174,7 @@ impl Run<'_> {
         state.is_starved = false;
         let handle = state.jobs.spawn(async move { job.run(batch, peer, request).await });
         state.running.insert(batch, handle);
+        Ok(())
     }
 
     async fn on_ended(
