@@ -47,6 +47,7 @@ fn human(info: &InfoResponse) -> String {
     }
     let (logs, entries) = (info.verified.logs, info.verified.entries);
     lines.push(format!("verified:  {logs} logs with {entries} entries; freshness {}", info.freshness));
+    lines.extend(info.forked.iter().map(|log| format!("FORKED:    {log}: its key signed two histories")));
     let row = |r: &ReleaseInfo| {
         let seen = r.first_seen_ms.map(text::utc).unwrap_or_default();
         [r.version.clone(), r.state.clone(), text::bytes(r.total_bytes), r.n_files.to_string(), seen]

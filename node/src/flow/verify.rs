@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use syncra_protocol::id::{BlobId, PackageId};
 use syncra_protocol::limits;
+use syncra_protocol::origin::Origin;
 
 use super::release::{self, ReleaseError};
 use super::{Parts, resolve};
@@ -79,6 +80,15 @@ pub async fn verify(parts: &Parts, packages: &[PackageId], progress: &Progress) 
     Ok(report)
 }
 
+/// A key that signed two histories is found wanting for ever.
+fn forked(history: &History, origin: &Origin) -> Finding {
+    let settled = match history.evidence.n_common(origin) {
+        Some(n_common) => format!("the first {n_common} entries are in both"),
+        None => "where they part is not known here".to_owned(),
+    };
+    Finding { what: format!("log {origin}"), detail: format!("its key signed two histories; {settled}") }
+}
+
 async fn verify_package(
     parts: &Parts,
     history: &History,
@@ -97,6 +107,7 @@ async fn verify_package(
         entries: history.evidence.heads().map(syncra_protocol::log::checkpoint::Head::size).sum(),
         ..PackageReport::default()
     };
+    report.problems.extend(history.evidence.forks().map(|proof| forked(history, proof.origin())));
     for (id, published) in &history.state.releases {
         let release = &published.release;
         let what = || format!("release {} ({})", release.version, id.fmt_short());

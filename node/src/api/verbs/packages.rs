@@ -116,6 +116,9 @@ pub struct InfoResponse {
     pub channels: Vec<ChannelInfo>,
     /// The logs that speak for it.
     pub logs: Vec<CheckpointInfo>,
+    /// Logs whose key signed two histories: nothing newer of them is accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forked: Vec<String>,
     /// How new this is: `unknown` as long as nobody witnesses heads.
     pub freshness: String,
     /// What was verified to tell this.
@@ -204,6 +207,7 @@ impl Verb for Info {
                     releases: state.values().iter().flatten().map(ToString::to_string).collect(),
                 })
                 .collect(),
+            forked: named.history.evidence.forks().map(|proof| proof.origin().to_string()).collect(),
             freshness: "unknown".to_owned(),
             verified: VerifiedInfo { logs: logs.len() as u64, entries: logs.iter().map(|log| log.size).sum() },
             logs,
