@@ -2,9 +2,13 @@
 
 #[cfg(target_os = "linux")]
 pub mod crash;
+#[cfg(target_os = "linux")]
+pub mod hosts;
 pub mod program;
+pub mod proxy;
 
 pub use program::{Home, Node, Output, syncra_bin};
+pub use proxy::{Proxy, Trip};
 
 /// Notes that a test could not run here, and why; `cargo xtask test` counts these.
 ///

@@ -45,6 +45,8 @@ fn build() -> PathBuf {
 pub struct Home {
     dir: tempfile::TempDir,
     path: PathBuf,
+    /// The process that holds the network namespace of its programs, if that is not ours.
+    host: Option<u32>,
 }
 
 impl Default for Home {
@@ -68,7 +70,7 @@ impl Home {
     pub fn named(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join(name);
-        Self { dir, path }
+        Self { dir, path, host: None }
     }
 
     /// A home that does not exist yet, in memory where the system has such a place: for tests that start the program a
@@ -80,7 +82,16 @@ impl Home {
     pub fn in_memory(name: &str) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let path = dir.path().join(name);
-        Self { dir, path }
+        Self { dir, path, host: None }
+    }
+
+    /// A home whose programs run on a host of [`crate::hosts`], with the network settings that a user would have.
+    ///
+    /// # Panics
+    /// When there is no temporary directory.
+    #[must_use]
+    pub fn on_host(host: u32) -> Self {
+        Self { host: Some(host), ..Self::new() }
     }
 
     /// The home.
@@ -98,14 +109,23 @@ impl Home {
     /// `syncra` on this home, not started yet: nothing of the caller's environment reaches it.
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(syncra_bin());
+        let mut command = match self.host {
+            None => Command::new(syncra_bin()),
+            Some(host) => {
+                let mut command = Command::new("nsenter");
+                command.args(["-t", &host.to_string(), "-n"]).arg(syncra_bin());
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SYNCRA_") || name == "NO_COLOR" {
                 command.env_remove(name);
             }
         }
         // Tests look for nobody unless they make a LAN of their own: what runs beside them must not meet them.
-        command.env("SYNCRA_LAN_PORT", "0");
+        if self.host.is_none() {
+            command.env("SYNCRA_LAN_PORT", "0");
+        }
         command.current_dir(self.work()).env("SYNCRA_HOME", &self.path).stdin(Stdio::null()).args(args);
         command
     }
@@ -166,13 +186,17 @@ impl Output {
     /// When it cannot be started or hangs.
     pub fn of(mut command: Command) -> Self {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        Self::at_the_end_of(child, &format!("{command:?}"))
+    }
+
+    fn at_the_end_of(child: Child, what: &str) -> Self {
         let (done, wait) = mpsc::channel();
         let id = child.id();
         // A thread, so that a hung program fails its test instead of the whole run.
         std::thread::spawn(move || drop(done.send(child.wait_with_output())));
         let Ok(output) = wait.recv_timeout(HUNG) else {
             signal(id, "KILL");
-            panic!("{command:?} hangs");
+            panic!("{what} hangs");
         };
         let output = output.expect("its output can be read");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -204,6 +228,17 @@ impl Output {
         let mut failure = values.next().unwrap_or_else(|| panic!("no JSON on stderr: {}", self.stderr));
         assert!(failure["error"]["code"].is_string(), "{failure}");
         (self.code, failure["error"].take())
+    }
+}
+
+impl From<Child> for Output {
+    /// Waits for the end of a program that was started with its output piped.
+    ///
+    /// # Panics
+    /// When it hangs.
+    fn from(child: Child) -> Self {
+        let what = format!("process {}", child.id());
+        Self::at_the_end_of(child, &what)
     }
 }
 

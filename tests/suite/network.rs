@@ -1,0 +1,12 @@
+//! Real nodes and the wire between them: fetches that are interrupted, peers that lie, hosts of their own.
+
+#[path = "network/hosts.rs"]
+mod hosts;
+#[path = "network/interrupted.rs"]
+mod interrupted;
+#[path = "network/liar.rs"]
+mod liar;
+#[path = "network/lies.rs"]
+mod lies;
+#[path = "network/people.rs"]
+mod people;
