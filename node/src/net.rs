@@ -6,7 +6,7 @@
 //! | [`frame`] | messages on streams |
 //! | [`limits`] | every bound |
 //! | `swarm` | the task that owns the swarm; `pending` who waits for a dial, `book` addresses, `peers` who is connected |
-//! | `transport`, `tls`, `yamux` | how bytes travel |
+//! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
 //! | `behaviour`, `gate` | who may connect |
 //! | `lan` | neighbours on the local links |
 //! | `dns` | host names in addresses |
@@ -32,6 +32,7 @@ mod swarm;
 mod tls;
 mod transport;
 mod yamux;
+mod zoned;
 
 use std::time::Duration;
 

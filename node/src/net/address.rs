@@ -1,6 +1,6 @@
 //! Peer ids, device keys and what kind of place an address is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
 use libp2p::identity::{PublicKey, ed25519};
 use libp2p::multiaddr::{Multiaddr, Protocol};
@@ -101,10 +101,34 @@ pub(super) fn split_peer(address: &Multiaddr) -> (Option<PeerId>, Multiaddr) {
     }
 }
 
-/// Whether we can dial an address that somebody told us: a plain IP address with a TCP or QUIC port, of sane length.
+/// The TCP address of a link-local neighbour on the interface of this number.
+pub(super) fn on_interface(ip: Ipv6Addr, interface: u32, port: u16) -> Multiaddr {
+    let zone = Protocol::Ip6zone(interface.to_string().into());
+    Multiaddr::empty().with(zone).with(Protocol::Ip6(ip)).with(Protocol::Tcp(port))
+}
+
+/// Where such an address leads; none for every other kind.
+pub(super) fn zoned_tcp(address: &Multiaddr) -> Option<SocketAddrV6> {
+    let (_, address) = split_peer(address);
+    let mut parts = address.iter();
+    match (parts.next()?, parts.next()?, parts.next()?, parts.next()) {
+        (Protocol::Ip6zone(zone), Protocol::Ip6(ip), Protocol::Tcp(port), None)
+            if ip.is_unicast_link_local() && port != 0 =>
+        {
+            Some(SocketAddrV6::new(ip, port, 0, zone.parse().ok().filter(|interface| *interface != 0)?))
+        }
+        _ => None,
+    }
+}
+
+/// Whether we can dial an address that somebody told us: a plain IP address with a TCP or QUIC port, of sane length; a
+/// link-local IPv6 address only with the number of the interface that it is on.
 pub(super) fn is_dialable(address: &Multiaddr) -> bool {
     if address.len() > limits::ADDRESS_BYTES {
         return false;
+    }
+    if zoned_tcp(address).is_some() {
+        return true;
     }
     let mut parts = address.iter();
     let ip: Option<IpAddr> = match parts.next() {
@@ -117,7 +141,8 @@ pub(super) fn is_dialable(address: &Multiaddr) -> bool {
         (Some(Protocol::Udp(port)), Some(Protocol::QuicV1), None) => port != 0,
         _ => false,
     };
-    has_port && ip.is_some_and(|ip| !ip.is_unspecified() && !ip.is_multicast())
+    let needs_zone = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    has_port && ip.is_some_and(|ip| !ip.is_unspecified() && !ip.is_multicast() && !needs_zone(ip))
 }
 
 /// Splits addresses into those to dial at once and those to dial after a head start: TCP before QUIC near by (twice as
@@ -172,7 +197,13 @@ mod tests {
     fn only_plain_addresses_are_dialled_on_hearsay() {
         for (text, expected) in [
             ("/ip4/10.1.2.3/tcp/1", true),
-            ("/ip6/fe80::1/udp/9/quic-v1", true),
+            ("/ip6/fd00::1/udp/9/quic-v1", true),
+            ("/ip6/fe80::1/udp/9/quic-v1", false),
+            ("/ip6zone/3/ip6/fe80::1/tcp/9", true),
+            ("/ip6zone/3/ip6/fe80::1/udp/9/quic-v1", false),
+            ("/ip6zone/0/ip6/fe80::1/tcp/9", false),
+            ("/ip6zone/card/ip6/fe80::1/tcp/9", false),
+            ("/ip6zone/3/ip6/2001:db8::1/tcp/9", false),
             ("/ip4/10.1.2.3/tcp/0", false),
             ("/ip4/0.0.0.0/tcp/5", false),
             ("/ip4/224.0.0.251/udp/5/quic-v1", false),

@@ -40,7 +40,7 @@ pub(super) struct Gate {
     crowd: HashMap<Prefix, usize>,
 }
 
-/// An IPv4 address or an IPv6 /64: what one machine has without effort.
+/// An IPv4 address, an IPv6 /64, or an address of the link: what one machine has without effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Prefix(IpAddr);
 
@@ -51,6 +51,8 @@ impl Prefix {
         match ip {
             _ if ip.is_loopback() => None,
             IpAddr::V4(_) => Some(Self(ip)),
+            // Every machine of every link has the same /64.
+            IpAddr::V6(of_link) if of_link.is_unicast_link_local() => Some(Self(ip)),
             IpAddr::V6(ip) => Some(Self(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into())),
         }
     }

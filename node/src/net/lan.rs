@@ -6,7 +6,7 @@
 //! by the handshake of the connection that follows.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
@@ -233,11 +233,6 @@ impl Ports {
     }
 }
 
-/// IPv6 link-local addresses need a zone, which our transports do not take.
-fn is_zoned(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-}
-
 /// The IP address and port of a plain TCP or QUIC address.
 fn socket(address: &Multiaddr) -> Option<(IpAddr, u16)> {
     let mut parts = address.iter();
@@ -264,7 +259,12 @@ fn addresses_of(service: &ResolvedService) -> Vec<Multiaddr> {
     let mut ips: Vec<&ScopedIp> = service.addresses.iter().filter(|ip| is_credible(ip)).collect();
     ips.sort_unstable_by_key(|ip| ip.to_ip_addr());
     let mut addresses = Vec::new();
-    for ip in ips.into_iter().map(ScopedIp::to_ip_addr) {
+    for ip in ips {
+        if let Some((ip, interface)) = on_link(ip) {
+            addresses.extend(ports.tcp6.map(|port| address::on_interface(ip, interface, port)));
+            continue;
+        }
+        let ip = ip.to_ip_addr();
         if let Some(port) = *ports.slot(ip, false) {
             addresses.push(Multiaddr::from(ip).with(Protocol::Tcp(port)));
         }
@@ -277,10 +277,15 @@ fn addresses_of(service: &ResolvedService) -> Vec<Multiaddr> {
     addresses
 }
 
-fn is_credible(ip: &ScopedIp) -> bool {
-    if is_zoned(ip.to_ip_addr()) {
-        return false;
+/// A link-local IPv6 address and the number of our interface on which it was heard: without that it means nothing.
+fn on_link(ip: &ScopedIp) -> Option<(Ipv6Addr, u32)> {
+    match ip {
+        ScopedIp::V6(v6) if v6.addr().is_unicast_link_local() => Some((*v6.addr(), v6.scope_id().index)),
+        _ => None,
     }
+}
+
+fn is_credible(ip: &ScopedIp) -> bool {
     let is_loopback_interface = |name: &str| name.starts_with("lo");
     match ip {
         ScopedIp::V4(v4) if ip.is_loopback() => v4.interface_ids().iter().any(|id| is_loopback_interface(&id.name)),

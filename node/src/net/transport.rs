@@ -16,6 +16,7 @@ use super::gate::Refusal;
 use super::limits;
 use super::tls::{Tls, TlsError};
 use super::yamux::Yamux;
+use super::zoned::Zoned;
 
 /// Why the transports could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub(super) fn build(
     reach: Reach,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportSetupError> {
     let security = Security { tls: Tls::new(keypair)?, noise: noise::Config::new(keypair)? };
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+    let tcp = Zoned(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
         .multiplex_ext(|_, endpoint| Yamux::towards(scope(endpoint.get_remote_address())))
