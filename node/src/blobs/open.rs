@@ -257,7 +257,8 @@ impl Blobs {
     async fn import_part(&self, source: &Path) -> Result<bool, BlobError> {
         let Some(id) = files::data_id(source) else { return Ok(false) };
         let path = source.to_owned();
-        let part = blocking(move || files::proven_part(&path)).await.map_err(BlobError::io("reading parts of blobs"))?;
+        let part =
+            blocking(move || files::proven_part(&path)).await.map_err(BlobError::io("reading parts of blobs"))?;
         let Some((ranges, encoded)) = part.filter(|(_, encoded)| self.mending_room(encoded.len() as u64).is_ok())
         else {
             return Ok(false);

@@ -52,7 +52,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (reader, writer) = stream.split();
-    let receiver = Receiver { half: Some(BufReader::with_capacity(READ_AHEAD_BYTES, reader)), idle, wire: wire.clone() };
+    let receiver =
+        Receiver { half: Some(BufReader::with_capacity(READ_AHEAD_BYTES, reader)), idle, wire: wire.clone() };
     let sender = Sender { half: Some(writer), buffer: BytesMut::with_capacity(BUFFER_BYTES), idle, wire: wire.clone() };
     (receiver, sender)
 }

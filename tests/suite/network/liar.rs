@@ -149,7 +149,9 @@ impl Lying {
             let (mut at, mut buffer) = (0_u64, vec![0; 1 << 14]);
             while let Ok(n_bytes @ 1..) = answered.read(&mut buffer).await {
                 let mut piece = &mut buffer[..n_bytes];
-                if let Some(byte) = self.wrong_at.checked_sub(at).and_then(|at| piece.get_mut(usize::try_from(at).ok()?)) {
+                if let Some(byte) =
+                    self.wrong_at.checked_sub(at).and_then(|at| piece.get_mut(usize::try_from(at).ok()?))
+                {
                     *byte ^= 1;
                     self.n_lies.fetch_add(1, Ordering::Relaxed);
                 }

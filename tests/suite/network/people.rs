@@ -52,11 +52,7 @@ pub(crate) fn publish(home: &Home, version: &str, n_bytes: usize) -> Published {
         std::fs::write(dir.join(name), bytes).expect("a file");
     }
     let told = home.json(["publish", text(&dir), "--yes"]);
-    Published {
-        reference: word(&told, "ref"),
-        total_bytes: number(&told, "total_bytes"),
-        dir,
-    }
+    Published { reference: word(&told, "ref"), total_bytes: number(&told, "total_bytes"), dir }
 }
 
 /// A verb that is under way.
