@@ -7,7 +7,7 @@ use serde_json::Value;
 use syncra_tests::Home;
 use syncra_tests::hosts::{Addresses, Lan, ran_inside};
 
-use crate::people::{assert_same_files, hears, publish, text, word};
+use crate::people::{assert_same_files, hears, publish, text};
 
 /// alice publishes, bob finds it and hears of what is new, carol gets it from bob when alice is away.
 fn story(addresses: Addresses) -> String {
@@ -22,20 +22,15 @@ fn story(addresses: Addresses) -> String {
     let _bob_up = bob.up(nothing);
     hears(&bob, |event| event["type"] == "peer_connected");
     let met = began.elapsed();
-    assert_eq!(bob.json(["add", package])["changes"][0]["to"], "1.0.0");
+    assert_eq!(bob.json(["add", package, "--follow"])["changes"][0]["to"], "1.0.0");
     let whole = began.elapsed();
 
-    // Nobody asks: bob is told.
+    // Nobody asks: bob is told, and has it.
     let began = Instant::now();
     publish(&alice, "1.1.0", 64 << 10);
-    let package_id = word(&bob.json(["info", package]), "package_id");
-    let is_news = move |event: &Value| {
-        event["type"] == "package_updated" && event["package_id"] == *package_id && event["n_releases"] == 1
-    };
-    hears(&bob, is_news);
-    let told = began.elapsed();
-    assert_eq!(bob.json(["update"])["changes"][0]["to"], "1.1.0");
-    let updated = began.elapsed();
+    let published_after = began.elapsed();
+    hears(&bob, |event| event["type"] == "installed" && event["version"] == "1.1.0");
+    let installed = began.elapsed();
 
     assert_eq!(alice_up.stop().0, 0);
     let _carol_up = carol.up(nothing);
@@ -44,7 +39,7 @@ fn story(addresses: Addresses) -> String {
     let got = carol.json(["get", package, "-o", text(&target)]);
     assert_eq!((&got["version"], got["sources"].as_array().map(Vec::len)), (&Value::from("1.1.0"), Some(1)));
     assert_same_files(&target, &published);
-    format!("started to connected {met:?}, to complete {whole:?}; published to told {told:?}, to updated {updated:?}")
+    format!("started to connected {met:?}, to complete {whole:?}; publish took {published_after:?}, to installed {installed:?}")
 }
 
 #[test]
