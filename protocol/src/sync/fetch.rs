@@ -33,6 +33,8 @@ pub const STALL_MIN: Duration = Duration::from_secs(10);
 pub const STALL_MAX: Duration = Duration::from_secs(120);
 /// Bytes that count as a sign of life: fewer in [`STALL_MIN`] is a stall.
 pub const PROGRESS_BYTES: u64 = 64 << 10;
+/// How long a peer may give no sign of life before its bytes are asked of a second one too.
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// One part to be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +196,10 @@ struct Batch {
     peer: Peer,
     /// What of it is neither sent nor given up.
     parts: BTreeSet<u32>,
+    /// Of parts that are here.
     n_bytes_done: u64,
+    /// Of any part.
+    n_bytes_seen: u64,
     n_bytes_since_sign: u64,
     started: Timestamp,
     deadline: Timestamp,
@@ -272,7 +277,7 @@ impl Fetcher {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let rests = self.peers.values().map(|state| state.rests_until);
-        let times = self.batches.values().map(|batch| batch.deadline).chain(rests);
+        let times = self.batches.values().map(|batch| batch.deadline).chain(rests).chain(self.silences());
         times.filter(|at| *at > self.now && !self.is_done).min()
     }
 
@@ -312,10 +317,14 @@ impl Fetcher {
 
     fn on_progress(&mut self, now: Timestamp, id: BatchId, n_bytes: u64) {
         let Some(batch) = self.batches.get_mut(&id) else { return };
+        batch.n_bytes_seen = batch.n_bytes_seen.saturating_add(n_bytes);
         batch.n_bytes_since_sign = batch.n_bytes_since_sign.saturating_add(n_bytes);
         if batch.n_bytes_since_sign >= PROGRESS_BYTES {
             batch.n_bytes_since_sign = 0;
             batch.deadline = now.after(STALL_MIN);
+            if let Some(peer) = self.peers.get_mut(&batch.peer) {
+                peer.heard_at = now;
+            }
         }
     }
 
@@ -328,6 +337,7 @@ impl Fetcher {
             let next = batch.parts.first().and_then(|next| self.missing.get(next)).copied().unwrap_or(0);
             if let Some(peer) = self.peers.get_mut(&batch.peer) {
                 batch.deadline = now.after(peer.patience(next));
+                peer.heard_at = now;
                 peer.backoff.succeed();
             }
             if batch.parts.is_empty() {

@@ -39,7 +39,9 @@ fn story(addresses: Addresses) -> String {
     let got = carol.json(["get", package, "-o", text(&target)]);
     assert_eq!((&got["version"], got["sources"].as_array().map(Vec::len)), (&Value::from("1.1.0"), Some(1)));
     assert_same_files(&target, &published);
-    format!("started to connected {met:?}, to complete {whole:?}; publish took {published_after:?}, to installed {installed:?}")
+    format!(
+        "started to connected {met:?}, to complete {whole:?}; publish took {published_after:?}, to installed {installed:?}"
+    )
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use syncra_protocol::message::have::Answer;
-use syncra_protocol::sync::fetch::{Failure, Haves, Input, Reach, SHARED_BATCH_BYTES, STALL_MIN};
+use syncra_protocol::sync::fetch::{Failure, Haves, Input, Reach, SHARED_BATCH_BYTES, SILENCE, STALL_MIN};
 
 use crate::fetch_sim::{FetchSim, Manner};
 use crate::rng::Rng;
@@ -26,7 +26,8 @@ fn one_peer_is_asked_in_order_in_large_batches() {
     sim.run_for(HOUR);
     let asked: Vec<u32> = sim.fetches.iter().flat_map(|(_, parts)| parts.clone()).collect();
     assert_eq!(asked, (0..64).collect::<Vec<_>>());
-    assert_eq!(sim.fetches.len(), 8, "32 MiB each");
+    // As long as its pace is unknown others may be about to answer: two of 8 MiB leave the rest to share.
+    assert_eq!(sim.fetches.len(), 10, "twice 8 MiB, then 32 MiB each");
     assert_eq!(sim.n_bytes_received, sim.n_bytes());
     assert!(sim.elapsed() < Duration::from_millis(2_560 * 11 / 10), "the peer is never idle: {:?}", sim.elapsed());
 }
@@ -124,6 +125,31 @@ fn a_stalled_peer_costs_its_patience_and_no_more() {
         assert!(sim.faults.contains(&(stalled, Failure::Stalled)) || sim.n_cancelled > 0, "{manner:?}");
         assert!(sim.elapsed() < STALL_MIN * 2 + Duration::from_secs(5), "{manner:?}: {:?}", sim.elapsed());
     }
+}
+
+#[test]
+fn two_healthy_peers_send_nothing_twice_whoever_answers_first() {
+    for late_ms in [0, 5, 50, 150] {
+        for second_rate in [FAST / 4, FAST, FAST * 4] {
+            let mut sim = FetchSim::new(&sizes(16), 13);
+            sim.provider(Reach::Direct, Haves::All, FAST, Manner::Honest);
+            sim.run_for(late_ms);
+            sim.provider(Reach::Direct, Haves::All, second_rate, Manner::Honest);
+            sim.run_for(HOUR);
+            assert!(sim.providers.iter().all(|provider| provider.n_sent > 0), "{late_ms} ms later");
+            assert_eq!(sim.n_bytes_received, sim.n_bytes(), "{late_ms} ms later, {second_rate} bytes/ms");
+        }
+    }
+}
+
+#[test]
+fn a_silent_peer_is_overtaken_long_before_it_is_given_up() {
+    let mut sim = FetchSim::new(&sizes(4), 14);
+    sim.provider(Reach::Lan, Haves::All, FAST, Manner::Stall(0));
+    sim.provider(Reach::Lan, Haves::All, FAST, Manner::Honest);
+    sim.run_for(HOUR);
+    assert!(sim.elapsed() >= SILENCE, "{:?}", sim.elapsed());
+    assert!(sim.elapsed() < SILENCE + Duration::from_secs(1), "{:?}", sim.elapsed());
 }
 
 #[test]
@@ -238,9 +264,10 @@ fn random_providers_bring_everything_as_long_as_one_is_honest() {
         }
         *counts.entry("cancelled".into()).or_default() += sim.n_cancelled;
         *counts.entry("starved".into()).or_default() += sim.starved.len();
+        *counts.entry("copied".into()).or_default() += usize::from(sim.n_copied > 0);
         *counts.entry("twice".into()).or_default() += usize::from(sim.n_bytes_received > sim.n_bytes());
     }
-    for name in ["Corrupt", "NotFound", "Stalled", "cancelled", "starved", "twice"] {
+    for name in ["Corrupt", "NotFound", "Stalled", "cancelled", "starved", "copied"] {
         assert!(counts.get(name).is_some_and(|n| *n > 10), "{name} never happened: {counts:?}");
     }
 }

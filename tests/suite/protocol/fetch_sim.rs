@@ -65,6 +65,8 @@ pub(crate) struct FetchSim {
     pub(crate) fetches: Vec<(Peer, Vec<u32>)>,
     pub(crate) faults: Vec<(Peer, Failure)>,
     pub(crate) n_cancelled: usize,
+    /// Parts asked of a second provider while the first was still to send them.
+    pub(crate) n_copied: usize,
     pub(crate) starved: Vec<(usize, Option<Timestamp>)>,
     pub(crate) n_bytes_received: u64,
     pub(crate) done_at: Option<Timestamp>,
@@ -94,6 +96,7 @@ impl FetchSim {
             fetches: vec![],
             faults: vec![],
             n_cancelled: 0,
+            n_copied: 0,
             starved: vec![],
             n_bytes_received: 0,
             done_at: None,
@@ -266,6 +269,7 @@ impl FetchSim {
         for part in &parts {
             let n_copies = self.open.values().filter(|(_, parts)| parts.contains(part)).count();
             assert!(n_copies <= 2 || self.got.contains(part), "{n_copies} copies of a part are under way");
+            self.n_copied += usize::from(n_copies == 2);
         }
         self.fetches.push((peer, parts.clone()));
         let n = self.index(peer);

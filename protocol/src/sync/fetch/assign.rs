@@ -6,7 +6,8 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use super::{
-    BATCH_PARTS, BATCHES_PER_PEER, Batch, BatchId, Effect, Fetcher, PeerState, SHARED_BATCH_BYTES, SOLO_BATCH_BYTES,
+    BATCH_PARTS, BATCHES_PER_PEER, Batch, BatchId, Effect, Fetcher, PeerState, SHARED_BATCH_BYTES, SILENCE,
+    SOLO_BATCH_BYTES,
 };
 use crate::Timestamp;
 use crate::sync::Peer;
@@ -55,7 +56,9 @@ impl Fetcher {
         }
         let n_usable = self.peers.values().filter(|state| state.rests_until <= now).count();
         let (first, limit) = if n_usable == 1 {
-            (self.open.iter().copied().find(|part| state.has(*part))?, SOLO_BATCH_BYTES)
+            // Who has just answered first is seldom the only one: the others' answers are on their way.
+            let limit = if state.rate.is_some() { SOLO_BATCH_BYTES } else { SHARED_BATCH_BYTES };
+            (self.open.iter().copied().find(|part| state.has(*part))?, limit)
         } else {
             (self.rarest(state)?, SHARED_BATCH_BYTES)
         };
@@ -104,14 +107,26 @@ impl Fetcher {
     /// How long a batch will probably take yet. One that is late against its peer's own pace is expected to stay so.
     fn time_left(&self, now: Timestamp, batch: &Batch) -> Duration {
         let n_bytes: u64 = batch.parts.iter().map(|part| self.missing[part]).sum();
-        let usual = self.peers.get(&batch.peer).map_or(Duration::MAX, |state| state.estimate(n_bytes));
+        let Some(state) = self.peers.get(&batch.peer) else { return Duration::MAX };
+        if now >= silent_at(state, batch) {
+            return Duration::MAX;
+        }
+        // A guess at the pace of a peer that was never measured is no reason to have bytes sent twice while they come.
+        let usual = if state.rate.is_some() { state.estimate(n_bytes) } else { Duration::ZERO };
         let elapsed = now.since(batch.started);
-        if batch.n_bytes_done == 0 {
+        let n_bytes_seen = batch.n_bytes_done.max(batch.n_bytes_seen);
+        if n_bytes_seen == 0 {
             return usual.max(elapsed);
         }
-        let observed = elapsed.as_millis().saturating_mul(u128::from(n_bytes)) / u128::from(batch.n_bytes_done);
+        let observed = elapsed.as_millis().saturating_mul(u128::from(n_bytes)) / u128::from(n_bytes_seen);
         let observed = Duration::from_millis(u64::try_from(observed).unwrap_or(u64::MAX));
         usual.max(observed)
+    }
+
+    /// When to think again of who is overtaken because nothing is heard of it. Only a peer with nothing else to do can.
+    pub(super) fn silences(&self) -> impl Iterator<Item = Timestamp> {
+        let batches = self.batches.values().filter(|_| self.open.is_empty());
+        batches.filter_map(|batch| Some(silent_at(self.peers.get(&batch.peer)?, batch)))
     }
 
     fn start(&mut self, now: Timestamp, peer: Peer, parts: BTreeSet<u32>) {
@@ -123,7 +138,9 @@ impl Fetcher {
         }
         self.effects.push_back(Effect::Fetch { batch: id, peer, parts: parts.iter().copied().collect() });
         let deadline = now.after(self.peers[&peer].patience(largest));
-        self.batches.insert(id, Batch { peer, parts, n_bytes_done: 0, n_bytes_since_sign: 0, started: now, deadline });
+        let batch =
+            Batch { peer, parts, n_bytes_done: 0, n_bytes_seen: 0, n_bytes_since_sign: 0, started: now, deadline };
+        self.batches.insert(id, batch);
     }
 
     fn check_starved(&mut self, now: Timestamp) {
@@ -135,6 +152,12 @@ impl Fetcher {
         }
         self.starved = starved;
     }
+}
+
+/// When the peer of a batch counts as silent, if nothing is heard of it until then. What it sends of another batch
+/// counts: it may be sending one after the other.
+fn silent_at(state: &PeerState, batch: &Batch) -> Timestamp {
+    state.heard_at.max(batch.started).after(SILENCE)
 }
 
 /// A number that looks random, for a place to begin at.

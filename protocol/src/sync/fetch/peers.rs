@@ -19,7 +19,9 @@ pub(super) struct PeerState {
     /// Of [`Haves::All`], what it turned out not to have.
     lacks: BTreeSet<u32>,
     /// Bytes a second; none before its first batch has ended.
-    rate: Option<u64>,
+    pub(super) rate: Option<u64>,
+    /// The last sign of life in a batch; when it was first known before that.
+    pub(super) heard_at: Timestamp,
     pub(super) rests_until: Timestamp,
     pub(super) backoff: Backoff,
 }
@@ -29,8 +31,10 @@ impl PeerState {
     /// must not let a failing peer be asked sooner.
     pub(super) fn new(now: Timestamp, reach: Reach, haves: Haves, known: Option<Self>) -> Self {
         let rests_until = known.as_ref().map_or(now, |known| known.rests_until);
+        let heard_at = known.as_ref().map_or(now, |known| known.heard_at);
         let backoff = known.as_ref().map(|known| known.backoff).unwrap_or_default();
-        Self { reach, haves, lacks: BTreeSet::new(), rate: known.and_then(|known| known.rate), rests_until, backoff }
+        let rate = known.and_then(|known| known.rate);
+        Self { reach, haves, lacks: BTreeSet::new(), rate, heard_at, rests_until, backoff }
     }
 
     pub(super) fn has(&self, part: u32) -> bool {
