@@ -33,9 +33,9 @@ use super::{Blobs, hash, room};
 const WHOLE_BYTES: u64 = 256 << 10;
 /// Items on their way to the store, about one run with the hashes above it: bounds what a slow disk holds in memory and
 /// what a kill costs.
-const ITEMS_IN_FLIGHT: usize = 16;
+const ITEMS_IN_FLIGHT: usize = 4;
 /// Neighbouring groups that go to the store as one: a kill costs a running request one that is being collected.
-const RUN_BYTES: usize = 256 << 10;
+const RUN_BYTES: usize = 64 << 10;
 
 /// What fails when the store does.
 const WRITING: &str = "writing fetched bytes";

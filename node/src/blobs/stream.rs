@@ -20,8 +20,8 @@ use iroh_blobs::util::{RecvStream, SendStream};
 
 /// Bytes buffered before they are written to a stream.
 pub(super) const BUFFER_BYTES: usize = 128 << 10;
-/// Bytes read from a stream ahead of what is asked for: one frame of the multiplexer. A kill loses them.
-const READ_AHEAD_BYTES: usize = 64 << 10;
+/// Bytes read from a stream ahead of what is asked for: whole groups are read without a copy then, and a kill loses less.
+const READ_AHEAD_BYTES: usize = 16 << 10;
 /// First allocation for data of unknown length (a request): most are smaller.
 const FIRST_READ_BYTES: usize = 4 << 10;
 

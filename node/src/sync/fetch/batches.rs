@@ -158,8 +158,8 @@ impl Run<'_> {
             let Some(work) = state.work.get(number) else { continue };
             // Somebody who was given up may have sent a part of it.
             let missing = work.ranges.common(&self.blobs.missing_of(work.id).await?);
-            // All of it: then one group more, and it is told in the usual way that everything is here.
-            let ranges = if missing.is_empty() { work.ranges.first_group() } else { missing };
+            // All of it: then one chunk more, and it is told in the usual way that everything is here.
+            let ranges = if missing.is_empty() { work.ranges.first_chunk() } else { missing };
             children.push(Child { index: *number, ranges, size: work.size });
         }
         let request = Request { root: root.into(), parts: Parts::Children(children) };
