@@ -100,6 +100,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/api/doors.rs", "open_tcp", Ours),
     ("node/src/demo/host.rs", "open", Ours),
     ("node/src/index.rs", "scan", Ours),
+    ("node/src/index/full.rs", "read", Ours),
     ("node/src/index/memory.rs", "read", Ours),
     ("node/src/index/redb.rs", "read", Ours),
     ("node/src/index/sled.rs", "read", Ours),
