@@ -158,6 +158,8 @@ impl Verb {
         match self {
             // Settings that cannot be read are told when the node opens its home.
             Self::Up(_) => context.config().map(|config| config.log).unwrap_or_default(),
+            // Lies are part of its story, which tells them itself.
+            Self::Demo(_) => LogLevel::Error,
             _ => LogLevel::Warn,
         }
     }

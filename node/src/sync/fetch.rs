@@ -82,7 +82,7 @@ pub enum FetchError {
         n_missing: usize,
     },
     /// Every peer that has it sent wrong bytes.
-    #[error("wrong bytes from every peer that has the content ({n_peers})")]
+    #[error("every peer that has the content sent wrong bytes, and is banned ({n_peers})")]
     Corrupt {
         /// Peers banned.
         n_peers: usize,
