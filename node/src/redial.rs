@@ -12,6 +12,7 @@ use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::{Timestamp, codec};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -46,8 +47,31 @@ struct Met {
 
 /// Works until `stop`. `bootstrap` are the nodes that this one always wants to be connected to.
 pub(crate) async fn run(parts: Arc<Parts>, net: Net, bootstrap: Vec<Multiaddr>, stop: CancellationToken) {
+    // Beside each other: a round of dials into a network that swallows them takes minutes, and who is met in the
+    // meantime is worth remembering.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = remember_all(&parts, net.events()) => {}
+        () = dial_again(&parts, &net, &bootstrap) => {}
+    }
+}
+
+/// Remembers everybody who says where they are, until the network ends.
+async fn remember_all(parts: &Parts, mut events: Receiver<NetEvent>) {
+    loop {
+        match events.recv().await {
+            Ok(NetEvent::Addresses { peer, addresses }) => remember(parts, &peer, &addresses),
+            // Whoever was missed is remembered the next time.
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Dials in rounds, until the network ends.
+async fn dial_again(parts: &Parts, net: &Net, bootstrap: &[Multiaddr]) {
     let mut events = net.events();
-    if let Err(error) = forget_surplus(&parts) {
+    if let Err(error) = forget_surplus(parts) {
         tracing::warn!(%error, "peers met before are not known");
     }
     let mut pause = FIRST_PAUSE;
@@ -56,9 +80,7 @@ pub(crate) async fn run(parts: Arc<Parts>, net: Net, bootstrap: Vec<Multiaddr>, 
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
             event = events.recv() => match event {
-                Ok(NetEvent::Addresses { peer, addresses }) => remember(&parts, &peer, &addresses),
                 // Somebody was lost, or the machine has another network: soon, and then patiently again.
                 Ok(NetEvent::Disconnected { .. } | NetEvent::NewListenAddr { .. } | NetEvent::Restarted)
                 | Err(RecvError::Lagged(_)) => {
@@ -69,10 +91,7 @@ pub(crate) async fn run(parts: Arc<Parts>, net: Net, bootstrap: Vec<Multiaddr>, 
                 Err(RecvError::Closed) => return,
             },
             () = sleep_until(next) => {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = round(&parts, &net, &bootstrap, &mut reached) => {}
-                }
+                round(parts, net, bootstrap, &mut reached).await;
                 next = Instant::now() + jittered(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
