@@ -80,7 +80,7 @@ impl Default for Limits {
 }
 
 /// All settings of a node.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The kind of node.
@@ -89,12 +89,22 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Nodes to be connected to: IP addresses or host names (`/dns/…`), with or without `/p2p/…`.
     pub bootstrap: Vec<Multiaddr>,
+    /// Whether to take part in the distributed hash table: it finds packages beyond who is connected, and shows others
+    /// which packages are here.
+    pub dht: bool,
     /// How much is logged.
     pub log: LogLevel,
     /// The API's doors.
     pub api: Api,
     /// What the node may use.
     pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (profile, listen, bootstrap, log, api, limits) = Default::default();
+        Self { profile, listen, bootstrap, dht: true, log, api, limits }
+    }
 }
 
 /// Why the settings cannot be used.

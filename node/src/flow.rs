@@ -19,6 +19,7 @@ pub mod release;
 pub mod resolve;
 pub mod search;
 pub mod secrets;
+pub mod seek;
 pub mod syncpack;
 pub mod unpack;
 pub mod verify;

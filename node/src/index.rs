@@ -52,6 +52,8 @@ pub enum Table {
     Peers = 4,
     /// Words of search.
     Postings = 5,
+    /// Who provides what, as kept for the distributed hash table, and what this node has announced.
+    Providers = 6,
 }
 
 /// How an index was found.

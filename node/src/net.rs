@@ -9,6 +9,7 @@
 //! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
 //! | `behaviour`, `gate` | who may connect |
 //! | `lan` | neighbours on the local links |
+//! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | host names in addresses |
 //! | `supervise` | restarts the task when something in it panicked |
 //!
@@ -18,6 +19,7 @@ pub mod address;
 mod bans;
 mod behaviour;
 mod book;
+mod dht;
 mod dns;
 pub mod error;
 pub mod frame;
@@ -38,11 +40,13 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::record::ProviderKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+pub use dht::{Provider, Records};
 pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
 pub use lan::LanConfig;
 pub use libp2p::Multiaddr;
@@ -50,6 +54,7 @@ pub use peers::{Direction, PeerInfo, TransportKind};
 pub use streams::{Inbound, Inbounds, Protocol, Stream, StreamError};
 pub use transport::Reach;
 
+use dht::Wanted;
 use streams::OpenRequest;
 use swarm::Command;
 
@@ -65,6 +70,8 @@ pub struct NetConfig {
     pub reach: Reach,
     /// How neighbours are looked for; `None`: not at all.
     pub lan: Option<LanConfig>,
+    /// Whether to take part in the distributed hash table.
+    pub dht: bool,
     /// How this node describes itself to peers.
     pub agent: String,
     /// Accepted streams of one protocol that may wait for their server.
@@ -80,6 +87,7 @@ impl NetConfig {
             listen: Vec::new(),
             reach: Reach::Everywhere,
             lan: Some(LanConfig::default()),
+            dht: true,
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
             inbound_queue: limits::INBOUND_QUEUE,
         }
@@ -134,6 +142,17 @@ pub enum NetEvent {
     Failed,
 }
 
+/// How well this node is placed in the distributed hash table.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// Nodes in the routing table: who is asked first.
+    pub n_nodes: usize,
+    /// Whether others may ask this node: it has an address that reaches as far as its peers are away.
+    pub is_server: bool,
+    /// Provider records that are kept for others.
+    pub n_records: usize,
+}
+
 /// The handle of the network. Cheap to clone; the network ends with [`Net::shutdown`] or with the last handle.
 #[derive(Debug, Clone)]
 pub struct Net {
@@ -141,6 +160,8 @@ pub struct Net {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<NetEvent>,
     listening: watch::Receiver<Vec<Multiaddr>>,
+    routing: watch::Receiver<Routing>,
+    records: Records,
     stop: CancellationToken,
     stopped: CancellationToken,
 }
@@ -221,12 +242,65 @@ impl Net {
         self.send(Command::AddAddresses { peer, addresses }).await
     }
 
-    /// Everybody connected.
+    /// Everybody connected for the sake of packages: whom it is worth asking for them.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopped> {
+        let mut all = self.connected().await?;
+        all.retain(|peer| !peer.is_contact);
+        Ok(all)
+    }
+
+    /// Everybody connected, also those who are so only for the distributed hash table.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn connected(&self) -> Result<Vec<PeerInfo>, Stopped> {
         self.ask(|reply| Command::Peers { reply }).await
+    }
+
+    /// Looks for providers of a key in the distributed hash table and dials them. Each comes out of the channel once it
+    /// is connected; the channel ends when nobody else is to be expected, at the latest after [`limits::DHT_QUERY`] and
+    /// a dial. Whoever drops it ends the look-up.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn find_providers(&self, key: ProviderKey) -> Result<mpsc::Receiver<DeviceKey>, Stopped> {
+        let (found, providers) = mpsc::channel(limits::DHT_PROVIDERS);
+        self.send(Command::Seek { key, wanted: Wanted::Providers(found) }).await?;
+        Ok(providers)
+    }
+
+    /// Tells the nodes nearest to the key that this one provides it, for [`limits::PROVIDER_TTL`]. `false` when nobody
+    /// could be told.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn provide(&self, key: ProviderKey) -> Result<bool, Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Seek { key, wanted: Wanted::Provided(done) }).await?;
+        Ok(answer.await.unwrap_or(false))
+    }
+
+    /// Does not provide a key any more. Others find out when the record expires.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn stop_providing(&self, key: ProviderKey) -> Result<(), Stopped> {
+        self.send(Command::StopProviding { key }).await
+    }
+
+    /// The place in the distributed hash table, and its changes.
+    #[must_use]
+    pub fn routing(&self) -> watch::Receiver<Routing> {
+        self.routing.clone()
+    }
+
+    /// The provider records that are kept for others, to be written down and loaded again.
+    #[must_use]
+    pub const fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Closes all connections with `peer`; says whether there were any.

@@ -13,6 +13,7 @@ use crate::redial;
 use crate::serve::{self, Served};
 use crate::sync::{self, Sync};
 
+mod announce;
 mod follows;
 
 /// What flows need of the network.
@@ -34,6 +35,7 @@ pub const LAN_PORT_VARIABLE: &str = "SYNCRA_LAN_PORT";
 pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
     let mut config = NetConfig::new(parts.home().device_secret()?.seed());
     config.listen.clone_from(&parts.config.listen);
+    config.dht = parts.config.dht;
     if parts.config.profile == Profile::Lan {
         config.reach = Reach::LocalLinks;
     }
@@ -70,10 +72,12 @@ impl Node {
         Ok(Self { parts, online, stop, tasks })
     }
 
-    /// From now on dials `bootstrap`, and peers met before, whenever they are not connected.
+    /// From now on dials `bootstrap`, and peers met before, whenever they are not connected, and tells the distributed
+    /// hash table what is provided here. Only for a node that stays.
     pub fn keep_in_touch(&mut self, bootstrap: Vec<Multiaddr>) {
         let (parts, net, stop) = (Arc::clone(&self.parts), self.online.net.clone(), self.stop.clone());
-        self.tasks.spawn(redial::run(parts, net, bootstrap, stop));
+        self.tasks.spawn(redial::run(Arc::clone(&parts), net.clone(), bootstrap, stop.clone()));
+        self.tasks.spawn(announce::keep_announced(parts, net, stop));
     }
 
     /// Connections and news.

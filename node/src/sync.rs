@@ -249,7 +249,7 @@ impl Hub {
 }
 
 /// The packages that stay up to date: followed, written here, installed, in this order while a watch has room.
-fn kept(parts: &Parts) -> BTreeSet<PackageId> {
+pub(crate) fn kept(parts: &Parts) -> BTreeSet<PackageId> {
     let mut wanted: Vec<PackageId> = Vec::new();
     {
         let truth = parts.histories.journal().truth();

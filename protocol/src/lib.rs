@@ -14,7 +14,7 @@
 //! | [`tree`] | what a release's files are, how they are packed, fetched and spliced |
 //! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
 //! | [`evidence`], [`fold`] | which logs speak for a package, what they say together |
-//! | [`message`] | what nodes say to each other |
+//! | [`message`], [`record`] | what nodes say to each other, and through the distributed hash table |
 //! | [`sync`] | the machines that ask, verify and fetch |
 
 pub mod bounded;
@@ -31,6 +31,7 @@ pub mod message;
 pub mod name;
 pub mod origin;
 pub mod path;
+pub mod record;
 pub mod reference;
 pub mod sync;
 mod text;

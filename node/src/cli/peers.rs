@@ -28,8 +28,13 @@ fn human(peers: &PeersResponse) -> String {
     if peers.peers.is_empty() {
         return "nobody is connected".to_owned();
     }
-    let rows: Vec<[String; 5]> = peers.peers.iter().map(row).collect();
-    text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT"], &rows)
+    let (contacts, peers): (Vec<_>, Vec<_>) = peers.peers.iter().partition(|peer| peer.is_contact);
+    let rows: Vec<[String; 5]> = peers.into_iter().map(row).collect();
+    let mut lines = vec![text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT"], &rows)];
+    if !contacts.is_empty() {
+        lines.push(format!("and {} for looking things up only", contacts.len()));
+    }
+    lines.join("\n")
 }
 
 fn row(peer: &PeerInfo) -> [String; 5] {

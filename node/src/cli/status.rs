@@ -4,7 +4,7 @@ use super::client::Client;
 use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
-use crate::api::verbs::status::{PackageCounts, Status, StatusResponse};
+use crate::api::verbs::status::{DhtInfo, PackageCounts, Status, StatusResponse};
 use crate::problem::Problem;
 
 /// Show how the node is
@@ -28,6 +28,14 @@ impl Args {
     }
 }
 
+fn table(dht: &DhtInfo) -> String {
+    let role = if dht.is_server { "and answers others" } else { "and only asks: no address here reaches that far" };
+    match dht.n_nodes {
+        0 => "table:   knows no other node yet".to_owned(),
+        n => format!("table:   knows {n} nodes, keeps {} records, {role}", dht.n_records),
+    }
+}
+
 fn human(status: &StatusResponse) -> String {
     let mut lines = vec![format!("home:    {}", status.home)];
     match (status.running, status.pid, status.uptime_ms) {
@@ -43,6 +51,7 @@ fn human(status: &StatusResponse) -> String {
     lines.extend(status.listen.iter().map(|address| format!("listens: {address}")));
     if status.running {
         lines.push(format!("peers:   {}", status.n_peers));
+        lines.extend(status.dht.as_ref().map(table));
     }
     let handle = status.handle.as_ref().map(|handle| format!("{handle}, ")).unwrap_or_default();
     lines.push(format!("you:     {handle}{}", status.identity));

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId, ReleaseId};
+use syncra_protocol::record::ProviderKey;
 
-use super::Parts;
+use super::{Parts, seek};
 use crate::blobs::{self, BlobError, Pins};
 use crate::history::{History, LoadError};
 use crate::progress::Progress;
-use crate::sync::fetch::{self, FetchError, Want};
+use crate::sync::fetch::{FetchError, Want};
 
 /// Older releases that are looked at for what need not be fetched.
 const OLDER_RELEASES: usize = 4;
@@ -107,8 +108,9 @@ pub async fn ensure(
         pins.add_all(blobs.children(root).await?).await;
     }
     if let Some(online) = parts.online() {
-        let want = Want::of(release, older(parts, release.content_root)?);
-        let cost = Box::pin(fetch::fetch(parts, &online.net, &want, pins, patience, progress)).await?;
+        let (key, older) = context(parts, release.content_root)?;
+        let want = Want::of(release, older);
+        let cost = Box::pin(seek::content(parts, &online.net, &want, key, pins, patience, progress)).await?;
         let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
         return Ok(Fetched { fetched_bytes: cost.fetched_bytes, reused_bytes: cost.reused_bytes, sources });
     }
@@ -129,19 +131,20 @@ pub async fn history(parts: &Parts, package: PackageId) -> Result<Arc<History>, 
     parts.histories.package(package)?.ok_or(ContentError::UnknownPackage(package))
 }
 
-/// Content of the same package's other releases, newest first: some of it may be held and save bytes.
+/// Under which key providers of content are looked for, and content of the same package's other releases, newest first:
+/// some of that may be held and save bytes.
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn older(parts: &Parts, root: ContentRoot) -> Result<Vec<ContentRoot>, LoadError> {
+pub fn context(parts: &Parts, root: ContentRoot) -> Result<(ProviderKey, Vec<ContentRoot>), LoadError> {
     for package in parts.histories.packages() {
         let Some(history) = parts.histories.package(package)? else { continue };
         let mut releases: Vec<&Release> = history.state.releases.values().map(|known| &known.release).collect();
         if releases.iter().any(|release| release.content_root == root) {
             releases.sort_by(|a, b| b.version.cmp(&a.version));
             let others = releases.into_iter().map(|release| release.content_root).filter(|other| *other != root);
-            return Ok(others.take(OLDER_RELEASES).collect());
+            return Ok((package.into(), others.take(OLDER_RELEASES).collect()));
         }
     }
-    Ok(Vec::new())
+    Ok((root.into(), Vec::new()))
 }

@@ -10,13 +10,13 @@ use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::ContentIndex;
 
 use super::Parts;
-use super::content;
 use super::release::{self, ReleaseError};
 use super::unpack::{self, Durability, UnpackError};
+use super::{content, seek};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::LoadError;
 use crate::progress::Progress;
-use crate::sync::fetch::{self, FetchError, Want};
+use crate::sync::fetch::{FetchError, Want};
 
 mod stage;
 
@@ -29,6 +29,15 @@ pub enum Wanted {
     Release(Box<Release>),
     /// Content by its hash alone, which nobody vouches for.
     Content(ContentRoot),
+}
+
+impl Wanted {
+    const fn root(&self) -> ContentRoot {
+        match self {
+            Self::Release(release) => release.content_root,
+            Self::Content(root) => *root,
+        }
+    }
 }
 
 /// What was written, and where it came from.
@@ -143,7 +152,7 @@ pub async fn get(
     })
 }
 
-/// Makes sure that all content of `wanted` is held: from this disk, else from connected peers.
+/// Makes sure that all content of `wanted` is held: from this disk, else from peers.
 ///
 /// # Errors
 /// [`GetError`].
@@ -153,12 +162,13 @@ pub async fn obtain(parts: &Parts, wanted: &Wanted, patience: Duration, progress
         let index = local(blobs, wanted).await?;
         return Ok(Held { index: Arc::new(index), fetched_bytes: 0, sources: Vec::new() });
     };
+    let (key, older) = content::context(parts, wanted.root())?;
     let want = match wanted {
-        Wanted::Release(release) => Want::of(release, content::older(parts, release.content_root)?),
+        Wanted::Release(release) => Want::of(release, older),
         Wanted::Content(root) => Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new() },
     };
     let pins = blobs.pins();
-    let cost = Box::pin(fetch::fetch(parts, &online.net, &want, &pins, patience, progress)).await?;
+    let cost = Box::pin(seek::content(parts, &online.net, &want, key, &pins, patience, progress)).await?;
     let index = local(blobs, wanted).await?;
     let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
     Ok(Held { index: Arc::new(index), fetched_bytes: cost.fetched_bytes, sources })

@@ -18,7 +18,7 @@ use syncra_protocol::sync::Peer;
 
 use super::content::ContentError;
 use super::install::{self, InstallError, Plan, Request};
-use super::{Parts, catalogue, resolve};
+use super::{Parts, catalogue, resolve, seek};
 use crate::journal::Regard;
 use crate::node::Online;
 use crate::sync::ask;
@@ -196,8 +196,8 @@ pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError
         let planned = install::plan(parts, request).await;
         let Err(InstallError::Content(ContentError::UnknownPackage(needed))) = planned else { return planned };
         let Some(online) = parts.online().filter(|_| asked.insert(needed)) else { return planned };
-        // A network that ends brings nothing, and the next plan says what is missing.
-        drop(online.sync.refresh(needed, None).await);
+        // When nobody knows it, the next plan says what is missing.
+        Box::pin(seek::history(parts, online, needed)).await;
     }
 }
 

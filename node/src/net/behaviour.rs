@@ -6,6 +6,7 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{allow_block_list, identify, identity, memory_connection_limits, ping};
 
+use super::dht::Dht;
 use super::gate::Gate;
 use super::limits;
 use super::streams::{self, Doors};
@@ -20,6 +21,7 @@ pub(super) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    pub(super) dht: Dht,
     pub(super) streams: streams::Behaviour,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Behaviour {
 const FAMILY: &str = "/syncra/1";
 
 impl Behaviour {
-    pub(super) fn new(keypair: &identity::Keypair, reach: Reach, agent: String, doors: Arc<Doors>) -> Self {
+    pub(super) fn new(keypair: &identity::Keypair, reach: Reach, agent: String, dht: Dht, doors: Arc<Doors>) -> Self {
         let identify = identify::Config::new(FAMILY.to_owned(), keypair.public())
             .with_agent_version(agent)
             .with_push_listen_addr_updates(true)
@@ -41,6 +43,7 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_percentage(limits::MEMORY_SHARE),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
+            dht,
             streams: streams::Behaviour::new(doors),
         }
     }

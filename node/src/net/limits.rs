@@ -94,3 +94,30 @@ pub const PEER_PROTOCOLS: usize = 32;
 pub const NEIGHBOURS: usize = 256;
 /// Addresses in one announcement on the local links.
 pub const ANNOUNCED_ADDRESSES: usize = 16;
+
+/// Peers that one look-up asks at a time, each on a path of its own (S/Kademlia §4.4): a liar spoils one path.
+pub const DHT_PATHS: usize = 4;
+/// A look-up or an announcement, as a whole.
+pub const DHT_QUERY: Duration = Duration::from_secs(30);
+/// One question to one peer.
+pub const DHT_REQUEST: Duration = Duration::from_secs(8);
+/// Bytes of one packet of the DHT: twenty peers with sixteen addresses need less.
+pub const DHT_PACKET_BYTES: usize = 16 << 10;
+/// Look-ups and announcements under way; more callers wait in line.
+pub const DHT_QUERIES: usize = 32;
+/// Callers in that line.
+pub const DHT_WAITERS: usize = 1_024;
+/// Providers that one look-up dials: enough to find one that lives, no flood by a liar's list.
+pub const DHT_PROVIDERS: usize = 16;
+/// How long somebody counts as a provider without saying so again.
+pub const PROVIDER_TTL: Duration = Duration::from_secs(36 * 3600);
+/// Keys that this node provides.
+pub const PROVIDED_KEYS: usize = 65_536;
+/// Provider records kept for others: some 500 bytes each, so about 10 MiB; the farthest from our own id go first.
+pub const FOREIGN_RECORDS: usize = 20_000;
+/// Provider records of one provider: a large mirror in a small network needs thousands, a flood more.
+pub const RECORDS_PER_PROVIDER: usize = 4_096;
+/// Providers of one key: as many as one answer names (Kademlia's k).
+pub const PROVIDERS_PER_KEY: usize = 20;
+/// Addresses kept with a provider record.
+pub const RECORD_ADDRESSES: usize = 8;

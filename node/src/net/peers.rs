@@ -22,6 +22,8 @@ pub struct PeerInfo {
     pub transport: TransportKind,
     /// Who dialled the oldest connection.
     pub direction: Direction,
+    /// Only for the distributed hash table: nobody has asked for packages, here or there.
+    pub is_contact: bool,
     /// How long the peer has been connected.
     pub connected_for: Duration,
     /// How the peer describes itself; unproven, without control characters. Empty until it has.
@@ -61,6 +63,7 @@ pub(super) struct Peers(HashMap<PeerId, Peer>);
 #[derive(Debug)]
 struct Peer {
     key: DeviceKey,
+    is_contact: bool,
     connections: Vec<Connection>,
     since: Instant,
     agent: String,
@@ -76,23 +79,27 @@ struct Connection {
 }
 
 impl Peers {
-    /// Notes a connection; says whether it is the first with this peer.
-    pub(super) fn opened(&mut self, peer: PeerId, key: DeviceKey, id: ConnectionId, end: &ConnectedPoint) -> bool {
+    /// Notes a connection. The peer is a contact until it is promoted.
+    pub(super) fn opened(&mut self, peer: PeerId, key: DeviceKey, id: ConnectionId, end: &ConnectedPoint) {
         let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let connection = Connection { id, address: end.get_remote_address().clone(), direction };
-        let known = self.0.entry(peer).or_insert_with(|| Peer::new(key));
-        known.connections.push(connection);
-        known.connections.len() == 1
+        self.0.entry(peer).or_insert_with(|| Peer::new(key)).connections.push(connection);
     }
 
-    /// Notes the end of a connection; returns the key if it was the last with this peer.
-    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<DeviceKey> {
+    /// A contact is one no more; its key, if it was one.
+    pub(super) fn promote(&mut self, peer: &PeerId) -> Option<DeviceKey> {
+        let known = self.0.get_mut(peer)?;
+        std::mem::replace(&mut known.is_contact, false).then_some(known.key)
+    }
+
+    /// Notes the end of a connection; if it was the last with this peer, its key and whether it was a mere contact.
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<(DeviceKey, bool)> {
         let known = self.0.get_mut(peer)?;
         known.connections.retain(|connection| connection.id != id);
         if !known.connections.is_empty() {
             return None;
         }
-        self.0.remove(peer).map(|peer| peer.key)
+        self.0.remove(peer).map(|peer| (peer.key, peer.is_contact))
     }
 
     /// The key of a connected peer.
@@ -100,9 +107,29 @@ impl Peers {
         self.0.get(peer).map(|peer| peer.key)
     }
 
+    /// Whether a peer is a mere contact, or none at all.
+    pub(super) fn is_contact(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_none_or(|known| known.is_contact)
+    }
+
     /// How near the nearest connection with a peer is.
     pub(super) fn nearest(&self, peer: &PeerId) -> Option<Scope> {
         self.0.get(peer)?.connections.iter().map(|connection| scope(&connection.address)).min()
+    }
+
+    /// How near the farthest peer is, at its nearest connection.
+    pub(super) fn farthest(&self) -> Option<Scope> {
+        self.0.keys().filter_map(|peer| self.nearest(peer)).max()
+    }
+
+    /// Whether a peer says that it speaks a protocol.
+    pub(super) fn speaks(&self, peer: &PeerId, protocol: &str) -> bool {
+        self.0.get(peer).is_some_and(|known| known.protocols.iter().any(|spoken| spoken == protocol))
+    }
+
+    /// All ids.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &PeerId> {
+        self.0.keys()
     }
 
     /// Notes what a peer says about itself, cut to size.
@@ -132,6 +159,7 @@ impl Peer {
     fn new(key: DeviceKey) -> Self {
         Self {
             key,
+            is_contact: true,
             connections: Vec::new(),
             since: Instant::now(),
             agent: String::new(),
@@ -147,6 +175,7 @@ impl Peer {
             addresses: self.connections.iter().map(|connection| connection.address.clone()).collect(),
             transport: if is_quic(&oldest.address) { TransportKind::Quic } else { TransportKind::Tcp },
             direction: oldest.direction,
+            is_contact: self.is_contact,
             connected_for: self.since.elapsed(),
             agent: self.agent.clone(),
             protocols: self.protocols.clone(),

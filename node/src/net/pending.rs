@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use syncra_protocol::key::DeviceKey;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::DialError;
@@ -20,6 +20,8 @@ pub(super) enum Waiter {
     Dial(oneshot::Sender<Result<DeviceKey, DialError>>),
     /// Wants a stream.
     Open(OpenRequest),
+    /// Looks for providers, of which this is one.
+    Found(mpsc::Sender<DeviceKey>),
 }
 
 /// All dials.
@@ -127,6 +129,8 @@ impl Waiter {
         match self {
             Self::Dial(reply) => drop(reply.send(Err(error))),
             Self::Open(request) => drop(request.reply.send(Err(error.into()))),
+            // Others may be found; the last end of the channel tells that there are none.
+            Self::Found(_) => {}
         }
     }
 }

@@ -12,12 +12,12 @@ mod handler;
 mod stream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use syncra_protocol::key::DeviceKey;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub(super) use behaviour::Behaviour;
+pub(super) use behaviour::{Behaviour, Opened};
 pub use stream::Stream;
 
 use super::error::OpenError;
@@ -116,6 +116,8 @@ pub(super) struct Shared {
     inbound: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
     traffic: Traffic,
+    /// Whether the peer has opened a stream: once is worth telling.
+    has_opened: AtomicBool,
 }
 
 impl Shared {
@@ -125,6 +127,7 @@ impl Shared {
             inbound: Arc::new(Semaphore::new(limits::INBOUND_STREAMS_PER_PEER)),
             outbound: Arc::new(Semaphore::new(limits::OUTBOUND_STREAMS_PER_PEER)),
             traffic: Traffic::default(),
+            has_opened: AtomicBool::new(false),
         })
     }
 }

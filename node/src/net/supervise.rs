@@ -22,16 +22,18 @@ use tokio_util::sync::CancellationToken;
 use super::address::{ip, keypair};
 use super::behaviour::Behaviour;
 use super::book::Book;
+use super::dht::{Dht, Records};
 use super::lan::{self, Lan};
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
-use super::{CLOSE, Net, NetConfig, NetEvent, StartError, address, bans, limits, tls, transport};
+use super::{CLOSE, Net, NetConfig, NetEvent, Routing, StartError, address, bans, limits, tls, transport};
 
 /// What it takes to build a swarm, again and again.
 struct Blueprint {
     keypair: identity::Keypair,
     config: NetConfig,
     doors: Arc<Doors>,
+    records: Records,
     panics: mpsc::Sender<()>,
 }
 
@@ -46,6 +48,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (sighted, sightings) = mpsc::channel(limits::NEIGHBOURS);
     let (listening, listening_out) = watch::channel(Vec::new());
     let events = broadcast::Sender::new(limits::EVENTS);
+    let (routing, routing_out) = watch::channel(Routing::default());
+    let records = Records::new(keypair.public().to_peer_id());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
     let lan = config.lan;
     let ports = Ports {
@@ -54,6 +58,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         panics: panics_in,
         events: events.clone(),
         listening,
+        routing,
         bans: bans::Bans::default(),
         book: Book::default(),
         neighbours: HashMap::new(),
@@ -61,7 +66,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         reach: config.reach,
         dials_neighbours: lan.is_some_and(|lan| lan.dial),
     };
-    let blueprint = Blueprint { keypair, config, doors, panics };
+    let blueprint = Blueprint { keypair, config, doors, records: records.clone(), panics };
     probe_ports(&blueprint.config.listen)?;
     let mut swarm = blueprint.build()?;
     let mut listeners = blueprint.listen(&mut swarm)?;
@@ -80,7 +85,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         tokio::spawn(lan.run())
     });
     tokio::spawn(supervise(swarm, blueprint, listeners, ports, lan, stopped.clone()));
-    Ok((Net { key, commands, events, listening: listening_out, stop, stopped }, inbounds))
+    let (listening, routing) = (listening_out, routing_out);
+    Ok((Net { key, commands, events, listening, routing, records, stop, stopped }, inbounds))
 }
 
 /// All interfaces, both IP versions, TCP and QUIC.
@@ -106,11 +112,13 @@ impl Blueprint {
     fn build(&self) -> Result<Swarm<Behaviour>, StartError> {
         let reach = self.config.reach;
         let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach)?;
-        let behaviour = Behaviour::new(&self.keypair, reach, self.config.agent.clone(), self.doors.clone());
+        let me = self.keypair.public().to_peer_id();
+        let dht = Dht::new(me, self.records.clone(), self.config.dht);
+        let behaviour = Behaviour::new(&self.keypair, reach, self.config.agent.clone(), dht, self.doors.clone());
         let config = swarm::Config::with_executor(Guard(self.panics.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
-        Ok(Swarm::new(transport, behaviour, self.keypair.public().to_peer_id(), config))
+        Ok(Swarm::new(transport, behaviour, me, config))
     }
 
     /// Listens where the configuration says.

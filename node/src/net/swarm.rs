@@ -8,6 +8,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::record::ProviderKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +16,16 @@ use tokio_util::sync::CancellationToken;
 use super::address::{self, Scope, device_key, scope};
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::book::Book;
+use super::dht::{Searches, Wanted};
 use super::error::DialError;
 use super::lan::Sighting;
 use super::peers::Peers;
 use super::pending::{Dials, Next, Waiter};
-use super::streams::OpenRequest;
+use super::streams::{self, OpenRequest};
 use super::transport::Reach;
-use super::{NetEvent, PeerInfo, limits};
+use super::{NetEvent, PeerInfo, Routing, limits};
+
+mod routing;
 
 /// What handles ask of the task.
 #[derive(Debug)]
@@ -53,6 +57,13 @@ pub(super) enum Command {
         peer: PeerId,
         reply: oneshot::Sender<bool>,
     },
+    Seek {
+        key: ProviderKey,
+        wanted: Wanted,
+    },
+    StopProviding {
+        key: ProviderKey,
+    },
     #[cfg(test)]
     Panic,
 }
@@ -64,6 +75,7 @@ pub(super) struct Ports {
     pub(super) panics: mpsc::Receiver<()>,
     pub(super) events: broadcast::Sender<NetEvent>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
+    pub(super) routing: watch::Sender<Routing>,
     pub(super) bans: super::bans::Bans,
     pub(super) book: Book,
     /// Who was seen on the local links and has not gone.
@@ -90,6 +102,7 @@ pub(super) struct Driver<'a> {
     ports: &'a mut Ports,
     peers: Peers,
     dials: Dials,
+    searches: Searches,
     /// Wrong answers met while dialling a peer.
     wrong: HashMap<PeerId, usize>,
 }
@@ -99,7 +112,8 @@ impl<'a> Driver<'a> {
         for peer in ports.bans.iter() {
             swarm.behaviour_mut().bans.block_peer(*peer);
         }
-        Self { swarm, ports, peers: Peers::default(), dials: Dials::default(), wrong: HashMap::new() }
+        let (peers, dials, searches, wrong) = Default::default();
+        Self { swarm, ports, peers, dials, searches, wrong }
     }
 
     /// Runs until it is stopped or cannot go on. Whoever waits is answered by then or by the drop of its channel.
@@ -127,6 +141,7 @@ impl<'a> Driver<'a> {
         self.ports.commands.close();
         while self.ports.commands.try_recv().is_ok() {} // drops the replies: "stopped"
         self.dials = Dials::default();
+        self.searches = Searches::default();
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer); // an error means that it has just gone
@@ -155,6 +170,8 @@ impl<'a> Driver<'a> {
                 self.swarm.behaviour_mut().bans.unblock_peer(peer);
                 let _ = reply.send(self.ports.bans.remove(&peer));
             }
+            Command::Seek { key, wanted } => self.seek(key, wanted),
+            Command::StopProviding { key } => self.swarm.behaviour_mut().dht.stop_providing(key),
             #[cfg(test)]
             Command::Panic => panic!("asked to by a test"),
         }
@@ -167,6 +184,7 @@ impl<'a> Driver<'a> {
             return Waiter::Dial(reply).fail(DialError::Itself);
         }
         if let Some(key) = self.peers.key(&peer) {
+            self.promote(peer);
             drop(reply.send(Ok(key)));
             return;
         }
@@ -189,6 +207,7 @@ impl<'a> Driver<'a> {
 
     fn open(&mut self, peer: PeerId, request: OpenRequest) {
         if self.swarm.is_connected(&peer) {
+            self.promote(peer);
             return self.swarm.behaviour_mut().streams.open(peer, request);
         }
         if peer == *self.swarm.local_peer_id() {
@@ -274,6 +293,8 @@ impl<'a> Driver<'a> {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.on_dht(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(streams::Opened { peer })) => self.promote(peer),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
@@ -301,8 +322,10 @@ impl<'a> Driver<'a> {
         if endpoint.is_dialer() {
             self.ports.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
         }
-        let is_first = self.peers.opened(peer, key, connection, endpoint);
-        if let Some(reply) = self.dials.stranger(connection) {
+        let stranger = self.dials.stranger(connection);
+        let is_meant = stranger.is_some() || self.dials.is_dialling(&peer) || self.ports.neighbours.contains_key(&peer);
+        self.peers.opened(peer, key, connection, endpoint);
+        if let Some(reply) = stranger {
             drop(reply.send(Ok(key)));
         }
         let waiters = self.dials.finish(&peer);
@@ -311,16 +334,30 @@ impl<'a> Driver<'a> {
             match waiter {
                 Waiter::Dial(reply) => drop(reply.send(Ok(key))),
                 Waiter::Open(request) => self.swarm.behaviour_mut().streams.open(peer, request),
+                Waiter::Found(found) => drop(found.try_send(key)), // there is room for every provider
             }
         }
-        if is_first {
+        if is_meant || routing::is_near_guest(endpoint) {
+            self.promote(peer);
+        }
+        self.review_realm();
+    }
+
+    /// From now on a peer is connected for the sake of packages.
+    fn promote(&mut self, peer: PeerId) {
+        if let Some(key) = self.peers.promote(&peer) {
             tracing::info!(peer = key.fmt_short(), "connected");
             self.emit(NetEvent::Connected { peer: key });
+            self.tell_addresses(key, &peer);
         }
     }
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, cause: Option<&swarm::ConnectionError>) {
-        let Some(key) = self.peers.closed(&peer, connection) else { return };
+        let Some((key, was_contact)) = self.peers.closed(&peer, connection) else { return };
+        self.review_realm();
+        if was_contact {
+            return;
+        }
         tracing::info!(peer = key.fmt_short(), ?cause, "disconnected");
         self.emit(NetEvent::Disconnected { peer: key });
     }
@@ -341,8 +378,16 @@ impl<'a> Driver<'a> {
         let addresses: Vec<_> = addresses.filter(|address| is_near || scope(address) == Scope::Public).collect();
         self.learn(peer_id, addresses);
         self.peers.identified(&peer_id, &info);
-        if let Some(peer) = self.peers.key(&peer_id) {
-            self.emit(NetEvent::Addresses { peer, addresses: self.ports.book.addresses(&peer_id) });
+        self.route(peer_id);
+        if let Some(key) = self.peers.key(&peer_id).filter(|_| !self.peers.is_contact(&peer_id)) {
+            self.tell_addresses(key, &peer_id);
+        }
+    }
+
+    fn tell_addresses(&self, peer: DeviceKey, id: &PeerId) {
+        let addresses = self.ports.book.addresses(id);
+        if !addresses.is_empty() {
+            self.emit(NetEvent::Addresses { peer, addresses });
         }
     }
 

@@ -1,9 +1,11 @@
 //! Real nodes on loopback.
 
 mod connections;
+mod dht;
 mod hostile;
 mod interop;
 mod lan;
+mod namespace;
 mod streams;
 
 use std::time::Duration;

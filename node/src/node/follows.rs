@@ -18,7 +18,7 @@ use super::Online;
 use crate::event::{Event, Subscription};
 use crate::flow::follow::{self, FollowError, Followed, Next, Standing};
 use crate::flow::install::{self, InstallError};
-use crate::flow::{Parts, resolve};
+use crate::flow::{Parts, resolve, seek};
 use crate::history::Change;
 use crate::progress::Progress;
 use crate::sync::fetch::{self, FetchError, Want};
@@ -41,7 +41,7 @@ enum BringError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Install(#[from] InstallError),
-    #[error("nobody connected knows package {0}, which it needs")]
+    #[error("nobody in reach knows package {0}, which it needs")]
     Unknown(PackageId),
     #[error("it needs too many other packages")]
     TooManySteps,
@@ -196,9 +196,7 @@ async fn bring(parts: &Parts, online: &Online, followed: &Followed) -> Result<St
         };
         match next {
             Next::History(needed) => {
-                // The hub ends only with the node, and this task with it.
-                drop(online.sync.refresh(needed, None).await);
-                if parts.histories.package(needed).map_err(FollowError::from)?.is_none() {
+                if !Box::pin(seek::history(parts, online, needed)).await {
                     return Err(BringError::Unknown(needed));
                 }
             }

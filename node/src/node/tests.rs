@@ -20,6 +20,8 @@ use crate::progress::Progress;
 use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
+mod dht;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Host {

@@ -80,6 +80,9 @@ pub struct PeerInfo {
     pub transport: String,
     /// `inbound` or `outbound`.
     pub direction: String,
+    /// Only for the distributed hash table: nobody has asked for packages, here or there.
+    #[serde(default)]
+    pub is_contact: bool,
     /// How long it has been connected.
     pub connected_ms: u64,
     /// How it describes itself; unproven.
@@ -97,14 +100,14 @@ impl Verb for Peers {
     const METHOD: Method = Method::Get;
     const PATH: &'static str = "/peers";
     const SCOPE: Scope = Scope::Read;
-    const ABOUT: &'static str = "Who is connected.";
+    const ABOUT: &'static str = "Who is connected, also for the distributed hash table only.";
     type Request = Empty;
     type Response = PeersResponse;
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<PeersResponse, Problem> {
         let Some(online) = service.parts().online() else { return Ok(PeersResponse { peers: Vec::new() }) };
         let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
-        let mut peers: Vec<PeerInfo> = online.net.peers().await.map_err(stopping)?.into_iter().map(info).collect();
+        let mut peers: Vec<PeerInfo> = online.net.connected().await.map_err(stopping)?.into_iter().map(info).collect();
         peers.sort_by(|a, b| a.peer.cmp(&b.peer));
         Ok(PeersResponse { peers })
     }
@@ -124,6 +127,7 @@ fn info(peer: crate::net::PeerInfo) -> PeerInfo {
         addresses: peer.addresses.iter().map(ToString::to_string).collect(),
         transport: transport.to_owned(),
         direction: direction.to_owned(),
+        is_contact: peer.is_contact,
         connected_ms: u64::try_from(peer.connected_for.as_millis()).unwrap_or(u64::MAX),
         agent: peer.agent,
         rtt_us: peer.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),

@@ -49,6 +49,9 @@ pub struct StatusResponse {
     /// How many peers are connected.
     #[serde(default)]
     pub n_peers: usize,
+    /// The place in the distributed hash table; none while no node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dht: Option<DhtInfo>,
     /// The identity that this device publishes as.
     pub identity: String,
     /// What the identity calls itself.
@@ -65,6 +68,17 @@ pub struct StatusResponse {
     /// What the user may want to do something about, and what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// The place in the distributed hash table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DhtInfo {
+    /// Nodes in the routing table.
+    pub n_nodes: usize,
+    /// Whether others may ask this node: it has an address that reaches as far as its peers are away.
+    pub is_server: bool,
+    /// Provider records that this node keeps for others.
+    pub n_records: usize,
 }
 
 /// How many packages there are of each sort; one may be of several.
@@ -108,6 +122,7 @@ impl Verb for Status {
             warnings: warnings(parts, running, n_peers, &who, &packages).await?,
             listen,
             n_peers,
+            dht: parts.online().map(|online| (*online.net.routing().borrow()).into()),
             identity: who.identity,
             handle: who.handle,
             recovery: who.recovery,
@@ -115,6 +130,12 @@ impl Verb for Status {
             n_tokens: service.tokens().list().len(),
             troubles: index.map(|why| format!("the index is only in memory: {why}")).into_iter().collect(),
         })
+    }
+}
+
+impl From<net::Routing> for DhtInfo {
+    fn from(net::Routing { n_nodes, is_server, n_records }: net::Routing) -> Self {
+        Self { n_nodes, is_server, n_records }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which connections there are, and on which of them a stream is opened.
 
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -23,8 +22,14 @@ use crate::net::gate::Refusal;
 pub(in crate::net) struct Behaviour {
     doors: Arc<Doors>,
     peers: HashMap<PeerId, Peer>,
-    /// At most one per place for an outbound stream.
-    outbox: VecDeque<ToSwarm<Infallible, Asked>>,
+    /// At most one per place for an outbound stream, and one per peer.
+    outbox: VecDeque<ToSwarm<Opened, Asked>>,
+}
+
+/// A peer has opened a stream, for the first time since it is connected.
+#[derive(Debug)]
+pub(in crate::net) struct Opened {
+    pub(in crate::net) peer: PeerId,
 }
 
 struct Peer {
@@ -79,7 +84,7 @@ impl Behaviour {
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
-    type ToSwarm = Infallible;
+    type ToSwarm = Opened;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -118,12 +123,13 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
+    fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, (): THandlerOutEvent<Self>) {
+        self.outbox.push_back(ToSwarm::GenerateEvent(Opened { peer }));
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
-        // The network task polls the swarm after every `open`, so no waker is kept.
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Opened, THandlerInEvent<Self>>> {
+        // The network task polls the swarm after every `open`, and the swarm after every event of a connection, so no
+        // waker is kept.
         self.outbox.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }

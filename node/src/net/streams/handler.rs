@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -22,6 +23,7 @@ use crate::net::limits;
 pub(in crate::net) struct Handler {
     accept: Accept,
     asked: VecDeque<Asked>,
+    has_news: bool,
 }
 
 /// A request and the place its stream will take.
@@ -33,7 +35,7 @@ pub(in crate::net) struct Asked {
 
 impl Handler {
     pub(super) fn new(doors: Arc<Doors>, shared: Arc<Shared>) -> Self {
-        Self { accept: Accept { doors, shared }, asked: VecDeque::new() }
+        Self { accept: Accept { doors, shared }, asked: VecDeque::new(), has_news: false }
     }
 }
 
@@ -48,7 +50,8 @@ impl Asked {
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = Asked;
-    type ToBehaviour = Infallible;
+    /// The peer has opened its first stream.
+    type ToBehaviour = ();
     type InboundProtocol = Accept;
     type OutboundProtocol = Request;
     type InboundOpenInfo = ();
@@ -58,8 +61,11 @@ impl ConnectionHandler for Handler {
         SubstreamProtocol::new(self.accept.clone(), ()).with_timeout(limits::OPEN_STREAM)
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Request, Asked, Infallible>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Request, Asked, ()>> {
         // The connection polls again after every event, so no waker is kept.
+        if std::mem::take(&mut self.has_news) {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(()));
+        }
         while let Some(asked) = self.asked.pop_front() {
             if !asked.request.reply.is_closed() {
                 let request = Request(asked.request.protocol);
@@ -88,7 +94,10 @@ impl ConnectionHandler for Handler {
                 };
                 info.answer(Err(error), &self.accept.shared);
             }
-            // Inbound streams are handed over inside their upgrade.
+            // The stream itself was handed over inside its upgrade.
+            ConnectionEvent::FullyNegotiatedInbound(_) => {
+                self.has_news = !self.accept.shared.has_opened.swap(true, Ordering::Relaxed);
+            }
             _ => {}
         }
     }

@@ -6,14 +6,20 @@ use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, tls};
 use tokio::sync::oneshot;
 
 use super::super::behaviour::{Behaviour, BehaviourEvent};
+use super::super::dht::Dht;
 use super::super::streams::{Doors, OpenRequest};
-use super::super::{Inbounds, Net, Protocol, Reach, Stream, address, limits};
+use super::super::{Inbounds, Net, Protocol, Reach, Records, Stream, address, limits};
 use super::{QUIC, TCP, quiet, within};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Security {
     Tls,
     Noise,
+}
+
+fn no_dht(key: &libp2p::identity::Keypair) -> Dht {
+    let me = key.public().to_peer_id();
+    Dht::new(me, Records::new(me), false)
 }
 
 /// A node whose transports are all libp2p's own.
@@ -27,7 +33,7 @@ fn stock(seed: u8, security: Security) -> (Swarm<Behaviour>, Inbounds) {
                 .with_tcp(tcp::Config::default(), $security, libp2p::yamux::Config::default)
                 .expect("tcp")
                 .with_quic()
-                .with_behaviour(|key| Behaviour::new(key, Reach::Everywhere, "stock".to_owned(), doors))
+                .with_behaviour(|key| Behaviour::new(key, Reach::Everywhere, "stock".to_owned(), no_dht(key), doors))
                 .expect("behaviour")
                 .build()
         };
@@ -109,15 +115,15 @@ async fn speaks(listen: &str, security: Security) {
 
 #[tokio::test]
 async fn a_stock_node_with_tls_is_understood() {
-    within(speaks(TCP, Security::Tls)).await;
+    within(Box::pin(speaks(TCP, Security::Tls))).await;
 }
 
 #[tokio::test]
 async fn a_stock_node_with_noise_is_understood() {
-    within(speaks(TCP, Security::Noise)).await;
+    within(Box::pin(speaks(TCP, Security::Noise))).await;
 }
 
 #[tokio::test]
 async fn a_stock_node_with_quic_is_understood() {
-    within(speaks(QUIC, Security::Tls)).await;
+    within(Box::pin(speaks(QUIC, Security::Tls))).await;
 }

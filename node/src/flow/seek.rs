@@ -1,0 +1,132 @@
+//! Finding what nobody connected has: the distributed hash table names providers, who are then asked like everybody.
+//!
+//! The table is a hint. Who is connected is asked at once, the table beside them or a little later; the first answer that
+//! verifies serves, wherever it came from.
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use syncra_protocol::id::PackageId;
+use syncra_protocol::key::DeviceKey;
+use syncra_protocol::record::ProviderKey;
+use tokio::sync::mpsc;
+
+use super::Parts;
+use crate::blobs::Pins;
+use crate::net::Net;
+use crate::node::Online;
+use crate::progress::Progress;
+use crate::sync::fetch::{self, Cost, FetchError, Want};
+
+/// How long those who are connected have for their first answers before others are looked for.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// Takes in the history of a package that is not known here, from whoever is connected or provides it. True once it is
+/// known; false when nobody is left to ask.
+pub async fn history(parts: &Parts, online: &Online, package: PackageId) -> bool {
+    let is_known = || matches!(parts.histories.package(package), Ok(Some(_)));
+    let connected = Box::pin(async {
+        // A network that ends brings nothing.
+        drop(online.sync.refresh(package, None).await);
+    });
+    let providers = Box::pin(async {
+        let mut seek = Seek::of(&online.net, package.into());
+        while let Some(peer) = seek.next().await {
+            drop(online.sync.refresh(package, Some(vec![peer])).await);
+            if is_known() {
+                return;
+            }
+        }
+    });
+    match select(connected, providers).await {
+        _ if is_known() => true,
+        Either::Left(((), providers)) => {
+            providers.await;
+            is_known()
+        }
+        Either::Right(((), connected)) => {
+            connected.await;
+            is_known()
+        }
+    }
+}
+
+/// Makes content complete here, from whoever is connected and, when that is nobody or takes long, from those who provide
+/// `key`.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn content(
+    parts: &Parts,
+    net: &Net,
+    want: &Want,
+    key: ProviderKey,
+    pins: &Pins,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<Cost, FetchError> {
+    let mut seek = Seek::of(net, key);
+    loop {
+        let fetching = Box::pin(fetch::fetch(parts, net, want, pins, patience, progress));
+        let done = tokio::select! {
+            biased;
+            done = fetching => done,
+            // Whoever it finds is connected then, and the fetch asks everybody who connects.
+            never = seek.go_on() => match never {},
+        };
+        let Err(error @ FetchError::NoProvider { .. }) = done else { return done };
+        if !tokio::time::timeout(patience, seek.found()).await.unwrap_or(false) {
+            return Err(error);
+        }
+    }
+}
+
+/// A look-up that begins when it is needed.
+struct Seek<'a> {
+    net: &'a Net,
+    key: ProviderKey,
+    providers: Option<mpsc::Receiver<DeviceKey>>,
+    is_over: bool,
+    /// Found, and nobody has asked [`Seek::found`] since.
+    has_found: bool,
+}
+
+impl<'a> Seek<'a> {
+    fn of(net: &'a Net, key: ProviderKey) -> Self {
+        Self { net, key, providers: None, is_over: false, has_found: false }
+    }
+
+    /// The next provider, connected; none when there are no more. Safe to cancel.
+    async fn next(&mut self) -> Option<DeviceKey> {
+        if self.is_over {
+            return None;
+        }
+        if self.providers.is_none() {
+            self.providers = self.net.find_providers(self.key).await.ok();
+        }
+        let next = match &mut self.providers {
+            Some(providers) => providers.recv().await,
+            None => None,
+        };
+        self.is_over = next.is_none();
+        self.has_found |= next.is_some();
+        next
+    }
+
+    /// Looks on after a head start of the others, for as long as it is polled.
+    async fn go_on(&mut self) -> std::convert::Infallible {
+        if self.providers.is_none() {
+            tokio::time::sleep(HEAD_START).await;
+        }
+        while self.next().await.is_some() {}
+        std::future::pending().await
+    }
+
+    /// Whether somebody was found since the last call, or is found now.
+    async fn found(&mut self) -> bool {
+        if !self.has_found {
+            self.next().await;
+        }
+        std::mem::take(&mut self.has_found)
+    }
+}

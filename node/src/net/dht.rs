@@ -1,0 +1,253 @@
+//! The distributed hash table: libp2p's Kademlia, kept from telling or believing addresses that lead nowhere.
+//!
+//! One table serves a machine alone, a local network and the internet, so addresses have to be told apart. The *realm* is
+//! the distance of the farthest peer that is connected. Nearer addresses than that are of no use to all peers alike: they
+//! are neither announced, nor kept in the routing table, nor dialled when somebody names them, so that nobody learns
+//! from us what our local network looks like, or makes us knock at its doors. Whoever has no address that reaches as far
+//! as its realm asks others and answers nobody (Kademlia's client mode).
+
+mod records;
+mod searches;
+
+use std::num::NonZeroUsize;
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::kad::{self, Mode, ProviderRecord, QueryId};
+use libp2p::swarm::behaviour::{ExpiredListenAddr, ExternalAddrConfirmed, ExternalAddrExpired, NewListenAddr};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use syncra_protocol::record::ProviderKey;
+
+pub use records::{Provider, Records};
+pub(super) use searches::{Searches, Wanted};
+
+use super::address::{self, Scope, is_dialable, scope};
+use super::limits;
+
+/// The protocol's name on the wire.
+pub(super) const PROTOCOL: &str = "/syncra/kad/1";
+
+type Kademlia = kad::Behaviour<Records>;
+
+/// Kademlia within its realm.
+pub(super) struct Dht {
+    kademlia: Kademlia,
+    records: Records,
+    realm: Scope,
+    is_wanted: bool,
+    listening: Vec<Multiaddr>,
+    /// Of these, what others are told.
+    announced: Vec<Multiaddr>,
+}
+
+impl Dht {
+    /// A table with these records; one that is not wanted stays empty, answers nobody and finds nothing.
+    pub(super) fn new(me: PeerId, records: Records, is_wanted: bool) -> Self {
+        let mut config = kad::Config::new(StreamProtocol::new(PROTOCOL));
+        config
+            .set_query_timeout(limits::DHT_QUERY)
+            .set_substreams_timeout(limits::DHT_REQUEST)
+            .set_max_packet_size(limits::DHT_PACKET_BYTES)
+            .set_parallelism(NonZeroUsize::new(limits::DHT_PATHS).expect("not zero"))
+            .disjoint_query_paths(true)
+            // Who gets into the table, and with which addresses, is decided by `admits`.
+            .set_kbucket_inserts(kad::BucketInserts::Manual)
+            .set_record_filtering(kad::StoreInserts::FilterBoth)
+            .set_provider_record_ttl(Some(limits::PROVIDER_TTL))
+            // The library would announce thousands of keys in one go; `node/announce.rs` paces them.
+            .set_provider_publication_interval(None)
+            .set_replication_interval(None)
+            .set_publication_interval(None)
+            .set_caching(kad::Caching::Disabled);
+        let mut kademlia = Kademlia::with_config(me, records.clone(), config);
+        kademlia.set_mode(Some(Mode::Client));
+        let (listening, announced) = (Vec::new(), Vec::new());
+        Self { kademlia, records, realm: Scope::Loopback, is_wanted, listening, announced }
+    }
+
+    /// How far away the farthest peer is now. What is too near for it is forgotten.
+    pub(super) fn set_realm(&mut self, realm: Scope) -> bool {
+        if realm == self.realm {
+            return false;
+        }
+        self.realm = realm;
+        let mut known: Vec<(PeerId, Multiaddr)> = Vec::new();
+        for bucket in self.kademlia.kbuckets() {
+            for entry in bucket.iter() {
+                known.extend(entry.node.value.iter().map(|address| (*entry.node.key.preimage(), address.clone())));
+            }
+        }
+        known.retain(|(_, address)| !self.admits(address));
+        for (peer, address) in known {
+            self.kademlia.remove_address(&peer, &address);
+        }
+        self.announce();
+        true
+    }
+
+    /// Takes a peer that speaks the protocol into the table, at those of its addresses that are of use.
+    pub(super) fn add(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
+        addresses.retain(|address| self.admits(address));
+        for address in addresses.into_iter().take(limits::RECORD_ADDRESSES) {
+            self.kademlia.add_address(&peer, address);
+        }
+    }
+
+    /// Takes a peer out of the table.
+    pub(super) fn remove(&mut self, peer: &PeerId) {
+        self.kademlia.remove_peer(peer);
+    }
+
+    /// Peers in the routing table.
+    pub(super) fn n_peers(&mut self) -> usize {
+        self.kademlia.kbuckets().map(|bucket| bucket.num_entries()).sum()
+    }
+
+    /// Whether others may ask this node.
+    pub(super) fn is_server(&self) -> bool {
+        self.kademlia.mode() == Mode::Server
+    }
+
+    /// Records kept for others.
+    pub(super) fn n_records(&self) -> usize {
+        self.records.n_foreign()
+    }
+
+    /// Looks for providers.
+    pub(super) fn find(&mut self, key: ProviderKey) -> QueryId {
+        self.kademlia.get_providers(records::wire(key))
+    }
+
+    /// Tells those nearest to the key that we provide it. Nothing when there are too many keys already.
+    pub(super) fn provide(&mut self, key: ProviderKey) -> Option<QueryId> {
+        self.kademlia.start_providing(records::wire(key)).ok()
+    }
+
+    /// Says no more that we provide a key. Others believe it until it expires.
+    pub(super) fn stop_providing(&mut self, key: ProviderKey) {
+        self.kademlia.stop_providing(&records::wire(key));
+    }
+
+    /// Ends a query that nobody waits for any more.
+    pub(super) fn finish(&mut self, query: &QueryId) {
+        if let Some(mut query) = self.kademlia.query_mut(query) {
+            query.finish();
+        }
+    }
+
+    /// Keeps what a peer says of itself, if it can be found there: at what it announced, else where it is known to be.
+    pub(super) fn keep(&mut self, mut record: ProviderRecord, known: Vec<Multiaddr>) {
+        use kad::store::RecordStore as _;
+        let addresses = record.addresses.iter().map(|address| address::split_peer(address).1).chain(known);
+        let mut kept: Vec<Multiaddr> = Vec::new();
+        for address in addresses.filter(|address| self.admits(address)) {
+            if kept.len() < limits::RECORD_ADDRESSES && !kept.contains(&address) {
+                kept.push(address);
+            }
+        }
+        if kept.is_empty() {
+            tracing::debug!(peer = %record.provider, "says that it provides something, but not where it is");
+            return;
+        }
+        record.addresses = kept;
+        if let Err(error) = self.records.add_provider(record) {
+            tracing::debug!(%error, "a provider record is not kept");
+        }
+    }
+
+    fn admits(&self, address: &Multiaddr) -> bool {
+        let (_, address) = address::split_peer(address);
+        let is_for_all = is_dialable(&address) && address::zoned_tcp(&address).is_none();
+        self.is_wanted && is_for_all && scope(&address) >= self.realm
+    }
+
+    /// Announces what reaches as far as the realm, and answers others if there is anything.
+    fn announce(&mut self) {
+        let wanted: Vec<Multiaddr> = self
+            .listening
+            .iter()
+            .filter(|address| self.admits(address))
+            .take(limits::ANNOUNCED_ADDRESSES)
+            .cloned()
+            .collect();
+        let before = std::mem::replace(&mut self.announced, wanted.clone());
+        for addr in before.iter().filter(|address| !wanted.contains(address)) {
+            self.kademlia.on_swarm_event(FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr }));
+        }
+        for addr in wanted.iter().filter(|address| !before.contains(address)) {
+            self.kademlia.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr }));
+        }
+        let mode = if wanted.is_empty() { Mode::Client } else { Mode::Server };
+        if mode != self.kademlia.mode() {
+            self.kademlia.set_mode(Some(mode));
+        }
+    }
+}
+
+impl NetworkBehaviour for Dht {
+    type ConnectionHandler = <Kademlia as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = kad::Event;
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let mut named = self.kademlia.handle_pending_outbound_connection(connection, peer, addresses, role)?;
+        named.retain(|address| self.admits(address));
+        named.truncate(limits::ADDRESSES_PER_PEER);
+        Ok(named)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kademlia.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kademlia.handle_established_outbound_connection(connection, peer, address, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::NewListenAddr(NewListenAddr { addr, .. }) => {
+                self.listening.push(addr.clone());
+                self.announce();
+            }
+            FromSwarm::ExpiredListenAddr(ExpiredListenAddr { addr, .. }) => {
+                self.listening.retain(|known| known != addr);
+                self.announce();
+            }
+            event => self.kademlia.on_swarm_event(event),
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.kademlia.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<kad::Event, THandlerInEvent<Self>>> {
+        self.kademlia.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+use super::*;
+use crate::flow::fixture::{Draft, open};
+use crate::net::NetConfig;
+
+/// A test that hangs fails here.
+const HUNG: Duration = Duration::from_secs(60);
+
+async fn quiet(seed: [u8; 32]) -> Net {
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    Net::start(NetConfig { listen, lan: None, ..NetConfig::new(seed) }).await.unwrap().0
+}
+
+#[test]
+fn an_announcement_is_due_after_its_time_or_when_the_table_became_much_better() {
+    let now = Timestamp(1_000_000);
+    let later = now.after(AGAIN);
+    let done = |n_nodes| Done { again: later, n_nodes };
+    assert_eq!(Done::due(None, 3, now), now);
+    assert_eq!(Done::due(Some(&done(3)), 5, now), later);
+    assert_eq!(Done::due(Some(&done(3)), 6, now), now);
+    assert_eq!(Done::due(Some(&done(GOOD_TABLE)), 500, now), later);
+}
+
+#[tokio::test]
+async fn what_is_published_is_announced_once_and_known_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Arc::new(open(dir.path()).await);
+    let published = Draft::new("lamp", "1.0.0").publish(&parts).await;
+    let hub = quiet([1; 32]).await;
+    let node = quiet(parts.home().device_secret().unwrap().seed()).await;
+    let stop = CancellationToken::new();
+    let announcing = tokio::spawn(keep_announced(Arc::clone(&parts), node.clone(), stop.clone()));
+    node.dial(crate::net::with_peer(hub.listen_addrs().remove(0), &hub.key()).unwrap()).await.unwrap();
+    let mut routing = hub.routing();
+    let announced = routing.wait_for(|routing| routing.n_records == 1);
+    tokio::time::timeout(HUNG, announced).await.expect("announced").unwrap();
+    let key = ProviderKey::from(published.package);
+    // The announcement is noted when its query has ended, which may be after the record came.
+    let noted = async {
+        while !announced_before(&parts).unwrap().contains_key(&key) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HUNG, noted).await.expect("noted");
+    stop.cancel();
+    announcing.await.unwrap();
+
+    let again = Announcer::new(&parts, &node);
+    let due = Done::due(again.announced.get(&key), GOOD_TABLE, clock::now());
+    assert!(due > clock::now(), "it is not announced again at every start");
+
+    // The hub writes down what it keeps, and a later run of it knows it.
+    let hub_dir = tempfile::tempdir().unwrap();
+    let hub_parts = open(hub_dir.path()).await;
+    write_down(&hub_parts, &hub);
+    let later = quiet([2; 32]).await;
+    load(&hub_parts, &later).unwrap();
+    assert_eq!(later.records().n_foreign(), 1);
+    for net in [hub, node, later] {
+        net.shutdown().await.unwrap();
+    }
+    hub_parts.close().await;
+    parts.close().await;
+}
