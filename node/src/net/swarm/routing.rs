@@ -1,7 +1,7 @@
 //! What the network task does for the distributed hash table.
 
 use libp2p::core::ConnectedPoint;
-use libp2p::kad::{Event, InboundRequest};
+use libp2p::kad::{Event, InboundRequest, QueryResult};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use syncra_protocol::key::DeviceKey;
@@ -18,6 +18,15 @@ use crate::net::pending::Waiter;
 /// only be looking for others, until it asks for packages itself.
 pub(super) fn is_near_guest(end: &ConnectedPoint) -> bool {
     end.is_listener() && scope(end.get_remote_address()) < Scope::Public
+}
+
+fn name(result: &QueryResult) -> &'static str {
+    match result {
+        QueryResult::GetProviders(_) => "providers",
+        QueryResult::StartProviding(_) => "provide",
+        QueryResult::Bootstrap(_) => "neighbourhood",
+        _ => "other",
+    }
 }
 
 impl Driver<'_> {
@@ -43,7 +52,11 @@ impl Driver<'_> {
 
     pub(super) fn on_dht(&mut self, event: Event) {
         match event {
-            Event::OutboundQueryProgressed { id, result, step, .. } => {
+            Event::OutboundQueryProgressed { id, result, step, stats } => {
+                if step.last {
+                    let (n_asked, n_failed, took) = (stats.num_requests(), stats.num_failures(), stats.duration());
+                    tracing::debug!(what = name(&result), n_asked, n_failed, ?took, "a query of the table has ended");
+                }
                 let news = self.searches.progressed(id, &result, step.last);
                 for (provider, wanted_by) in news.named {
                     self.meet(provider, wanted_by);
