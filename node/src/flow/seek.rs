@@ -21,6 +21,9 @@ use crate::sync::fetch::{self, Cost, FetchError, Want};
 /// How long those who are connected have for their first answers before others are looked for.
 const HEAD_START: Duration = Duration::from_millis(500);
 
+/// How long a node that has just connected waits for its first place in the table.
+const FIRST_PLACE: Duration = Duration::from_secs(2);
+
 /// Takes in the history of a package that is not known here, from whoever is connected or provides it. True once it is
 /// known; false when nobody is left to ask.
 pub async fn history(parts: &Parts, online: &Online, package: PackageId) -> bool {
@@ -102,6 +105,9 @@ impl<'a> Seek<'a> {
             return None;
         }
         if self.providers.is_none() {
+            let mut routing = self.net.routing();
+            // Whoever takes no part in the table finds nothing, a little later.
+            drop(tokio::time::timeout(FIRST_PLACE, routing.wait_for(|routing| routing.n_nodes > 0)).await);
             self.providers = self.net.find_providers(self.key).await.ok();
         }
         let next = match &mut self.providers {

@@ -1,0 +1,58 @@
+//! What is found through the distributed hash table alone: nobody in between has it, and nobody knows an address.
+
+use syncra_tests::Home;
+
+use crate::people::{LOOPBACK, address, assert_same_files, number, publish, text, word};
+
+/// Bytes of the package.
+const SIZE: usize = 200_000;
+
+/// A node that knows one other.
+fn known_by(hub: &str) -> [&str; 4] {
+    [LOOPBACK[0], LOOPBACK[1], "--bootstrap", hub]
+}
+
+/// Waits until a node keeps a record for somebody: asking is slow enough to be no busy loop.
+fn keeps_a_record(hub: &Home) {
+    while number(&hub.json(["status"])["dht"], "n_records") == 0 {}
+}
+
+#[test]
+fn a_package_is_found_by_its_id_through_somebody_who_lacks_it() {
+    let (hub, alice, bob) = (Home::new(), Home::new(), Home::new());
+    let hub_up = hub.up(LOOPBACK);
+    let entrance = address(&hub_up).to_owned();
+    let _alice_up = alice.up(known_by(&entrance));
+    let published = publish(&alice, "1.0.0", SIZE);
+    keeps_a_record(&hub);
+    let id = word(&alice.json(["info", &published.reference]), "package_id");
+    assert_eq!(number(&hub.json(["status"])["packages"], "known"), 0, "the hub has nothing but a record");
+
+    // bob's command is a node for a moment only, and knows the hub.
+    bob.json(["config", "set", "bootstrap", &format!("[\"{entrance}\"]")]);
+    let target = bob.work().join("out");
+    let got = bob.json(["get", &format!("syncra:{id}"), "-o", text(&target)]);
+    assert_eq!(got["sources"].as_array().map(Vec::len), Some(1), "{got}");
+    assert_same_files(&target, &published);
+
+    let nothing = format!("syncra:{}", "a".repeat(52));
+    let (exit, error) = bob.fails(["get", &nothing, "-o", text(&bob.work().join("other"))]);
+    assert_eq!((exit, error["code"].as_str()), (3, Some("E0304")), "{error}");
+}
+
+#[test]
+fn who_leaves_the_table_is_not_found_there() {
+    let (hub, alice, bob) = (Home::new(), Home::new(), Home::new());
+    let hub_up = hub.up(LOOPBACK);
+    let entrance = address(&hub_up).to_owned();
+    alice.json(["config", "set", "dht", "false"]);
+    let _alice_up = alice.up(known_by(&entrance));
+    let published = publish(&alice, "1.0.0", SIZE);
+    let id = word(&alice.json(["info", &published.reference]), "package_id");
+    assert_eq!(number(&alice.json(["status"])["dht"], "n_nodes"), 0);
+
+    bob.json(["config", "set", "bootstrap", &format!("[\"{entrance}\"]")]);
+    let (exit, _) = bob.fails(["get", &format!("syncra:{id}"), "-o", text(&bob.work().join("out"))]);
+    assert_eq!(exit, 3);
+    assert_eq!(number(&hub.json(["status"])["dht"], "n_records"), 0);
+}
