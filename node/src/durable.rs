@@ -109,13 +109,51 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = temporary_path(path);
     let written = write_and_sync(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path).map_err(|source| WriteError::from_io(path, source)));
+        .and_then(|()| rename(&temporary, path).map_err(|source| WriteError::from_io(path, source)));
     if let Err(error) = written {
         // The half-written file would only take space; the next replace overwrites it anyway.
         drop(fs::remove_file(&temporary));
         return Err(error);
     }
     sync_dir(parent(path))
+}
+
+/// Gives a file or directory another name on the same file system; a file that has that name goes.
+///
+/// # Errors
+/// What the system said.
+#[cfg(unix)]
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Gives a file or directory another name on the same file system; a file that has that name goes.
+///
+/// On Windows whoever looks into it at this moment is in the way, mostly a virus scanner at what was just written: so
+/// this tries again for a while.
+///
+/// # Errors
+/// What the system said at last.
+#[cfg(not(unix))]
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    use std::time::{Duration, Instant};
+    const PATIENCE: Duration = Duration::from_secs(3);
+    const PAUSE: Duration = Duration::from_millis(20);
+    /// `ERROR_SHARING_VIOLATION`, for which Rust has no kind.
+    const SHARING_VIOLATION: i32 = 32;
+    let began = Instant::now();
+    loop {
+        match fs::rename(from, to) {
+            Err(error)
+                if (error.kind() == io::ErrorKind::PermissionDenied
+                    || error.raw_os_error() == Some(SHARING_VIOLATION))
+                    && began.elapsed() < PATIENCE =>
+            {
+                std::thread::park_timeout(PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Where [`replace`] prepares the new content of `path`.
@@ -177,23 +215,39 @@ pub fn make_dir(dir: &Path) -> Result<(), WriteError> {
     if above != dir {
         make_dir(above)?;
     }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(dir) {
+    match private_dir(dir) {
         Ok(()) => sync_dir(above),
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(source) => Err(WriteError::from_io(dir, source)),
     }
 }
 
+/// Makes one directory, for the owner only.
+#[cfg(unix)]
+fn private_dir(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(dir)
+}
+
+/// Makes one directory. On Windows it inherits the access list of the one above: see [`crate::home`].
+#[cfg(not(unix))]
+fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir(dir)
+}
+
 /// Options that make files readable by their owner only.
+#[cfg(unix)]
 pub(crate) fn private_options() -> OpenOptions {
-    #[allow(unused_mut, reason = "only Unix sets a mode")]
+    use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.mode(0o600);
     options
+}
+
+/// Options for files of the owner; on Windows the directory's access list holds for them.
+#[cfg(not(unix))]
+pub(crate) fn private_options() -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// A file that only grows, and remembers when its end can no longer be trusted.

@@ -111,7 +111,10 @@ impl Home {
         match fs::metadata(root) {
             Ok(found) if !found.is_dir() => return Err(HomeError::NotADirectory { path: root.to_owned() }),
             Ok(_) => {}
-            Err(source) if source.kind() == io::ErrorKind::NotFound => durable::make_dir(root)?,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                durable::make_dir(root)?;
+                warn_of_others(root);
+            }
             Err(source) if source.kind() == io::ErrorKind::NotADirectory => {
                 return Err(HomeError::NotADirectory { path: root.to_owned() });
             }
@@ -187,6 +190,20 @@ impl Home {
     /// [`WriteError`].
     pub fn free_reserve(&self) -> Result<bool, WriteError> {
         reserve::free(&self.layout.reserve())
+    }
+}
+
+/// The modes of the home keep other users of this machine out.
+#[cfg(unix)]
+fn warn_of_others(_root: &Path) {}
+
+/// Windows has access lists instead of modes, and new directories inherit them: below the user's profile nobody else
+/// may read, on another drive mostly everybody.
+#[cfg(not(unix))]
+fn warn_of_others(root: &Path) {
+    let profile = std::env::var_os("USERPROFILE").and_then(|profile| std::path::absolute(profile).ok());
+    if profile.is_none_or(|profile| !root.starts_with(profile)) {
+        tracing::warn!("this home is not in your profile: other users of this machine may be able to read your keys");
     }
 }
 

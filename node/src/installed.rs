@@ -223,7 +223,7 @@ impl Turn<'_> {
     /// [`WriteError`]; then it is where it was, or already in place.
     pub fn place(&self, staged: Staging, release: ReleaseId) -> Result<PathBuf, WriteError> {
         let target = self.installed.path_of(release);
-        fs::rename(staged.path(), &target).map_err(|source| WriteError::from_io(&target, source))?;
+        durable::rename(staged.path(), &target).map_err(|source| WriteError::from_io(&target, source))?;
         staged.forget();
         durable::sync_dir(&self.installed.store)?;
         Ok(target)

@@ -6,18 +6,32 @@ use std::process::{Command, Stdio};
 use crate::run::say;
 
 /// (program looked for, Debian package, what needs it)
-const NEEDED: &[(&str, &str, &str)] = &[
+type Needed = (&'static str, &'static str, &'static str);
+
+const TESTS: &[Needed] = &[
     ("python3", "python3", "the independent decoders and the path oracle"),
     ("ip", "iproute2", "hosts in network namespaces"),
+    ("nft", "nftables", "the firewalls of those hosts"),
     ("strace", "strace", "kills at the n-th event and the recorder of writes"),
 ];
+/// What compiling for Windows needs.
+pub(crate) const WINDOWS: &[Needed] =
+    &[("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "C parts of libraries, compiled for Windows")];
 
-/// Installs what is missing, or says what to install.
+/// Installs what the tests need and is missing, or says what to install.
 ///
 /// # Errors
 /// A text that names the packages when they are missing and cannot be installed from here.
 pub(crate) fn install_missing() -> Result<(), String> {
-    let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| !on_path(program)).collect();
+    install(TESTS)
+}
+
+/// Installs what of these is missing, or says what to install.
+///
+/// # Errors
+/// A text that names the packages when they are missing and cannot be installed from here.
+pub(crate) fn install(needed: &[Needed]) -> Result<(), String> {
+    let missing: Vec<_> = needed.iter().filter(|(program, ..)| !on_path(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

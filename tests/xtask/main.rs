@@ -3,6 +3,7 @@
 mod debian;
 mod fuzz;
 mod run;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,8 @@ usage: cargo xtask TASK
                               keeps what takes new branches; `fuzz --list` names the targets
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
+  windows [--required]        check that the program compiles for Windows; installs the compiler's part for it and a C
+                              compiler when it may; without them it says NOT CHECKED, with --required that is a failure
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["setup"] => debian::install_missing(),
         ["vectors"] => run::vectors(),
+        ["windows"] => windows::check(false),
+        ["windows", "--required"] => windows::check(true),
         _ => Err(USAGE.to_owned()),
     };
     match done {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer;
-use super::guard::{Door, Guard, guard};
+use super::guard::{Guard, guard};
 use super::service::Service;
 use super::types::ApiAddresses;
 use super::verb::{PREFIX, routes};
@@ -141,7 +141,7 @@ impl Doors {
         let failed = |error| Problem::io(format!("cannot listen on `{address}`"), &error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = router(service, Door::Tcp(address), run_token);
+        let router = router(service, Some(address), run_token);
         self.listen(router, listener, |listener| async move {
             let (stream, _) = listener.accept().await?;
             // Frames are small and written whole: waiting to merge them only adds latency.
@@ -173,7 +173,7 @@ impl Doors {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let owner = std::fs::metadata(path).map_err(failed)?.uid();
         self.addresses.socket = Some(path.display().to_string());
-        let router = router(service, Door::Socket, None);
+        let router = router(service, None, None);
         self.listen(router, listener, move |listener| async move {
             let (stream, _) = listener.accept().await?;
             // Modes can be loosened by hand; who connects cannot be faked. Root may do everything anyway.
@@ -241,10 +241,10 @@ impl Drop for Doors {
     }
 }
 
-/// All routes behind the checks of one door.
-fn router(service: &Arc<Service>, door: Door, run_token: Option<&str>) -> Router {
+/// All routes behind the checks of one door: loopback TCP at that address, or the Unix socket.
+fn router(service: &Arc<Service>, tcp: Option<SocketAddr>, run_token: Option<&str>) -> Router {
     let routes = routes();
-    let guard_state = Arc::new(Guard::new(door, service.clone(), &routes, run_token));
+    let guard_state = Arc::new(Guard::new(tcp, service.clone(), &routes, run_token));
     let mut router = Router::new();
     for route in routes {
         router = router.route(&format!("{PREFIX}{}", route.path), route.handler);

@@ -17,22 +17,14 @@ use super::verb::{Method, PREFIX, Route};
 use super::{answer, token};
 use crate::problem::{Code, Problem};
 
-/// Which door a request came through.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Door {
-    /// The Unix socket: the local user, all scopes.
-    Socket,
-    /// Loopback TCP at this address: by token.
-    Tcp(SocketAddr),
-}
-
 /// The id of the token that a request came with.
 #[derive(Debug, Clone)]
 pub(super) struct CallerToken(pub(super) String);
 
 /// Everything that a check needs.
 pub(super) struct Guard {
-    door: Door,
+    /// Loopback TCP at this address, by token; none: the Unix socket, for the local user with all scopes.
+    tcp: Option<SocketAddr>,
     service: Arc<Service>,
     scopes: HashMap<(Method, String), Scope>,
     /// A token of this run only, for the door file of systems without Unix sockets.
@@ -40,15 +32,20 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(door: Door, service: Arc<Service>, routes: &[Route], run_token: Option<&str>) -> Self {
+    pub(super) fn new(
+        tcp: Option<SocketAddr>,
+        service: Arc<Service>,
+        routes: &[Route],
+        run_token: Option<&str>,
+    ) -> Self {
         let scopes = routes.iter().map(|route| ((route.method, format!("{PREFIX}{}", route.path)), route.scope));
         let run_token = run_token.map(|secret| blake3::hash(secret.as_bytes()));
-        Self { door, service, scopes: scopes.collect(), run_token }
+        Self { tcp, service, scopes: scopes.collect(), run_token }
     }
 
     /// Who calls, if that is a token.
     fn check(&self, request: &Request) -> Result<Option<CallerToken>, Problem> {
-        let Door::Tcp(address) = self.door else {
+        let Some(address) = self.tcp else {
             return match request.headers().contains_key(ORIGIN) {
                 true => Err(Problem::new(Code::ForeignOrigin, "a web page cannot use the Unix socket")),
                 false => Ok(None),

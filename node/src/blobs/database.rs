@@ -3,13 +3,13 @@
 //! The library panics on some damage and does not notice other damage until much later, so the file is checked
 //! here in full: every page's checksum, on a thread of its own, with panics caught and a deadline.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{BlobError, OpenError};
 use super::files::{self, Layout};
+use crate::durable;
 
 /// Longest check of a database: some hundred times what a million blobs take.
 const CHECK_DEADLINE: Duration = Duration::from_secs(300);
@@ -65,7 +65,7 @@ pub(super) fn set_aside(layout: &Layout) -> io::Result<PathBuf> {
         files::remove(&name(*number))?;
     }
     let target = name(numbers.last().map_or(1, |last| last + 1));
-    fs::rename(layout.database(), &target)?;
+    durable::rename(&layout.database(), &target)?;
     files::sync_dir(layout.root())?;
     Ok(target)
 }

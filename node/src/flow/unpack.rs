@@ -279,7 +279,10 @@ impl Tree {
             let path = self.path.join(file.entry.path.as_str());
             let failed = |source| UnpackError::Write { path, source };
             let dir = self.parent(&file.entry.path)?;
-            let sync = || dir.open(file.entry.path.name())?.sync_all();
+            // Windows syncs only through a handle that may write.
+            let mut options = OpenOptions::new();
+            options.read(true).write(cfg!(windows)).follow(FollowSymlinks::No);
+            let sync = || dir.open_with(file.entry.path.name(), &options)?.sync_all();
             sync().map_err(failed)?;
             let mut parent = file.entry.path.parent();
             while let Some(path) = parent {

@@ -35,7 +35,7 @@ pub(super) fn free(path: &Path) -> Result<bool, WriteError> {
 
 fn make(path: &Path) -> Result<(), WriteError> {
     let temporary = durable::temporary_path(path);
-    let made = fill(&temporary).and_then(|()| fs::rename(&temporary, path));
+    let made = fill(&temporary).and_then(|()| durable::rename(&temporary, path));
     if made.is_err() {
         drop(fs::remove_file(&temporary));
     }

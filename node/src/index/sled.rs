@@ -125,7 +125,7 @@ pub(super) fn begin(dir: &Path) -> Result<Sled, String> {
             if place.set_aside().exists() {
                 fs::remove_dir_all(place.set_aside())?;
             }
-            fs::rename(place.database(), place.set_aside())?;
+            durable::rename(&place.database(), &place.set_aside())?;
         }
         durable::make_dir(&place.database())?;
         let sled = open_files(place.clone())?;

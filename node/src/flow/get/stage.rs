@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::clock;
+use crate::{clock, durable};
 
 /// Hexadecimal digits that make the name unique.
 const DIGITS: usize = 8;
@@ -60,7 +60,7 @@ impl Stage {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        fs::rename(&self.path, dir)?;
+        durable::rename(&self.path, dir)?;
         self.is_left = true;
         Ok(())
     }

@@ -82,7 +82,7 @@ pub async fn export(
     let stage = durable::temporary_path(path);
     let written = write(parts, choices, &stage, progress).await;
     let done = written.and_then(|done| {
-        std::fs::rename(&stage, path).map_err(|source| WriteError::from_io(path, source))?;
+        durable::rename(&stage, path).map_err(|source| WriteError::from_io(path, source))?;
         durable::sync_dir(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         Ok(done)
     });
