@@ -14,6 +14,7 @@ pub mod home;
 pub mod index;
 pub mod installed;
 pub mod journal;
+mod log_file;
 pub mod logs;
 pub mod net;
 pub mod node;

@@ -107,7 +107,9 @@ async fn round(parts: &Parts, net: &Net, bootstrap: &[Multiaddr], reached: &mut 
     let dials = missing.into_iter().map(async |address| match net.dial(address.clone()).await {
         Ok(key) => Some((address, key)),
         Err(error) => {
-            tracing::info!(%address, %error, "a bootstrap node was not reached");
+            // Where peers are stays out of a log that people show around.
+            tracing::info!("a bootstrap node was not reached");
+            tracing::debug!(%address, %error, "not reached");
             None
         }
     });

@@ -12,5 +12,7 @@ mod interrupted;
 mod liar;
 #[path = "network/lies.rs"]
 mod lies;
+#[path = "network/log.rs"]
+mod log;
 #[path = "network/people.rs"]
 mod people;

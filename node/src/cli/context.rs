@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use super::ui::{Color, Ui};
 use crate::api::Service;
 use crate::config::{Config, LogLevel};
 use crate::home::{Home, Layout};
+use crate::log_file::LogFile;
 use crate::problem::{Code, Problem};
 
 /// Flags that every verb takes.
@@ -76,16 +79,20 @@ pub(super) struct Context {
     ui: Ui,
     /// The home that this process opened itself, to close at the end.
     opened: Mutex<Option<Arc<Service>>>,
+    /// Where a node's log goes besides stderr.
+    log: Arc<LogFile>,
 }
 
 /// Warnings of libraries, but for the blob library's collector: it runs only when we ask, and reports the end of the
 /// store as an error.
 const QUIET: &str = "warn,iroh_blobs::store::gc=off";
+/// In the file, which people show around, libraries do not speak: some name addresses of peers.
+const SILENT: &str = "off";
 
 impl Context {
     pub(super) fn resolve(globals: Globals) -> Self {
         let ui = Ui::new(globals.json, globals.quiet, globals.yes, globals.color);
-        Self { globals, ui, opened: Mutex::default() }
+        Self { globals, ui, opened: Mutex::default(), log: Arc::default() }
     }
 
     pub(super) fn ui(&self) -> &Ui {
@@ -130,27 +137,44 @@ impl Context {
         Duration::from_secs(self.globals.timeout)
     }
 
+    /// From now on what goes to stderr also goes to the log in the home, which this process has locked.
+    pub(super) fn log_into(&self, layout: &Layout) {
+        if let Err(error) = self.log.open(&layout.log()) {
+            tracing::warn!(%error, "the log is not kept in the home");
+        }
+    }
+
     /// Sends diagnostics to stderr: what `SYNCRA_LOG` says, else what `-q` and `-v` say, else `level` for our own
     /// modules and warnings for the rest.
     pub(super) fn init_logging(&self, level: LogLevel) {
-        let level = match (self.globals.quiet, self.globals.verbose) {
+        let spoken = match (self.globals.quiet, self.globals.verbose) {
             (true, _) => LogLevel::Error,
             (false, 0) => level,
             (false, 1) => LogLevel::Debug,
             (false, _) => LogLevel::Trace,
         };
-        let level = match level {
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-            LogLevel::Trace => "trace",
+        // Silence on the terminal is no reason to know nothing afterwards.
+        let kept = if self.globals.quiet { level } else { spoken };
+        let filter = |others: &str, level| {
+            let ours = format!("{others},syncra_node={0},syncra_protocol={0}", word(level));
+            EnvFilter::try_from_env("SYNCRA_LOG").unwrap_or_else(|_| EnvFilter::new(ours))
         };
-        let filter = EnvFilter::try_from_env("SYNCRA_LOG")
-            .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},syncra_node={level},syncra_protocol={level}")));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        let set = log.with_ansi(self.ui.has_color()).try_init();
+        let stderr = fmt::layer().with_ansi(self.ui.has_color()).with_writer(std::io::stderr);
+        let file = fmt::layer().with_ansi(false).with_writer(Arc::clone(&self.log));
+        let log = tracing_subscriber::registry().with(stderr.with_filter(filter(QUIET, spoken)));
+        let set = log.with(file.with_filter(filter(SILENT, kept))).try_init();
         // Set already: this process embeds the program, and its own log is the better one.
         drop(set);
+    }
+}
+
+/// A level as filters spell it.
+const fn word(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
     }
 }

@@ -27,6 +27,8 @@ use crate::problem::{Code, Problem};
 /// on loopback TCP too, where every call needs a token (see `syncra token`); port 0 takes
 /// a free one. Settings: `syncra config`.
 ///
+/// What it tells also stands in `log/node.log` in the home: 4 MiB at most, a week at most.
+///
 /// Examples:
 ///   syncra up
 ///   syncra up --home ./second-node --api 127.0.0.1:0
@@ -67,6 +69,7 @@ impl Args {
         // Before anything is open, so that a stop is never missed.
         let mut stop = Stop::listen()?;
         let home = Home::open(&context.home()?)?;
+        context.log_into(home.layout());
         if let Err(error) = home.ensure_reserve() {
             tracing::warn!(%error, "no space is set aside for a full disk");
         }
@@ -75,6 +78,7 @@ impl Args {
         let peer_id = service.peer_id()?;
         let listen = self.go_online(&service, context).await?;
         let doors = Doors::open(&service, tcp).await?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
         service.emit(Event::NodeStarted);
         let ready = Ready { peer_id, listen, api: doors.addresses().clone() };
         let printed = context.ui().data("up", &ready, human);

@@ -135,6 +135,12 @@ impl Layout {
         self.root.join("tokens.toml")
     }
 
+    /// What the running node tells; older parts stand beside it.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log").join("node.log")
+    }
+
     /// The Unix socket of the API.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
