@@ -11,6 +11,7 @@
 //! | `lan` | neighbours on the local links |
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | host names in addresses |
+//! | `probe` | what keeps this machine from being a node, for `doctor` |
 //! | `supervise` | restarts the task when something in it panicked |
 //!
 //! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`].
@@ -28,6 +29,7 @@ mod lan;
 pub mod limits;
 mod peers;
 mod pending;
+pub(crate) mod probe;
 pub mod streams;
 mod supervise;
 mod swarm;

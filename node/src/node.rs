@@ -39,10 +39,17 @@ pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
     if parts.config.profile == Profile::Lan {
         config.reach = Reach::LocalLinks;
     }
-    if let Some(port) = std::env::var(LAN_PORT_VARIABLE).ok().and_then(|port| port.parse().ok()) {
-        config.lan = (port != 0).then_some(LanConfig { port, ..LanConfig::default() });
-    }
+    config.lan = lan_config();
     Ok(config)
+}
+
+/// How neighbours are looked for; `None`: not at all.
+pub(crate) fn lan_config() -> Option<LanConfig> {
+    match std::env::var(LAN_PORT_VARIABLE).ok().and_then(|port| port.parse().ok()) {
+        Some(0) => None,
+        Some(port) => Some(LanConfig { port, ..LanConfig::default() }),
+        None => Some(LanConfig::default()),
+    }
 }
 
 /// A running node.

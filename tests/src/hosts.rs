@@ -129,7 +129,11 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {output:?}");
 }
 
-fn on(host: u32, command: &str) {
+/// Runs a command, words apart, on a host; it has to succeed.
+///
+/// # Panics
+/// When it fails.
+pub fn on(host: u32, command: &str) {
     let mut nsenter = Command::new("nsenter");
     let output = nsenter.args(["-t", &host.to_string(), "-n"]).args(command.split(' ')).output();
     let output = output.expect("`nsenter` runs");

@@ -6,6 +6,8 @@ mod bad_input;
 mod care;
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/full_disk.rs"]
 mod full_disk;
 #[path = "cli/homes.rs"]

@@ -2,20 +2,25 @@
 
 use super::client;
 use super::context::Context;
-use crate::api::types::Empty;
-use crate::api::verbs::doctor::{CheckInfo, Doctor, DoctorResponse};
-use crate::flow::doctor;
+use crate::api::verbs::doctor::{CheckInfo, Doctor, DoctorRequest, DoctorResponse};
+use crate::flow::doctor::{self, Care};
 use crate::home::Layout;
 use crate::problem::{Code, Problem};
+use crate::progress::Progress;
 
-/// Check whether the home is well, and say what to do if not
+/// Check whether the home is well and the machine lets the node work, and say what to do if not
 ///
-/// Looks at the home, the key, the journal, the index, the blobs, the content of own
-/// releases, the disk and the clock. While something is wrong the exit code is 1; the
-/// checks are printed all the same.
+/// Looks at the home, the key, the journal, the clock, the index, the disk, the blobs and
+/// their database, every byte of what is held, the ports, UDP, and whether neighbours can
+/// be found. What a node puts right by itself at its start is told as MENDED. While
+/// something is wrong the exit code is 1; the checks are printed all the same.
 ///
-/// `--repair` makes anew what can be made anew: the index from the logs, the blobs'
-/// database from the files. It needs the node to be stopped.
+/// `--quick` does not read the blobs; `--offline` leaves the network alone. Otherwise a few
+/// packets go to this machine's own network, and none beyond it.
+///
+/// `--repair` makes the index anew from the logs, and the blobs' database from the files if
+/// it does not open; and it lets damaged blobs go that others have. It needs the node to be
+/// stopped.
 ///
 /// Examples:
 ///   syncra doctor
@@ -24,23 +29,41 @@ use crate::problem::{Code, Problem};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// Make index and blob database anew
+    /// Make anew what can be made anew, let damaged blobs of others go
     #[arg(long)]
     repair: bool,
+    /// Do not read every blob
+    #[arg(long)]
+    quick: bool,
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        let care = Care { repair: self.repair, quick: self.quick, offline: context.offline() };
+        let bars = context.ui().bars();
         let found = match client::remote(context).await? {
-            Some(_) if self.repair => {
+            Some(_) if care.repair => {
                 return Err(Problem::new(Code::HomeInUse, "a node runs on this home").with_hint("stop it first"));
             }
-            Some(node) => node.call::<Doctor>(&Empty {}, |_| {}).await?,
+            Some(node) => {
+                let request = DoctorRequest { quick: care.quick, offline: care.offline };
+                node.call::<Doctor>(&request, |frame| bars.show(&frame)).await?
+            }
             None => {
                 let home = context.home()?;
-                DoctorResponse::new(&Layout::new(&home), doctor::examine(&home, self.repair).await)
+                let (progress, mut reader) = Progress::watched();
+                let mut work = std::pin::pin!(doctor::examine(&home, care, &progress));
+                let checks = loop {
+                    tokio::select! {
+                        biased;
+                        Some(frame) = reader.recv() => bars.show(&frame),
+                        checks = &mut work => break checks,
+                    }
+                };
+                DoctorResponse::new(&Layout::new(&home), checks)
             }
         };
+        drop(bars);
         context.ui().data("doctor", &found, human)?;
         match found.checks.iter().filter(|check| !check.ok).count() {
             0 => Ok(()),
@@ -52,8 +75,12 @@ impl Args {
 
 fn human(found: &DoctorResponse) -> String {
     let line = |check: &CheckInfo| {
-        let word = if check.ok { "ok " } else { "BAD" };
-        let fix = check.fix.as_ref().map(|fix| format!("\n     what to do: {fix}")).unwrap_or_default();
+        let word = match (check.ok, check.mended) {
+            (true, false) => "ok    ",
+            (true, true) => "MENDED",
+            (false, _) => "BAD   ",
+        };
+        let fix = check.fix.as_ref().map(|fix| format!("\n        what to do: {fix}")).unwrap_or_default();
         format!("{word}  {}: {}{fix}", check.name, check.detail)
     };
     found.checks.iter().map(line).collect::<Vec<_>>().join("\n")

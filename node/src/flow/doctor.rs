@@ -1,32 +1,42 @@
-//! Is this home well? Each check says what it found and, if something is wrong, what to do.
+//! Is this home well, and can this machine be a node? Each check says what it found and, if something is wrong, what to
+//! do.
 //!
 //! The checks that need no open home come first, so that a damaged one can still be asked.
 
+mod clock;
+mod content;
+mod network;
+
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
-use syncra_protocol::id::BlobId;
-
+use super::verify::error_chain;
 use super::{Parts, identity};
-use crate::clock;
 use crate::home::{Home, Layout};
 use crate::index;
 use crate::journal::{self, HomeOrigin, Provenance};
+use crate::progress::Progress;
 
 /// Free bytes below which a node soon stops working.
 const LOW_DISK_BYTES: u64 = 256 << 20;
-/// Before this program was written, in milliseconds since the Unix epoch: 2025-01-01.
-const TOO_EARLY_MS: u64 = 1_735_689_600_000;
-/// How far the clock may be behind the newest file of the journal.
-const CLOCK_SLACK_MS: u64 = 600_000;
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Well,
+    /// It was not, and now it is.
+    Mended,
+    /// It is not.
+    Bad,
+}
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What was looked at.
     pub name: &'static str,
-    /// Whether it is as it should be.
-    pub ok: bool,
+    /// What it came to.
+    pub state: State,
     /// What was found.
     pub detail: String,
     /// What to do; none if there is nothing to do.
@@ -35,53 +45,86 @@ pub struct Check {
 
 impl Check {
     fn good(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, ok: true, detail: detail.into(), fix: None }
+        Self { name, state: State::Well, detail: detail.into(), fix: None }
+    }
+
+    fn mended(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, state: State::Mended, detail: detail.into(), fix: None }
     }
 
     fn bad(name: &'static str, detail: impl ToString, fix: impl Into<String>) -> Self {
-        Self { name, ok: false, detail: detail.to_string(), fix: Some(fix.into()) }
+        Self { name, state: State::Bad, detail: detail.to_string(), fix: Some(fix.into()) }
+    }
+
+    /// Whether it is as it should be, now.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.state != State::Bad
     }
 }
 
-/// Looks at the home at `root` while no node runs on it. With `repair`, what can be made anew is: the index, and the
-/// database of the blobs.
-pub async fn examine(root: &Path, repair: bool) -> Vec<Check> {
+/// How closely to look, and what may be changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Care {
+    /// Make the index anew, and the database of the blobs if it does not open; let damaged blobs of others go.
+    pub repair: bool,
+    /// Do not read every blob.
+    pub quick: bool,
+    /// Leave the network alone.
+    pub offline: bool,
+}
+
+/// Looks at the home at `root` while no node runs on it.
+pub async fn examine(root: &Path, care: Care, progress: &Progress) -> Vec<Check> {
     let home = match Home::open(root) {
         Ok(home) => home,
         Err(error) => {
             return vec![Check::bad(
                 "home",
-                &error,
-                "see the message: another `--home`, the newer program, or a backup",
+                error_chain(&error),
+                "see the message: another `--home`, the newer program, a backup, or some free space",
             )];
         }
     };
     let layout = home.layout().clone();
     let mut checks = vec![Check::good("home", root.display().to_string())];
     checks.extend(truth(&home));
-    if checks.iter().any(|check| !check.ok) {
+    if checks.iter().any(|check| !check.ok()) {
         checks.push(disk(&layout));
         return checks;
     }
-    if repair {
-        checks.extend([set_aside("index", &layout.index()), set_aside("blobs", &layout.blobs().join("blobs.db"))]);
+    // Opening writes, and would look like a use of the home just now.
+    let clock = clock::check(&layout);
+    if care.repair {
+        checks.extend(take_away("index", &layout.index()));
     }
     match Box::pin(Parts::open(home)).await {
-        Err(error) => checks.push(Check::bad("start", &error, "the message tells the file; see `syncra explain`")),
+        Err(error) => {
+            let fix = "the message tells the file; see `syncra explain`";
+            checks.extend([Check::bad("start", error_chain(&error), fix), clock, disk(&layout)]);
+        }
         Ok(parts) => {
-            checks.extend(examine_open(&parts).await);
+            checks.push(clock);
+            checks.extend(examine_parts(&parts, care, progress).await);
             parts.close().await;
         }
     }
     checks
 }
 
-/// Looks at a home that is open.
-pub async fn examine_open(parts: &Parts) -> Vec<Check> {
+/// Looks at a home on which a node runs.
+pub async fn examine_open(parts: &Parts, care: Care, progress: &Progress) -> Vec<Check> {
+    let mut checks = vec![clock::check(parts.layout())];
+    checks.extend(examine_parts(parts, care, progress).await);
+    checks
+}
+
+async fn examine_parts(parts: &Parts, care: Care, progress: &Progress) -> Vec<Check> {
     let layout = parts.layout();
-    let mut checks = vec![place(parts), indexed(parts)];
-    checks.extend(content(parts).await);
-    checks.extend([disk(layout), time(layout), recovery(layout)]);
+    let mut checks = vec![place(parts), indexed(parts), disk(layout)];
+    checks.extend(content::check(parts, care, progress).await);
+    checks.push(recovery(layout));
+    checks.extend(network::check(parts, parts.online().map(|online| &online.net), care).await);
     checks
 }
 
@@ -129,68 +172,23 @@ fn place(parts: &Parts) -> Check {
 }
 
 fn indexed(parts: &Parts) -> Check {
-    let count = index::count_of_rebuilds(&parts.layout().index_rebuilds());
-    let now = if parts.index.rebuilds() > 0 { ", now too" } else { "" };
     if let Some(why) = parts.index.trouble() {
         let fix = "make room or let the node write there, then start it again: the index is built anew by itself";
         return Check::bad("index", format!("it is only in memory: {why}"), fix);
     }
-    Check::good("index", format!("made anew {count} times in the home's life{now}"))
-}
-
-async fn content(parts: &Parts) -> Vec<Check> {
-    let blobs = match parts.blobs().await {
-        Ok(blobs) => blobs,
-        Err(error) => return vec![Check::bad("blobs", &error, "`syncra doctor --repair` makes its database anew")],
-    };
-    let mut checks = vec![match blobs.disk_usage().await {
-        Ok(usage) => Check::good("blobs", format!("{} blobs, {} bytes", usage.blobs, usage.bytes)),
-        Err(error) => Check::bad("blobs", &error, "check the disk"),
-    }];
-    let roots: Vec<BlobId> = {
-        let truth = parts.histories.journal().truth();
-        truth.own_roots().map(|(root, _)| BlobId::from(*root)).collect()
-    };
-    let mut damaged = Vec::new();
-    for root in &roots {
-        match blobs.missing(*root).await {
-            Ok(missing) if missing.is_nothing() => {}
-            Ok(_) => damaged.push(format!("{} is not complete", root.fmt_short())),
-            Err(error) => damaged.push(error.to_string()),
-        }
+    let count = index::count_of_rebuilds(&parts.layout().index_rebuilds());
+    let life = format!("made anew {count} times in the home's life");
+    match &parts.index_rebuilt {
+        Some(why) => Check::mended("index", format!("{why}; it was made anew from the logs; {life}")),
+        None => Check::good("index", life),
     }
-    checks.push(match damaged.is_empty() {
-        true => Check::good("content", format!("{} own releases are complete", roots.len())),
-        false => Check::bad(
-            "content",
-            damaged.join("; "),
-            "publish the same files again, or import them from who has them; `syncra verify` tells more",
-        ),
-    });
-    checks
 }
 
 fn disk(layout: &Layout) -> Check {
     match fs2::available_space(layout.root()) {
         Ok(free) if free >= LOW_DISK_BYTES => Check::good("disk", format!("{free} bytes free")),
-        Ok(free) => Check::bad("disk", format!("only {free} bytes free"), "free some space"),
+        Ok(free) => Check::bad("disk", format!("only {free} bytes free"), "free some space, also by `syncra gc`: it works on a full disk"),
         Err(error) => Check::bad("disk", &error, "check the disk"),
-    }
-}
-
-/// The clock decides nothing, but people read what it says.
-fn time(layout: &Layout) -> Check {
-    let now = clock::now().0;
-    let newest = std::fs::read_dir(layout.journal()).into_iter().flatten().flatten();
-    let newest = newest.filter_map(|file| file.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
-    let newest = newest.map(|at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)).max().unwrap_or_default();
-    let fix = "set the clock of this machine";
-    match () {
-        () if now < TOO_EARLY_MS => Check::bad("clock", "it is years behind", fix),
-        () if now.saturating_add(CLOCK_SLACK_MS) < newest => {
-            Check::bad("clock", "it is behind the time at which the journal was written", fix)
-        }
-        () => Check::good("clock", "plausible"),
     }
 }
 
@@ -204,12 +202,13 @@ fn recovery(layout: &Layout) -> Check {
     }
 }
 
-/// Takes away what is made anew by the next start.
-fn set_aside(name: &'static str, path: &Path) -> Check {
+/// Takes away what is made anew at once; what stands in the way of that.
+fn take_away(name: &'static str, path: &Path) -> Option<Check> {
     let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     match removed {
-        Ok(()) => Check::good(name, "taken away to be made anew"),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Check::good(name, "was not there"),
-        Err(error) => Check::bad(name, &error, "check the directory's owner and mode"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Some(Check::bad(name, &error, "check the directory's owner and mode"))
+        }
+        _ => None,
     }
 }

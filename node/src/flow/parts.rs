@@ -14,7 +14,7 @@ use crate::durable::WriteError;
 use crate::event::{Event, Events};
 use crate::history::{Histories, OwnError};
 use crate::home::{Home, HomeError, KeyError, Layout};
-use crate::index::{self, Index};
+use crate::index::{self, Index, RebuildReason};
 use crate::installed::Installed;
 use crate::journal::{self, HomeOrigin, Journal, Provenance};
 use crate::logs::{Logs, LogsError};
@@ -37,13 +37,15 @@ pub struct Parts {
     pub histories: Histories,
     /// Derived state.
     pub index: Index,
+    /// Why the index had to be built anew at this start, if it had to.
+    pub index_rebuilt: Option<RebuildReason>,
     /// What is installed.
     pub installed: Installed,
     /// What happens, for readers.
     pub events: Arc<Events>,
     /// Held while a publish decides what it becomes and signs it.
     pub(super) publishing: tokio::sync::Mutex<()>,
-    blobs: OnceCell<Blobs>,
+    blobs: OnceCell<(Blobs, blobs::Opened)>,
     online: OnceLock<Online>,
 }
 
@@ -115,6 +117,7 @@ impl Parts {
         }
         let (index, found) = Index::open(&layout.index());
         let logs = Arc::new(Logs::open(&layout.logs(), index.clone())?);
+        let mut index_rebuilt = None;
         if let index::Opened::Rebuild { reason } = found {
             // What else is derived notices by itself that it is behind, see `catalogue`.
             match index.finish_rebuild() {
@@ -123,6 +126,7 @@ impl Parts {
             }
             if !home.is_new() {
                 index::count_rebuild(&layout.index_rebuilds());
+                index_rebuilt = Some(reason);
             }
         }
         let histories = Histories::open(journal, logs, secret).await?;
@@ -137,6 +141,7 @@ impl Parts {
             identity,
             histories,
             index,
+            index_rebuilt,
             installed,
             events,
             publishing: tokio::sync::Mutex::default(),
@@ -203,10 +208,18 @@ impl Parts {
     /// # Errors
     /// [`blobs::OpenError`].
     pub async fn blobs(&self) -> Result<&Blobs, blobs::OpenError> {
+        self.blobs_opened().await.map(|(blobs, _)| blobs)
+    }
+
+    /// The blob store, and what opening it found and mended.
+    ///
+    /// # Errors
+    /// [`blobs::OpenError`].
+    pub async fn blobs_opened(&self) -> Result<&(Blobs, blobs::Opened), blobs::OpenError> {
         let open = async || {
             let (blobs, opened) = Blobs::open(self.layout().blobs()).await?;
             tracing::debug!(?opened, "the blob store is open");
-            Ok(blobs)
+            Ok((blobs, opened))
         };
         self.blobs.get_or_try_init(open).await
     }
@@ -226,7 +239,7 @@ impl Parts {
 
     /// Closes what was opened, last first. What callers still hold answers with errors.
     pub async fn close(&self) {
-        if let Some(blobs) = self.blobs.get() {
+        if let Some((blobs, _)) = self.blobs.get() {
             blobs.shutdown().await;
         }
         if let Err(error) = self.index.flush() {

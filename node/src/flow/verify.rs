@@ -45,6 +45,8 @@ pub struct Finding {
     pub what: String,
     /// How it is wrong.
     pub detail: String,
+    /// The blob whose bytes are wrong, if that is all that is wrong.
+    pub blob: Option<BlobId>,
 }
 
 /// Why nothing could be looked at.
@@ -86,7 +88,7 @@ fn forked(history: &History, origin: &Origin) -> Finding {
         Some(n_common) => format!("the first {n_common} entries are in both"),
         None => "where they part is not known here".to_owned(),
     };
-    Finding { what: format!("log {origin}"), detail: format!("its key signed two histories; {settled}") }
+    Finding { what: format!("log {origin}"), detail: format!("its key signed two histories; {settled}"), blob: None }
 }
 
 async fn verify_package(
@@ -123,7 +125,7 @@ async fn verify_package(
             // Others' content may have been left out or collected.
             Err(ReleaseError::Blob(BlobError::Missing(_))) if !must_be_here => {}
             Err(ReleaseError::Blob(BlobError::Stopped)) => return Err(BlobError::Stopped.into()),
-            Err(error) => report.problems.push(Finding { what: what(), detail: error_chain(&error) }),
+            Err(error) => report.problems.push(Finding { what: what(), detail: error_chain(&error), blob: None }),
         }
     }
     report.packages.push(found);
@@ -148,7 +150,7 @@ async fn hash_all(
             Err(BlobError::Missing(_)) if !must_be_here => continue,
             Err(BlobError::Stopped) => return Err(BlobError::Stopped.into()),
             Err(error) => {
-                problems.push(Finding { what: format!("blob {id}"), detail: error_chain(&error) });
+                problems.push(Finding { what: format!("blob {id}"), detail: error_chain(&error), blob: Some(id) });
                 continue;
             }
         };
@@ -156,18 +158,18 @@ async fn hash_all(
         found.bytes += bytes.len() as u64;
         let is = tokio::task::spawn_blocking(move || BlobId::of(&bytes)).await;
         if is.ok() != Some(id) {
-            problems.push(Finding { what: format!("blob {id}"), detail: "its bytes have another hash".to_owned() });
+            problems.push(Finding { what: format!("blob {id}"), detail: "its bytes have another hash".to_owned(), blob: Some(id) });
         }
     }
     Ok(problems)
 }
 
 fn finding(package: &PackageId, detail: impl Into<String>) -> Finding {
-    Finding { what: format!("package {package}"), detail: detail.into() }
+    Finding { what: format!("package {package}"), detail: detail.into(), blob: None }
 }
 
 /// An error with its causes, in a line.
-fn error_chain(error: &dyn std::error::Error) -> String {
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -90,7 +90,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
 }
 
 /// All interfaces, both IP versions, TCP and QUIC.
-fn everywhere(port: u16) -> [Multiaddr; 4] {
+pub(super) fn everywhere(port: u16) -> [Multiaddr; 4] {
     let anywhere = [Protocol::Ip4(Ipv4Addr::UNSPECIFIED), Protocol::Ip6(Ipv6Addr::UNSPECIFIED)];
     let [[a, b], [c, d]] = anywhere.map(|ip| {
         let ip = Multiaddr::from(ip);
@@ -101,7 +101,7 @@ fn everywhere(port: u16) -> [Multiaddr; 4] {
 
 /// The port that a device takes when nobody says another: always the same, so that links and remembered addresses stay
 /// true over restarts, and different for most devices behind one router. Below the ports that systems hand out.
-fn home_port(key: &DeviceKey) -> u16 {
+pub(super) fn home_port(key: &DeviceKey) -> u16 {
     const FIRST: u16 = 20_000;
     const N_PORTS: u16 = 10_000;
     let [a, b, ..] = *key.as_bytes();
@@ -173,7 +173,7 @@ const RELISTEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Tries the wanted ports before the transports do. Those share TCP ports with other libp2p programs of the same user
 /// (`SO_REUSEPORT`), who would then get half of our connections, and hide the system's reason for UDP ports.
-fn probe_ports(wanted: &[Multiaddr]) -> Result<(), StartError> {
+pub(super) fn probe_ports(wanted: &[Multiaddr]) -> Result<(), StartError> {
     for address in wanted {
         let Some(ip) = ip(address) else { continue };
         // `::` here would also claim the port of IPv4, which our own listener may have.

@@ -236,8 +236,12 @@ lamp=$(sed -n 's/^published: //p' "$WORK/out")
 fill_all
 run list
 run get "$lamp" -o "$WORK/got"
+run doctor
+say $(sed -n 's/^BAD *\([a-z]*\):.*/bad \1/p' "$WORK/out")
 export SYNCRA_HOME=$disk/new
 run list
+run doctor
+say $(sed -n 's/^BAD *\([a-z]*\):.*/bad \1/p' "$WORK/out")
 export SYNCRA_HOME=$disk/home
 rm -r "$disk/filler" "$disk/new"
 run get "$lamp" -o "$WORK/again"
@@ -256,7 +260,11 @@ run verify
         "publish 0
         list 0
         get 0
+        doctor 1
+        bad index bad disk
         list 9
+        doctor 1
+        bad home
         get 0
         list 4
         up 4

@@ -15,21 +15,7 @@ pub(in crate::cli) fn printable(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// Milliseconds since the Unix epoch as `2026-01-31 12:00:00 UTC`. Howard Hinnant's `civil_from_days`.
-pub(in crate::cli) fn utc(ms: u64) -> String {
-    let seconds = ms / 1_000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute) = (second / 3_600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02} UTC", second % 60)
-}
+pub(in crate::cli) use crate::clock::utc;
 
 /// A span of milliseconds as people say it: `3 d 4 h`, `12 s`.
 pub(in crate::cli) fn span(ms: u64) -> String {

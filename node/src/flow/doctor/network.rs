@@ -1,0 +1,98 @@
+//! Ports, UDP, neighbours: what this machine itself does to the network. What is beyond it shows only when peers are met.
+
+use std::net::{IpAddr, TcpListener};
+
+use syncra_protocol::key::DeviceKey;
+
+use super::{Care, Check, error_chain};
+use crate::config::Config;
+use crate::flow::Parts;
+use crate::net::{LanConfig, Net, TransportKind, probe};
+use crate::node;
+
+/// The checks; `online` while a node runs on this home, whose ports are then its own.
+pub(super) async fn check(parts: &Parts, online: Option<&Net>, care: Care) -> Vec<Check> {
+    if care.offline {
+        return vec![Check::good("network", "not looked at: offline")];
+    }
+    let ports = match online {
+        Some(net) => listening(net),
+        None => ports(&parts.config, &parts.device),
+    };
+    // Both at once: each waits for what does not come.
+    let (udp, neighbours) = tokio::join!(probe::udp(), neighbours(node::lan_config()));
+    let met = match online {
+        Some(net) => net.peers().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let by_udp = met.iter().filter(|peer| peer.transport == TransportKind::Quic).count();
+    let udp = match udp {
+        Ok(_) if !met.is_empty() => {
+            format!("this machine sends and hears it; {by_udp} of {} peers are reached by it", met.len())
+        }
+        Ok(ips) => format!("this machine sends and hears it on {}", list(&ips)),
+        Err(error) => return vec![ports, blocked(&error), neighbours],
+    };
+    vec![ports, Check::good("udp", udp), neighbours]
+}
+
+fn blocked(error: &probe::UdpFault) -> Check {
+    Check::bad(
+        "udp",
+        error_chain(error),
+        "allow UDP for `syncra` in this machine's firewall; until then only TCP is spoken, neighbours are not found by \
+         themselves, and most peers beyond the local network are out of reach",
+    )
+}
+
+fn listening(net: &Net) -> Check {
+    let addresses: Vec<String> = net.listen_addrs().iter().map(ToString::to_string).collect();
+    match addresses.is_empty() {
+        false => Check::good("ports", format!("the node listens on {}", addresses.join(", "))),
+        true => Check::bad("ports", "the node listens nowhere", "look at its log for the reason, then start it again"),
+    }
+}
+
+fn ports(config: &Config, device: &DeviceKey) -> Check {
+    let mut taken: Vec<String> = probe::taken(&config.listen, device).iter().map(|error| error_chain(error)).collect();
+    if let Some(address) = config.api.listen
+        && let Err(error) = TcpListener::bind(address)
+    {
+        taken.push(format!("the API's address {address}: {error}"));
+    }
+    if taken.is_empty() {
+        return Check::good("ports", "what the node would listen on is free");
+    }
+    let fix = match config.listen.is_empty() && config.api.listen.is_none() {
+        true => "the node takes other ports, but addresses that others know do not lead to it; end the other program",
+        false => "end the other program, or choose another port: `syncra config set listen …`, `… set api.listen …`",
+    };
+    Check::bad("ports", taken.join("; "), fix)
+}
+
+async fn neighbours(lan: Option<LanConfig>) -> Check {
+    let Some(lan) = lan else {
+        return Check::good("multicast", format!("neighbours are not looked for: {}", node::LAN_PORT_VARIABLE));
+    };
+    match probe::multicast(lan.port).await {
+        Ok(ips) => {
+            let ips = list(&ips);
+            Check::good("multicast", format!("this machine announces and hears on {ips}; access points may still drop it"))
+        }
+        Err(error) => Check::bad(
+            "multicast",
+            error_chain(&error),
+            format!(
+                "is there a network besides this machine? Then allow UDP port {} to 224.0.0.251 and ff02::fb in its \
+                 firewall; until then neighbours are not found by themselves: use `syncra connect ADDRESS`",
+                lan.port
+            ),
+        ),
+    }
+}
+
+fn list(ips: &[IpAddr]) -> String {
+    let mut texts: Vec<String> = ips.iter().map(ToString::to_string).collect();
+    texts.sort_unstable();
+    texts.join(", ")
+}
