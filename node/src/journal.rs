@@ -58,6 +58,14 @@ pub enum OpenError {
         /// The segment.
         number: u64,
     },
+    /// A newer program wrote it, as far as can be told.
+    #[error("{path} was written by a newer version: {cause}")]
+    Newer {
+        /// The segment file.
+        path: PathBuf,
+        /// What is not known here.
+        cause: DamageCause,
+    },
     /// Bytes that were once on disk are no longer what they were.
     #[error("{path} is damaged at byte {offset}: {cause}")]
     Damaged {

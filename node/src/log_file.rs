@@ -104,7 +104,9 @@ fn remove_old(path: &Path) {
     let now = Duration::from_millis(clock::now().0);
     // A time to come is a clock that was wrong.
     let age = now.saturating_sub(written.duration_since(UNIX_EPOCH).unwrap_or_default());
-    if age > KEPT && let Err(error) = fs::remove_file(path) {
+    if age > KEPT
+        && let Err(error) = fs::remove_file(path)
+    {
         tracing::debug!(%error, "an old log stays");
     }
 }
@@ -117,9 +119,8 @@ mod tests {
 
     fn files(dir: &Path) -> Vec<(String, u64)> {
         let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
-        let mut files: Vec<_> = entries
-            .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()))
-            .collect();
+        let mut files: Vec<_> =
+            entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())).collect();
         files.sort();
         files
     }

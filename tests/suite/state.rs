@@ -3,6 +3,10 @@
 
 #[path = "protocol/decoders.rs"]
 mod decoders;
+#[path = "state/fixtures.rs"]
+mod fixtures;
+#[path = "state/wire.rs"]
+mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};

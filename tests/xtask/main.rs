@@ -17,6 +17,10 @@ usage: cargo xtask TASK
                               keeps what takes new branches; `fuzz --list` names the targets
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
+  fixtures [--again]          write `tests/fixtures/<version>/`: a home, a stick and words on the wire as this version makes
+                              them, for every later one to read. Run it once for a version, before its release; until then
+                              a change of format may write them `--again`. Those of a released version are never touched:
+                              if a later version does not read them, that version is wrong
   windows [--required]        check that the program compiles for Windows; installs the compiler's part for it and a C
                               compiler when it may; without them it says NOT CHECKED, with --required that is a failure
 ";
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["setup"] => debian::install_missing(),
         ["vectors"] => run::vectors(),
+        ["fixtures"] => run::fixtures(false),
+        ["fixtures", "--again"] => run::fixtures(true),
         ["windows"] => windows::check(false),
         ["windows", "--required"] => windows::check(true),
         _ => Err(USAGE.to_owned()),

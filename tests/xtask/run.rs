@@ -66,6 +66,26 @@ pub(crate) fn vectors() -> Result<(), String> {
     succeeded("cargo test vectors", status)
 }
 
+/// Writes the fixtures of this version; those that are there only `again`.
+///
+/// # Errors
+/// A text for people: they are there already, or something failed.
+pub(crate) fn fixtures(again: bool) -> Result<(), String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let dir = root().join("tests/fixtures").join(version);
+    if dir.exists() && !again {
+        let why = "they stay as they are once it is released; before that, write them `--again`";
+        return Err(format!("there are fixtures of version {version}: {why}"));
+    }
+    cargo(&["build", "--locked", "--package", "syncra-node"], None)?;
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--locked", "-p", "syncra-tests", "--test", "state", "fixtures_of_this_version"])
+        .env("SYNCRA_WRITE_FIXTURES", "1")
+        .env("SYNCRA_BIN", binary())
+        .status();
+    succeeded("cargo test fixtures", status)
+}
+
 fn cargo(args: &[&str], skipped: Option<&Path>) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO"));
     command.args(args).current_dir(root()).stdin(Stdio::null());

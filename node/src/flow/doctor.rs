@@ -141,7 +141,9 @@ fn truth(home: &Home) -> Vec<Check> {
     let mut checks = vec![Check::good("key", device.to_string())];
     let (truth, damage) = journal::salvage(&home.layout().journal());
     if let Some(error) = damage {
-        checks.push(Check::bad("journal", &error, backup));
+        let is_newer = matches!(error, journal::OpenError::Newer { .. });
+        let fix = if is_newer { "use the newer `syncra` that wrote it" } else { backup };
+        checks.push(Check::bad("journal", error_chain(&error), fix));
         return checks;
     }
     let here = home.origin_fingerprint().map(|fingerprint| HomeOrigin { fingerprint, device });
@@ -187,7 +189,11 @@ fn indexed(parts: &Parts) -> Check {
 fn disk(layout: &Layout) -> Check {
     match fs2::available_space(layout.root()) {
         Ok(free) if free >= LOW_DISK_BYTES => Check::good("disk", format!("{free} bytes free")),
-        Ok(free) => Check::bad("disk", format!("only {free} bytes free"), "free some space, also by `syncra gc`: it works on a full disk"),
+        Ok(free) => Check::bad(
+            "disk",
+            format!("only {free} bytes free"),
+            "free some space, also by `syncra gc`: it works on a full disk",
+        ),
         Err(error) => Check::bad("disk", &error, "check the disk"),
     }
 }

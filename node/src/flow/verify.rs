@@ -158,7 +158,11 @@ async fn hash_all(
         found.bytes += bytes.len() as u64;
         let is = tokio::task::spawn_blocking(move || BlobId::of(&bytes)).await;
         if is.ok() != Some(id) {
-            problems.push(Finding { what: format!("blob {id}"), detail: "its bytes have another hash".to_owned(), blob: Some(id) });
+            problems.push(Finding {
+                what: format!("blob {id}"),
+                detail: "its bytes have another hash".to_owned(),
+                blob: Some(id),
+            });
         }
     }
     Ok(problems)

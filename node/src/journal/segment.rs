@@ -46,6 +46,13 @@ pub enum DamageCause {
     },
 }
 
+impl DamageCause {
+    /// Whole and checked, but of a kind that only a newer program knows.
+    pub(super) const fn is_newer(self) -> bool {
+        matches!(self, Self::Version(_) | Self::Record(RecordError::Kind(_)))
+    }
+}
+
 impl From<FrameError> for DamageCause {
     fn from(error: FrameError) -> Self {
         match error {

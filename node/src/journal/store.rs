@@ -366,6 +366,9 @@ fn load_segment(
         _ => None,
     };
     if let Some(cause) = damage {
+        if cause.is_newer() {
+            return Err(OpenError::Newer { path, cause });
+        }
         return Err(OpenError::Damaged { path, offset: end as u64, cause });
     }
     Ok(Tail { number, end, salt, sealed, torn_bytes: (bytes.len() - end) as u64 })

@@ -94,8 +94,7 @@ pub(crate) async fn udp() -> Result<Vec<IpAddr>, UdpFault> {
 
 async fn echo(ip: IpAddr) -> Result<(), UdpFault> {
     let open = |source| UdpFault::Socket { ip, source };
-    let (from, to) =
-        (UdpSocket::bind((ip, 0)).await.map_err(open)?, UdpSocket::bind((ip, 0)).await.map_err(open)?);
+    let (from, to) = (UdpSocket::bind((ip, 0)).await.map_err(open)?, UdpSocket::bind((ip, 0)).await.map_err(open)?);
     let target: SocketAddr = to.local_addr().map_err(open)?;
     let word = clock::random::<16>();
     from.send_to(&word, target).await.map_err(|source| UdpFault::Send { ip, source })?;

@@ -7,6 +7,7 @@ mod interop;
 mod lan;
 mod namespace;
 mod streams;
+mod versions;
 
 use std::time::Duration;
 

@@ -53,6 +53,7 @@ impl From<journal::OpenError> for Problem {
                 problem.with_hint(Code::HomeDamaged.hint())
             }
             journal::OpenError::Write(error) => error.into(),
+            journal::OpenError::Newer { .. } => Self::from_error(Code::HomeVersion, &error),
             journal::OpenError::Missing { .. } | journal::OpenError::Damaged { .. } => {
                 Self::from_error(Code::HomeDamaged, &error)
             }

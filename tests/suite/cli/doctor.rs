@@ -22,7 +22,11 @@ fn doctor<const N: usize>(home: &Home, more: [&str; N]) -> Report {
     let report = Report { code: output.code, data: envelope["data"].take() };
     assert_eq!(report.data["ok"], report.code == 0, "{}", report.data);
     for check in report.checks() {
-        assert_eq!(check["ok"] == false, check["fix"].is_string(), "what is wrong, and only that, says what to do: {check}");
+        assert_eq!(
+            check["ok"] == false,
+            check["fix"].is_string(),
+            "what is wrong, and only that, says what to do: {check}"
+        );
     }
     report
 }

@@ -78,7 +78,8 @@ impl Verb for Doctor {
     const METHOD: Method = Method::Get;
     const PATH: &'static str = "/doctor";
     const SCOPE: Scope = Scope::Read;
-    const ABOUT: &'static str = "Whether the home of the node is well and its machine lets it work, and what to do if not.";
+    const ABOUT: &'static str =
+        "Whether the home of the node is well and its machine lets it work, and what to do if not.";
     type Request = DoctorRequest;
     type Response = DoctorResponse;
 

@@ -75,8 +75,7 @@ async fn complete(parts: &Parts, blobs: &Blobs) -> Check {
     }
 }
 
-const PUBLISH_AGAIN: &str =
-    "publish the same files of that version again: what is damaged is then written anew; or import them from who has them";
+const PUBLISH_AGAIN: &str = "publish the same files of that version again: what is damaged is then written anew; or import them from who has them";
 
 /// Reads and hashes everything. With `repair` what others can give again is let go, so that it is fetched again.
 async fn hashed(parts: &Parts, blobs: &Blobs, care: Care, progress: &Progress) -> Check {

@@ -77,7 +77,10 @@ async fn neighbours(lan: Option<LanConfig>) -> Check {
     match probe::multicast(lan.port).await {
         Ok(ips) => {
             let ips = list(&ips);
-            Check::good("multicast", format!("this machine announces and hears on {ips}; access points may still drop it"))
+            Check::good(
+                "multicast",
+                format!("this machine announces and hears on {ips}; access points may still drop it"),
+            )
         }
         Err(error) => Check::bad(
             "multicast",
