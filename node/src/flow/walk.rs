@@ -288,7 +288,8 @@ fn source_file(root: &Path, found: &DirEntry, rules: &Rules) -> Result<Option<So
 }
 
 fn entry_path(root: &Path, path: &Path) -> Result<EntryPath, WalkError> {
-    let relative = path.strip_prefix(root).expect("the walker stays below its root");
+    // On Windows a name with a colon is a path of its own, which nothing can be stripped from. It is refused below.
+    let relative = path.strip_prefix(root).unwrap_or(path);
     let mut bytes = Vec::new();
     for part in relative.components() {
         if !bytes.is_empty() {
