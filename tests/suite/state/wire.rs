@@ -172,8 +172,7 @@ impl Asker {
         let fetched = blobs.fetch(stream, &request, &FetchOptions::default(), &blobs.pins(), |_| {}).await;
         fetched.expect("the node has it");
         blobs.shutdown().await;
-        let sent = sent.lock().expect("no panic").clone();
-        sent
+        sent.lock().expect("no panic").clone()
     }
 }
 
