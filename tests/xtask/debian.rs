@@ -17,6 +17,8 @@ const TESTS: &[Needed] = &[
 /// What compiling for Windows needs.
 pub(crate) const WINDOWS: &[Needed] =
     &[("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "C parts of libraries, compiled for Windows")];
+/// What trying it there needs.
+pub(crate) const WINE: &[Needed] = &[("wine", "wine", "Windows, as far as it goes"), ("wine", "wine64", "the same")];
 
 /// Installs what the tests need and is missing, or says what to install.
 ///

@@ -4,6 +4,7 @@ mod debian;
 mod fuzz;
 mod run;
 mod windows;
+mod wine;
 
 use std::process::ExitCode;
 
@@ -21,8 +22,9 @@ usage: cargo xtask TASK
                               them, for every later one to read. Run it once for a version, before its release; until then
                               a change of format may write them `--again`. Those of a released version are never touched:
                               if a later version does not read them, that version is wrong
-  windows [--required]        check that the program compiles for Windows; installs the compiler's part for it and a C
-                              compiler when it may; without them it says NOT CHECKED, with --required that is a failure
+  windows [--required|--try]  check that the program compiles for Windows; installs the compiler's part for it and a C
+                              compiler when it may; without them it says NOT CHECKED, with --required that is a failure;
+                              with --try it is built and tried under Wine instead, which takes as long as any debug build
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["fixtures", "--again"] => run::fixtures(true),
         ["windows"] => windows::check(false),
         ["windows", "--required"] => windows::check(true),
+        ["windows", "--try"] => windows::try_out(),
         _ => Err(USAGE.to_owned()),
     };
     match done {

@@ -110,7 +110,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// This program lies in `<target>/<profile>/xtask`.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     let this = std::env::current_exe().expect("a running program has a path");
     this.parent().expect("it lies in a directory").to_owned()
 }

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::debian;
-use crate::run::{root, say, succeeded};
+use crate::run::{root, say, succeeded, target_dir};
+use crate::{debian, wine};
 
 /// What is compiled for: the C parts by the MinGW compiler, which Debian has.
 const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -13,7 +13,7 @@ const TARGET: &str = "x86_64-pc-windows-gnu";
 /// # Errors
 /// A text for people: it does not compile, or with `required` it cannot be told.
 pub(crate) fn check(required: bool) -> Result<(), String> {
-    if let Err(why) = install_target().and_then(|()| debian::install(debian::WINDOWS)) {
+    if let Err(why) = install() {
         let said = format!("NOT CHECKED for Windows: {why}");
         if required {
             return Err(said);
@@ -30,6 +30,27 @@ pub(crate) fn check(required: bool) -> Result<(), String> {
     succeeded("cargo clippy for Windows", status)?;
     say("checked for Windows: it compiles");
     Ok(())
+}
+
+/// Builds the program for Windows and tries it under Wine.
+///
+/// # Errors
+/// A text for people: something is missing, it does not build, or it does not do what it should.
+pub(crate) fn try_out() -> Result<(), String> {
+    install()?;
+    debian::install(debian::WINE)?;
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--package", "syncra-node", "--bin", "syncra", "--target", TARGET])
+        .current_dir(root())
+        .status();
+    succeeded("cargo build for Windows", status)?;
+    let target = target_dir().parent().map(|dir| dir.join(TARGET).join("debug"));
+    wine::try_out(&target.ok_or("no target directory")?.join("syncra.exe"))
+}
+
+fn install() -> Result<(), String> {
+    install_target()?;
+    debian::install(debian::WINDOWS)
 }
 
 fn install_target() -> Result<(), String> {

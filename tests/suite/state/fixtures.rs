@@ -93,7 +93,7 @@ fn questions(own: &str, others: &str) -> Vec<Vec<String>> {
 
 /// What the home answers, wherever it lies.
 fn asked<'a>(home: &Home, question: impl IntoIterator<Item = &'a str>) -> Value {
-    let place = home.work().to_str().expect("UTF-8");
+    let place = home.path().to_str().expect("UTF-8");
     serde_json::from_str(&home.json(question).to_string().replace(place, "PLACE")).expect("JSON")
 }
 
