@@ -2,19 +2,18 @@
 //!
 //! Own logs grow in [`own`] (journal frame, then signature, then the note, and only then anybody hears of it). Others'
 //! logs grow in [`foreign`] (entries synced, then the head remembered). Both end in a [`Change`], which followers,
-//! watchers and the index hear.
+//! watchers and the index hear. What is held in memory was verified in [`read`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncra_protocol::entry::{self, Body, Decoded, SeenHead};
-use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
+use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, IdentityLog};
 use syncra_protocol::fold::{IdentityState, PackageState};
-use syncra_protocol::id::{EntryId, IdentityId, PackageId};
+use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
-use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::note::NoteError;
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::broadcast;
@@ -24,12 +23,15 @@ use crate::logs::{Logs, LogsError};
 
 mod foreign;
 mod own;
+mod read;
 
 pub use foreign::CommitError;
 pub use own::{Draft, OwnError};
 
 /// Packages whose evidence is held in memory; the others are read again when they are needed.
 const HELD: usize = 256;
+/// Logs of identities that are held in memory.
+const IDENTITY_LOGS_HELD: usize = 1_024;
 /// Changes that a slow listener may lag behind before it has to look at everything again.
 const CHANGES: usize = 1_024;
 
@@ -43,10 +45,6 @@ pub struct History {
     pub evidence: Evidence,
     /// What they add up to.
     pub state: PackageState,
-    /// The bytes of the package's Genesis entry.
-    pub genesis: EntryBytes,
-    /// The bytes of its owners' Genesis entries.
-    pub identity_geneses: Vec<EntryBytes>,
 }
 
 /// Some log grew, durably.
@@ -76,7 +74,8 @@ struct Known {
     /// The logs of each subject of which anything is on disk.
     origins: BTreeMap<Subject, BTreeSet<Origin>>,
     packages: HashMap<PackageId, Arc<History>>,
-    identities: HashMap<IdentityId, Arc<IdentityState>>,
+    /// Logs of identities, each one value for all packages that are held. What is behind its head on disk is read on.
+    identity_logs: HashMap<Origin, IdentityLog>,
     /// How often any log grew or was found forked: what was read before it last did may be out of date.
     n_changes: u64,
 }
@@ -182,7 +181,7 @@ impl Histories {
             }
             known.n_changes
         };
-        let Some(history) = self.load(package)? else { return Ok(None) };
+        let Some(history) = self.load(package, |origin| self.identity_log(origin))? else { return Ok(None) };
         let history = Arc::new(history);
         self.keep(n_changes, package, &history);
         Ok(Some(history))
@@ -193,7 +192,7 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn read_again(&self, package: PackageId) -> Result<Option<History>, LoadError> {
-        self.load(package)
+        self.load(package, |origin| self.read_identity_log(origin, None))
     }
 
     /// What an identity's logs say, if anything of it is held.
@@ -201,24 +200,12 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn identity(&self, identity: IdentityId) -> Result<Option<Arc<IdentityState>>, LoadError> {
-        let n_changes = {
-            let known = self.known();
-            if let Some(state) = known.identities.get(&identity) {
+        for origin in self.origins(Subject::Identity(identity)) {
+            if let Some(state) = self.identity_log(&origin)?.as_ref().and_then(IdentityLog::state) {
                 return Ok(Some(Arc::clone(state)));
             }
-            known.n_changes
-        };
-        let logs = self.verified_logs(Subject::Identity(identity))?;
-        let id = EntryId::from_bytes(*identity.as_bytes());
-        let Some((head, entries)) = logs.iter().find(|(_, entries)| begins_with(entries, id)) else { return Ok(None) };
-        let bodies: Vec<Body> = entries.iter().filter_map(|entry| body_of(entry)).collect();
-        let state = Arc::new(IdentityState::fold(identity, head.origin().key, &bodies));
-        let mut known = self.known();
-        if known.n_changes == n_changes {
-            known.identities.insert(identity, Arc::clone(&state));
         }
-        drop(known);
-        Ok(Some(state))
+        Ok(None)
     }
 
     /// A log as far as it is verified and stored, and its head.
@@ -226,20 +213,13 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn log(&self, origin: &Origin) -> Result<Option<(Log, Head)>, LoadError> {
-        if let Subject::Package(package) = origin.subject {
-            let history = self.package(package)?;
-            let held = history.and_then(|h| Some((h.evidence.log(origin)?.clone(), h.evidence.head(origin)?.clone())));
-            return Ok(held);
-        }
-        for (head, entries) in self.verified_logs(origin.subject)? {
-            if head.origin() == origin {
-                let mut log = Log::new(*origin);
-                let extended = log.extend(&entries, &head).map_err(EvidenceError::from);
-                extended.map_err(|source| LoadError::Entries { origin: *origin, source })?;
-                return Ok(Some((log, head)));
+        Ok(match origin.subject {
+            Subject::Package(package) => {
+                let history = self.package(package)?;
+                history.and_then(|h| Some((h.evidence.log(origin)?.clone(), h.evidence.head(origin)?.clone())))
             }
-        }
-        Ok(None)
+            Subject::Identity(_) => self.identity_log(origin)?.map(|log| (log.log().clone(), log.head().clone())),
+        })
     }
 
     /// Entries `from..` of a log, as many as are stored in a row, `limit` at most.
@@ -256,6 +236,10 @@ impl Histories {
         Ok(found.entries.into_iter().map(Arc::from).collect())
     }
 
+    fn origins(&self, subject: Subject) -> Vec<Origin> {
+        self.known().origins.get(&subject).into_iter().flatten().copied().collect()
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -268,74 +252,6 @@ impl Histories {
                 known.packages.clear();
             }
             known.packages.insert(package, Arc::clone(history));
-        }
-    }
-
-    fn load(&self, package: PackageId) -> Result<Option<History>, LoadError> {
-        let package_logs = self.verified_logs(Subject::Package(package))?;
-        let Some(genesis) = genesis_of(&package_logs, EntryId::from_bytes(*package.as_bytes())) else {
-            return Ok(None);
-        };
-        let mut evidence = Evidence::open(package, &genesis)?;
-        let mut identity_geneses = Vec::new();
-        let mut logs = Vec::new();
-        for identity in evidence.genesis().owners.clone() {
-            let of_identity = self.verified_logs(Subject::Identity(identity))?;
-            if let Some(genesis) = genesis_of(&of_identity, EntryId::from_bytes(*identity.as_bytes())) {
-                evidence.admit_identity(&genesis)?;
-                identity_geneses.push(genesis);
-            }
-            logs.extend(of_identity);
-        }
-        logs.extend(package_logs);
-        for (head, entries) in &logs {
-            evidence.extend(entries, head).map_err(|source| LoadError::Entries { origin: *head.origin(), source })?;
-        }
-        self.freeze_forked(&mut evidence);
-        let state = evidence.fold();
-        Ok(Some(History { evidence, state, genesis, identity_geneses }))
-    }
-
-    /// The logs of `subject` whose entries are stored as far as their remembered head. A log with a gap is left out: its
-    /// entries are fetched again, and its head still guards against rollback.
-    fn verified_logs(&self, subject: Subject) -> Result<Vec<(Head, Vec<EntryBytes>)>, LoadError> {
-        let origins: Vec<Origin> = self.known().origins.get(&subject).into_iter().flatten().copied().collect();
-        let mut logs = Vec::with_capacity(origins.len());
-        for origin in origins {
-            let note = {
-                let truth = self.0.journal.truth();
-                let own = truth.own_log(&origin).map(|log| log.note().map(|note| note.note.clone()));
-                own.unwrap_or_else(|| truth.head(&origin).map(|head| head.note.clone()))
-            };
-            let Some(note) = note else { continue };
-            let head = Head::verify(&note).map_err(|source| LoadError::Head { origin, source })?;
-            let entries = self.entries(&origin, 0, head.size())?;
-            if entries.len() as u64 == head.size() {
-                logs.push((head, entries));
-            } else {
-                tracing::warn!(%origin, stored = entries.len(), size = head.size(), "entries are missing and will be fetched again");
-            }
-        }
-        Ok(logs)
-    }
-
-    /// A proof alone does not tell where the two histories part: until that is known nothing of a forked log counts by
-    /// itself, only what other owners have seen of it. Installed copies stay.
-    fn freeze_forked(&self, evidence: &mut Evidence) {
-        let truth = self.0.journal.truth();
-        for (origin, proof) in truth.fork_proofs() {
-            if evidence.log(origin).is_none() {
-                continue;
-            }
-            match ForkProof::verify(proof) {
-                Ok(proof) => {
-                    evidence.freeze(proof);
-                    if let Some(n_common) = truth.fork_common(origin) {
-                        evidence.settle_fork(origin, n_common);
-                    }
-                }
-                Err(error) => tracing::error!(%origin, %error, "a stored fork proof does not verify"),
-            }
         }
     }
 
@@ -359,21 +275,10 @@ impl Known {
         match subject {
             Subject::Package(package) => drop(self.packages.remove(&package)),
             Subject::Identity(identity) => {
-                self.identities.remove(&identity);
                 self.packages.retain(|_, history| !history.evidence.genesis().owners.contains(&identity));
             }
         }
     }
-}
-
-/// The entry with this id among the logs' first entries.
-fn genesis_of(logs: &[(Head, Vec<EntryBytes>)], id: EntryId) -> Option<EntryBytes> {
-    let (_, entries) = logs.iter().find(|(_, entries)| begins_with(entries, id))?;
-    entries.first().cloned()
-}
-
-fn begins_with(entries: &[EntryBytes], id: EntryId) -> bool {
-    entries.first().is_some_and(|entry| EntryId::of(entry) == id)
 }
 
 /// What an own entry says to have seen: every log of the set, as far as it is held.
@@ -402,6 +307,32 @@ mod tests {
     use super::*;
     use crate::flow::fixture::{Draft, open};
 
+    /// Many packages of one author must not cost one copy of the author's log each.
+    #[tokio::test]
+    async fn packages_of_one_owner_share_what_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let packages =
+            [Draft::new("lamp", "1.0.0").publish(&parts).await, Draft::new("door", "1.0.0").publish(&parts).await];
+        let histories = &parts.histories;
+        let owner = |history: &History| Arc::clone(&history.state.owners[&parts.identity]);
+        let [lamp, door] = packages.map(|published| histories.package(published.package).unwrap().unwrap());
+        assert_eq!(owner(&lamp).names.len(), 2);
+        assert!(Arc::ptr_eq(&owner(&lamp), &owner(&door)));
+        assert!(Arc::ptr_eq(&owner(&lamp), &histories.identity(parts.identity).unwrap().unwrap()));
+
+        let again = histories.read_again(lamp.state.package).unwrap().unwrap();
+        assert_eq!(again.state, lamp.state);
+        assert!(!Arc::ptr_eq(&owner(&again), &owner(&lamp)), "what is read again is not taken from memory");
+
+        let third = Draft::new("key", "1.0.0").publish(&parts).await.package;
+        let third = histories.package(third).unwrap().unwrap();
+        assert_eq!((owner(&third).names.len(), owner(&lamp).names.len()), (3, 2), "a history is a value");
+        let lamp = histories.package(lamp.state.package).unwrap().unwrap();
+        assert!(Arc::ptr_eq(&owner(&third), &owner(&lamp)));
+        parts.close().await;
+    }
+
     /// A reader that began before a log grew must not bring back, for everybody, what it read.
     #[tokio::test]
     async fn what_was_read_while_a_log_grew_is_not_kept() {
@@ -410,7 +341,7 @@ mod tests {
         let lamp = Draft::new("lamp", "1.0.0").publish(&parts).await.package;
         let histories = &parts.histories;
         let n_changes = histories.known().n_changes;
-        let read = histories.load(lamp).unwrap().unwrap();
+        let read = histories.load(lamp, |origin| histories.identity_log(origin)).unwrap().unwrap();
         Draft::new("lamp", "1.1.0").publish(&parts).await;
         histories.keep(n_changes, lamp, &Arc::new(read));
         assert_eq!(histories.package(lamp).unwrap().unwrap().state.releases.len(), 2);

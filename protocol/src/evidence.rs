@@ -6,6 +6,8 @@
 //! before the logs that grant them are there, so the order of arrival decides nothing.
 //!
 //! Only meaning is kept here: ids, decoded entries, leaf hashes. The bytes of entries are the node's to store and serve.
+//! What a log says is the same in every set, so sets share it: an [`IdentityLog`] is verified once for all packages of
+//! its identity. Clones of a set are cheap for the same reason.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +23,16 @@ use crate::origin::{Origin, Subject};
 mod causal;
 mod first;
 mod frontier;
+mod held;
+mod identity;
 
 pub use first::FirstEntryError;
 pub use frontier::{Frontier, FrontierError, FrontierHead};
+pub use identity::IdentityLog;
 
 pub(crate) use causal::{Clock, Point};
+
+use held::{Held, Item, Verified, read};
 
 /// Logs of writers that no owner's entry names: kept as evidence, without rights, and not allowed to crowd out others.
 pub const STRANGER_LOGS: usize = 64;
@@ -36,7 +43,7 @@ pub struct Evidence {
     package: PackageId,
     genesis: PackageGenesis,
     genesis_bytes: Vec<u8>,
-    identities: BTreeMap<IdentityId, Owner>,
+    identities: BTreeMap<IdentityId, Arc<Owner>>,
     logs: BTreeMap<Origin, Held>,
     forks: BTreeMap<Origin, Fork>,
 }
@@ -46,28 +53,6 @@ pub struct Evidence {
 struct Owner {
     genesis: IdentityGenesis,
     bytes: Vec<u8>,
-}
-
-/// One log of the set.
-#[derive(Debug, Clone)]
-struct Held {
-    log: Log,
-    head: Head,
-    items: Vec<Item>,
-    /// The first entry that no longer counts, and why.
-    stop: Option<(u64, StopReason)>,
-    /// Entries whose whole causal past is here: the log's part of the frontier.
-    n_counted: u64,
-}
-
-/// One entry: what it says, and, once it counts, what it comes after.
-#[derive(Debug, Clone)]
-struct Item {
-    id: EntryId,
-    seen: Vec<SeenHead>,
-    /// None for a skipped kind.
-    body: Option<Body>,
-    clock: Arc<Clock>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +71,7 @@ pub struct Extension {
     items: Vec<Item>,
     stop: Option<(u64, StopReason)>,
     /// An owner that these entries begin.
-    owner: Option<(IdentityId, Owner)>,
+    owner: Option<(IdentityId, Arc<Owner>)>,
 }
 
 /// Why a log's entries do not count from some index on, though its key signed them.
@@ -163,6 +148,9 @@ pub enum EvidenceError {
     /// A log of another package.
     #[error("the log belongs to another package")]
     OtherPackage,
+    /// A log of a package where one of an identity is meant.
+    #[error("the log is not an identity's")]
+    NoIdentity,
     /// The set is full.
     #[error("more logs than {EVIDENCE_LOGS} speak for this package, {STRANGER_LOGS} of strangers among them")]
     TooManyLogs,
@@ -216,7 +204,7 @@ impl Evidence {
         if !self.genesis.owners.contains(&identity) {
             return Err(GenesisError::NotOwner(identity));
         }
-        self.identities.insert(identity, Owner { genesis: body, bytes: genesis.to_vec() });
+        self.identities.insert(identity, Arc::new(Owner { genesis: body, bytes: genesis.to_vec() }));
         Ok(identity)
     }
 
@@ -246,24 +234,24 @@ impl Evidence {
     /// The log of `origin` as far as it is held.
     #[must_use]
     pub fn log(&self, origin: &Origin) -> Option<&Log> {
-        self.logs.get(origin).map(|held| &held.log)
+        self.logs.get(origin).map(Held::log)
     }
 
     /// The newest verified head of `origin`.
     #[must_use]
     pub fn head(&self, origin: &Origin) -> Option<&Head> {
-        self.logs.get(origin).map(|held| &held.head)
+        self.logs.get(origin).map(Held::head)
     }
 
     /// The newest verified heads of all logs, ascending by origin.
     pub fn heads(&self) -> impl Iterator<Item = &Head> {
-        self.logs.values().map(|held| &held.head)
+        self.logs.values().map(Held::head)
     }
 
     /// Entries held of `origin`.
     #[must_use]
     pub fn size(&self, origin: &Origin) -> u64 {
-        self.logs.get(origin).map_or(0, |held| held.log.size())
+        self.logs.get(origin).map_or(0, |held| held.log().size())
     }
 
     /// Whether `origin` is of this package: by an owner's device that is known, or named by an entry that waits for it.
@@ -274,7 +262,7 @@ impl Evidence {
     }
 
     fn is_owners(&self, origin: &Origin) -> bool {
-        let is_device = |owner: &Owner| owner.genesis.log_key == origin.key;
+        let is_device = |owner: &Arc<Owner>| owner.genesis.log_key == origin.key;
         match origin.subject {
             Subject::Package(package) if package != self.package => false,
             Subject::Package(_) => origin.key == self.genesis.log_key || self.identities.values().any(is_device),
@@ -300,17 +288,17 @@ impl Evidence {
         }
         let held = self.logs.get(&origin);
         if held.is_none() {
-            self.check_room(&origin)?;
+            self.check_room(&origin, self.is_owners(&origin))?;
         }
-        let mut log = held.map_or_else(|| Log::new(origin), |held| held.log.clone());
+        let mut log = held.map_or_else(|| Log::new(origin), |held| held.log().clone());
         let from = log.size();
         log.extend(entries, head)?;
-        let mut stop = held.and_then(|held| held.stop);
+        let mut stop = held.and_then(|held| held.verified.stop);
         let mut items = Vec::with_capacity(entries.len());
         for (index, bytes) in (from..).zip(entries.iter().map(AsRef::as_ref)) {
             let (item, reason) = read(&origin, index, bytes);
             if index == 0 {
-                first::check(self, &origin, bytes, item.body.as_ref())?;
+                first::check(self, &origin, &item)?;
             }
             stop = stop.or(reason.map(|reason| (index, reason)));
             items.push(item);
@@ -335,12 +323,14 @@ impl Evidence {
         self.identities.extend(owner);
         match self.logs.entry(origin) {
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Held { log, head, items, stop, n_counted: 0 });
+                place.insert(Held::new(Arc::new(Verified { log, head, items, stop })));
             }
             std::collections::btree_map::Entry::Occupied(place) => {
                 let held = place.into_mut();
-                (held.log, held.head, held.stop) = (log, head, stop);
-                held.items.extend(items);
+                held.says = None;
+                let verified = Arc::make_mut(&mut held.verified);
+                (verified.log, verified.head, verified.stop) = (log, head, stop);
+                verified.items.extend(items);
             }
         }
         self.settle(origin);
@@ -348,11 +338,11 @@ impl Evidence {
     }
 
     /// An owner's own log names its first device as well as Genesis bytes from elsewhere.
-    fn owner_begun(&self, origin: &Origin, bytes: &[u8], first: Option<&Item>) -> Option<(IdentityId, Owner)> {
+    fn owner_begun(&self, origin: &Origin, bytes: &[u8], first: Option<&Item>) -> Option<(IdentityId, Arc<Owner>)> {
         let Subject::Identity(identity) = origin.subject else { return None };
-        let Some(Body::IdentityGenesis(genesis)) = first?.body else { return None };
+        let Some(Body::IdentityGenesis(genesis)) = &first?.body else { return None };
         let is_owner = self.genesis.owners.contains(&identity);
-        is_owner.then(|| (identity, Owner { genesis, bytes: bytes.to_vec() }))
+        is_owner.then(|| (identity, Arc::new(Owner { genesis: *genesis, bytes: bytes.to_vec() })))
     }
 
     /// [`Evidence::verify`] and [`Evidence::apply`], for what is durable already.
@@ -394,24 +384,14 @@ impl Evidence {
         self.forks.contains_key(origin)
     }
 
-    fn check_room(&self, origin: &Origin) -> Result<(), EvidenceError> {
+    fn check_room(&self, origin: &Origin, is_owners: bool) -> Result<(), EvidenceError> {
         let n_strangers = self.logs.keys().filter(|origin| !self.is_owners(origin)).count();
         let room_for_strangers = n_strangers < STRANGER_LOGS || self.awaits(origin);
-        if self.logs.len() < EVIDENCE_LOGS && (self.is_owners(origin) || room_for_strangers) {
+        if self.logs.len() < EVIDENCE_LOGS && (is_owners || room_for_strangers) {
             Ok(())
         } else {
             Err(EvidenceError::TooManyLogs)
         }
-    }
-}
-
-impl Held {
-    /// The first entry that does not count yet, unless the log is stopped there.
-    fn next(&self) -> Option<&Item> {
-        if self.stop.is_some_and(|(index, _)| index <= self.n_counted) {
-            return None;
-        }
-        self.items.get(usize::try_from(self.n_counted).ok()?)
     }
 }
 
@@ -420,23 +400,4 @@ fn genesis_body(bytes: &[u8]) -> Result<Body, GenesisError> {
         Decoded::Known(Entry { body, .. }) => Ok(body),
         Decoded::Unknown { .. } => Err(GenesisError::Kind),
     }
-}
-
-/// Reads one verified entry. The writer signed it, so what is wrong with it stops the writer's log, not the peer.
-fn read(origin: &Origin, index: u64, bytes: &[u8]) -> (Item, Option<StopReason>) {
-    let (seen, body, mut reason) = match entry::decode(bytes) {
-        Err(error) => (Vec::new(), None, Some(StopReason::Malformed(error))),
-        Ok(Decoded::Unknown { kind, version, critical, seen }) => {
-            (seen, None, critical.then_some(StopReason::NewerClient { kind, version }))
-        }
-        Ok(Decoded::Known(Entry { seen, body })) => {
-            let kind = body.kind();
-            let fits = first::may_stand(origin, index, &body);
-            (seen, Some(body), (!fits).then_some(StopReason::Misplaced { kind }))
-        }
-    };
-    if seen.iter().any(|head| head.origin == *origin) {
-        reason = reason.or(Some(StopReason::SawItself));
-    }
-    (Item { id: EntryId::of(bytes), seen, body, clock: Arc::default() }, reason)
 }

@@ -12,6 +12,7 @@
 //! | `changes` | what is new between two states |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::entry::{Body, PackageGenesis, RefClass, Release};
 use crate::evidence::{Evidence, Frontier, FrontierError};
@@ -37,8 +38,8 @@ pub struct PackageState {
     pub package: PackageId,
     /// How it began: its kind and owners.
     pub genesis: PackageGenesis,
-    /// The owners, as far as their logs are inside the frontier.
-    pub owners: BTreeMap<IdentityId, IdentityState>,
+    /// The owners, as far as their logs are inside the frontier; one value for all packages of an owner.
+    pub owners: BTreeMap<IdentityId, Arc<IdentityState>>,
     /// The logs whose entries count.
     pub writers: BTreeSet<Origin>,
     /// What became of each version that somebody with rights published.

@@ -37,6 +37,8 @@ mod path_oracle;
 mod path_vectors;
 #[path = "protocol/rng.rs"]
 mod rng;
+#[path = "protocol/shared.rs"]
+mod shared;
 #[path = "protocol/sim.rs"]
 mod sim;
 #[path = "protocol/text_decoders.rs"]

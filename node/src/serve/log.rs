@@ -56,11 +56,11 @@ pub(super) async fn close(stream: &mut Stream) -> Result<(), FrameError> {
 
 fn heads(parts: &Parts, package: PackageId) -> Option<Heads> {
     let history = readable(parts, package)?;
-    let bytes = |entry: &[u8]| Some(Blob(entry.to_vec()));
+    let evidence = &history.evidence;
     Some(Heads {
-        package_genesis: bytes(&history.genesis)?,
-        identity_geneses: history.identity_geneses.iter().filter_map(|entry| bytes(entry)).collect(),
-        notes: history.evidence.heads().take(HEADS_PER_FRAME).map(|head| Blob(head.note().to_vec())).collect(),
+        package_genesis: Blob(evidence.genesis_bytes().to_vec()),
+        identity_geneses: evidence.identity_genesis_bytes().map(|entry| Blob(entry.to_vec())).collect(),
+        notes: evidence.heads().take(HEADS_PER_FRAME).map(|head| Blob(head.note().to_vec())).collect(),
     })
 }
 

@@ -123,28 +123,38 @@ impl Task {
         self.follower.handle(clock::now(), input);
     }
 
-    /// This device's own logs grow elsewhere: follow on from what is stored then.
+    /// This device's own logs grow elsewhere: follow on from what is stored then. An owner's log that another package
+    /// brought need not be fetched again.
     fn on_change(&mut self, change: Result<Change, broadcast::error::RecvError>) {
         let package = self.follower.package();
-        let is_news = match change {
-            Err(_) => true,
-            Ok(Change { head }) => {
-                let own = head.origin().key == self.parts.device;
-                let concerns = match head.origin().subject {
-                    Subject::Package(changed) => changed == package,
-                    Subject::Identity(identity) => {
-                        self.follower.evidence().is_some_and(|e| e.genesis().owners.contains(&identity))
-                    }
-                };
-                let held = self.follower.evidence().map_or(0, |evidence| evidence.size(head.origin()));
-                own && concerns && head.size() > held
-            }
+        let Ok(Change { head }) = change else { return self.resume() };
+        let origin = head.origin();
+        let evidence = self.follower.evidence();
+        let concerns = match origin.subject {
+            Subject::Package(changed) => changed == package,
+            Subject::Identity(identity) => evidence.is_some_and(|e| e.genesis().owners.contains(&identity)),
         };
-        if is_news {
-            self.follower = resume(&self.parts, package);
-            for peer in self.peers.clone() {
-                self.follower.handle(clock::now(), Input::PeerUp(peer));
+        if !concerns {
+            return;
+        }
+        if origin.key == self.parts.device {
+            if head.size() > evidence.map_or(0, |evidence| evidence.size(origin)) {
+                self.resume();
             }
+        } else if matches!(origin.subject, Subject::Identity(_)) {
+            match self.parts.histories.identity_log(origin) {
+                // Shorter, or of a log that is frozen: the follower goes on with what it holds.
+                Ok(Some(log)) => drop(self.follower.share(clock::now(), &log)),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%origin, %error, "what was stored of an owner cannot be read"),
+            }
+        }
+    }
+
+    fn resume(&mut self) {
+        self.follower = resume(&self.parts, self.follower.package());
+        for peer in self.peers.clone() {
+            self.follower.handle(clock::now(), Input::PeerUp(peer));
         }
     }
 

@@ -38,10 +38,7 @@ impl Evidence {
         while let Some(origin) = open.pop_front() {
             let mut advanced = false;
             while let Some(clock) = self.next_clock(&origin) {
-                let held = self.logs.get_mut(&origin).expect("it has a next entry");
-                let at = usize::try_from(held.n_counted).expect("a log in memory");
-                held.items[at].clock = clock;
-                held.n_counted += 1;
+                self.logs.get_mut(&origin).expect("it has a next entry").clocks.push(clock);
                 advanced = true;
             }
             if advanced {
@@ -55,16 +52,15 @@ impl Evidence {
     fn next_clock(&self, origin: &Origin) -> Option<Arc<Clock>> {
         let held = self.logs.get(origin)?;
         let item = held.next()?;
-        let before = held.n_counted.checked_sub(1).and_then(|last| held.items.get(usize::try_from(last).ok()?));
-        let before = before.map(|item| item.clock.clone()).unwrap_or_default();
+        let before = held.clocks.last().cloned().unwrap_or_default();
         if item.seen.is_empty() {
             return Some(before);
         }
         let mut clock = Arc::unwrap_or_clone(before);
         for head in &item.seen {
             let seen = self.logs.get(&head.origin).filter(|held| is_resolved(held, head))?;
-            let last = &seen.items[usize::try_from(head.size - 1).ok()?];
-            for (origin, size) in last.clock.iter().chain([(&head.origin, &head.size)]) {
+            let last = seen.clocks.at(head.size - 1)?;
+            for (origin, size) in last.iter().chain([(&head.origin, &head.size)]) {
                 let known = clock.entry(*origin).or_insert(0);
                 *known = (*known).max(*size);
             }
@@ -80,8 +76,8 @@ impl Evidence {
     }
 
     fn blocked_at(&self, held: &Held) -> Option<Blocked> {
-        let index = held.n_counted;
-        if let Some((stop, reason)) = held.stop.filter(|(stop, _)| *stop <= index) {
+        let index = held.n_counted();
+        if let Some((stop, reason)) = held.verified.stop.filter(|(stop, _)| *stop <= index) {
             return Some(Blocked::Stopped { index: stop, reason });
         }
         let item = held.next()?;
@@ -95,7 +91,7 @@ impl Evidence {
 
     /// Whether the log held has another root at that size.
     pub(super) fn contradicts(&self, head: &SeenHead) -> bool {
-        let root = self.logs.get(&head.origin).and_then(|held| held.log.root_at(head.size));
+        let root = self.logs.get(&head.origin).and_then(|held| held.log().root_at(head.size));
         root.is_some_and(|root| root != head.root)
     }
 
@@ -118,12 +114,12 @@ impl Evidence {
         let n_common = self.forks.get(origin)?.n_common.unwrap_or(0);
         let mut fixed = 0;
         for (_, held) in self.logs.iter().filter(|(log, _)| owners(log) && !self.forks.contains_key(*log)) {
-            for (index, item) in (0..).zip(&held.items) {
+            for (index, item) in (0..).zip(held.items()) {
                 for head in item.seen.iter().filter(|head| head.origin == *origin) {
                     if self.contradicts(head) {
                         return Some(n_common);
                     }
-                    if index < held.n_counted {
+                    if index < held.n_counted() {
                         fixed = head.size.max(fixed);
                     }
                 }
@@ -134,5 +130,5 @@ impl Evidence {
 }
 
 fn is_resolved(held: &Held, head: &SeenHead) -> bool {
-    head.size <= held.n_counted && held.log.root_at(head.size) == Some(head.root)
+    head.size <= held.n_counted() && held.log().root_at(head.size) == Some(head.root)
 }

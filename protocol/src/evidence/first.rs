@@ -1,8 +1,9 @@
 //! Which entries may begin a log, and which may follow.
 
 use super::Evidence;
+use super::held::Item;
 use crate::entry::Body;
-use crate::id::{EntryId, IdentityId, PackageId};
+use crate::id::{IdentityId, PackageId};
 use crate::origin::{Origin, Subject};
 
 /// Why a log may not begin as it does. The log is not accepted at all.
@@ -20,31 +21,31 @@ pub enum FirstEntryError {
 }
 
 /// Checks entry 0 of the log of `origin`.
-pub(super) fn check(
-    evidence: &Evidence,
-    origin: &Origin,
-    bytes: &[u8],
-    body: Option<&Body>,
-) -> Result<(), FirstEntryError> {
-    let id = EntryId::of(bytes);
+pub(super) fn check(evidence: &Evidence, origin: &Origin, first: &Item) -> Result<(), FirstEntryError> {
     match origin.subject {
         Subject::Package(package) if origin.key == evidence.genesis.log_key => {
-            let is_genesis = PackageId::from(id) == package && matches!(body, Some(Body::PackageGenesis(_)));
+            let is_genesis =
+                PackageId::from(first.id) == package && matches!(first.body, Some(Body::PackageGenesis(_)));
             is_genesis.then_some(()).ok_or(FirstEntryError::PackageGenesis)
         }
-        Subject::Package(package) => match body {
+        Subject::Package(package) => match &first.body {
             Some(Body::PackageJoin(join)) if join.package == package => Ok(()),
             _ => Err(FirstEntryError::PackageJoin),
         },
-        Subject::Identity(identity) => match body {
-            Some(Body::IdentityGenesis(genesis))
-                if IdentityId::from(id) == identity && genesis.log_key == origin.key =>
-            {
-                Ok(())
-            }
-            Some(Body::IdentityJoin(join)) if join.identity == identity => Ok(()),
-            _ => Err(FirstEntryError::Identity),
-        },
+        Subject::Identity(identity) => check_identity(identity, origin, first),
+    }
+}
+
+/// Checks entry 0 of the log of `origin`, of which the subject is `identity`.
+pub(super) fn check_identity(identity: IdentityId, origin: &Origin, first: &Item) -> Result<(), FirstEntryError> {
+    match &first.body {
+        Some(Body::IdentityGenesis(genesis))
+            if IdentityId::from(first.id) == identity && genesis.log_key == origin.key =>
+        {
+            Ok(())
+        }
+        Some(Body::IdentityJoin(join)) if join.identity == identity => Ok(()),
+        _ => Err(FirstEntryError::Identity),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Frontiers: causally closed sets of heads. Every answer about a package is computed at exactly one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Item, Point};
+use super::held::Held;
+use super::{Evidence, Point};
 use crate::codec;
 use crate::entry::Body;
+use crate::fold::IdentityState;
 use crate::id::{EntryId, LogHash};
 use crate::origin::Origin;
 
@@ -65,10 +68,10 @@ impl Evidence {
     /// The largest frontier of the logs held.
     #[must_use]
     pub fn frontier(&self) -> Frontier {
-        let counted = self.logs.iter().filter(|(_, held)| held.n_counted > 0);
-        let head = |held: &super::Held| {
-            let root = held.log.root_at(held.n_counted).expect("counted entries are held");
-            FrontierHead { size: held.n_counted, root }
+        let counted = self.logs.iter().filter(|(_, held)| held.n_counted() > 0);
+        let head = |held: &Held| {
+            let root = held.log().root_at(held.n_counted()).expect("counted entries are held");
+            FrontierHead { size: held.n_counted(), root }
         };
         Frontier(counted.map(|(origin, held)| (*origin, head(held))).collect())
     }
@@ -80,10 +83,10 @@ impl Evidence {
     pub fn check_frontier(&self, frontier: &Frontier) -> Result<(), FrontierError> {
         for (origin, head) in &frontier.0 {
             let held = self.logs.get(origin).ok_or(FrontierError::NotHeld(*origin))?;
-            let is_held = (1..=held.n_counted).contains(&head.size) && held.log.root_at(head.size) == Some(head.root);
-            let last = usize::try_from(head.size).ok().and_then(|size| held.items.get(size.checked_sub(1)?));
+            let is_held = held.log().root_at(head.size) == Some(head.root);
+            let last = head.size.checked_sub(1).and_then(|last| held.clocks.at(last));
             let last = last.filter(|_| is_held).ok_or(FrontierError::NotHeld(*origin))?;
-            if last.clock.iter().any(|(seen, size)| frontier.size(seen) < *size) {
+            if last.iter().any(|(seen, size)| frontier.size(seen) < *size) {
                 return Err(FrontierError::NotClosed(*origin));
             }
         }
@@ -92,11 +95,19 @@ impl Evidence {
 
     /// The entries of one log inside a checked frontier, in order; skipped kinds left out.
     pub(crate) fn entries<'a>(&'a self, origin: &'a Origin, frontier: &Frontier) -> impl Iterator<Item = Seat<'a>> {
-        let items: &[Item] = self.logs.get(origin).map_or(&[], |held| &held.items);
-        let size = usize::try_from(frontier.size(origin)).expect("a checked frontier is held");
-        (0..).zip(&items[..size]).filter_map(move |(index, item)| {
-            let point = Point { origin: *origin, index, clock: item.clock.clone() };
+        let size = frontier.size(origin);
+        let within = self.logs.get(origin).into_iter().flat_map(move |held| {
+            (0..size).zip(held.items()).filter_map(move |(index, item)| Some((held.clocks.at(index)?, index, item)))
+        });
+        within.filter_map(move |(clock, index, item)| {
+            let point = Point { origin: *origin, index, clock: Arc::clone(clock) };
             Some(Seat { id: item.id, body: item.body.as_ref()?, point })
         })
+    }
+
+    /// What an identity's log says inside a checked frontier, if all of it is inside and was folded when it was verified.
+    pub(crate) fn whole_identity(&self, origin: &Origin, frontier: &Frontier) -> Option<&Arc<IdentityState>> {
+        let held = self.logs.get(origin)?;
+        held.says.as_ref().filter(|_| held.log().size() == frontier.size(origin))
     }
 }

@@ -4,6 +4,7 @@
 //! package's own id pins, so they are in every entry's past.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::IdentityState;
 use crate::entry::Body;
@@ -12,26 +13,29 @@ use crate::id::IdentityId;
 use crate::origin::{Origin, Subject};
 
 /// The package's owners whose logs are inside the frontier.
-pub(super) fn owners(evidence: &Evidence, frontier: &Frontier) -> BTreeMap<IdentityId, IdentityState> {
+pub(super) fn owners(evidence: &Evidence, frontier: &Frontier) -> BTreeMap<IdentityId, Arc<IdentityState>> {
     let ids = evidence.genesis().owners.iter();
     ids.filter_map(|id| Some((*id, identity(evidence, frontier, *id)?))).collect()
 }
 
 /// One identity; none if its Genesis is not inside the frontier.
-fn identity(evidence: &Evidence, frontier: &Frontier, id: IdentityId) -> Option<IdentityState> {
+fn identity(evidence: &Evidence, frontier: &Frontier, id: IdentityId) -> Option<Arc<IdentityState>> {
     let mut logs = frontier.0.keys().filter(|origin| origin.subject == Subject::Identity(id));
     let log = logs.find(|origin| {
         let first = evidence.entries(origin, frontier).next();
         first.is_some_and(|seat| matches!(seat.body, Body::IdentityGenesis(_)))
     })?;
-    Some(IdentityState::fold(id, log.key, evidence.entries(log, frontier).map(|seat| seat.body)))
+    if let Some(whole) = evidence.whole_identity(log, frontier) {
+        return Some(Arc::clone(whole));
+    }
+    Some(Arc::new(IdentityState::fold(id, log.key, evidence.entries(log, frontier).map(|seat| seat.body))))
 }
 
 /// The package's logs that have rights: each says whose device it is, and that identity agrees.
 pub(super) fn writers(
     evidence: &Evidence,
     frontier: &Frontier,
-    owners: &BTreeMap<IdentityId, IdentityState>,
+    owners: &BTreeMap<IdentityId, Arc<IdentityState>>,
 ) -> BTreeSet<Origin> {
     let has_rights = |origin: &&Origin| {
         let identity = match evidence.entries(origin, frontier).next().map(|seat| seat.body) {
@@ -47,7 +51,7 @@ pub(super) fn writers(
 
 /// Whether what this log has seen is an owner's word.
 pub(super) fn speaks(
-    owners: &BTreeMap<IdentityId, IdentityState>,
+    owners: &BTreeMap<IdentityId, Arc<IdentityState>>,
     writers: &BTreeSet<Origin>,
     origin: &Origin,
 ) -> bool {

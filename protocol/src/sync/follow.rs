@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use super::{Backoff, Peer};
 use crate::Timestamp;
-use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError};
+use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog};
 use crate::fold::{Changes, PackageState};
 use crate::id::PackageId;
 use crate::log::Log;
@@ -360,6 +360,24 @@ impl Follower {
         self.fetches.remove(head.origin());
         self.refold();
         self.plan(now);
+        Ok(())
+    }
+
+    /// Takes in the log of an owner that is durable already, for instance because another package of that owner brought it.
+    ///
+    /// # Errors
+    /// [`EvidenceError`]; nothing changed.
+    pub fn share(&mut self, now: Timestamp, log: &IdentityLog) -> Result<(), EvidenceError> {
+        let Some(evidence) = &mut self.evidence else { return Ok(()) };
+        let origin = log.head().origin();
+        let is_news = evidence.size(origin) < log.log().size();
+        evidence.share(log)?;
+        if is_news {
+            self.fetches.remove(origin);
+            self.judge_offers(now, origin);
+            self.refold();
+            self.plan(now);
+        }
         Ok(())
     }
 

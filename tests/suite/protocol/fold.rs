@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use syncra_protocol::entry::{Body, Entry, IdentityJoin, PackageJoin, RefClass};
 use syncra_protocol::evidence::{
-    Blocked, Evidence, EvidenceError, FirstEntryError, FrontierError, GenesisError, StopReason,
+    Blocked, Evidence, EvidenceError, FirstEntryError, FrontierError, GenesisError, IdentityLog, StopReason,
 };
 use syncra_protocol::fold::{Pick, SelectError, Standing, VersionState, Warning};
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
@@ -328,7 +328,11 @@ fn only_the_right_entry_may_begin_a_log() {
         };
         let mut chain = Chain::new(key, origin);
         chain.append_bytes(bytes);
-        world.evidence().extend(&chain.entries, &chain.head()).unwrap_err()
+        let refused = world.evidence().extend(&chain.entries, &chain.head()).unwrap_err();
+        if identity.is_some() {
+            assert_eq!(IdentityLog::verify(&chain.entries, &chain.head()).unwrap_err(), refused);
+        }
+        refused
     };
     let join = |package| Entry::new(Body::PackageJoin(PackageJoin { package, identity: owner })).encode().unwrap();
     let seen = || Entry::new(Body::Seen).encode().unwrap();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use syncra_protocol::Timestamp;
 use syncra_protocol::entry::{Body, RefClass};
-use syncra_protocol::evidence::FirstEntryError;
+use syncra_protocol::evidence::{FirstEntryError, IdentityLog};
 use syncra_protocol::fold::Pick;
 use syncra_protocol::id::ReleaseId;
 use syncra_protocol::log::fork::ForkProof;
@@ -329,6 +330,28 @@ fn a_strangers_log_is_fetched_only_when_an_owner_names_it() {
     sim.run_for(10 * SECOND);
     assert_eq!(sim.held(reader, &stranger), 2);
     assert_eq!(sim.follower(reader).state().unwrap().versions.len(), 1);
+}
+
+#[test]
+fn an_owners_log_that_another_package_brought_is_not_asked_for() {
+    let mut world = world_with_releases(1);
+    let mut follower = Follower::resume(world.full_evidence());
+    let before = follower.state().unwrap().clone();
+    world.identities[0].append(vec![], handle("alicia"));
+    let chain = &world.identities[0];
+    let log = IdentityLog::verify(&chain.entries, &chain.head()).unwrap();
+    follower.share(Timestamp(1), &log).unwrap();
+    assert!(matches!(follower.poll_effect(), Some(Effect::Updated(changes)) if changes.owners));
+    assert_ne!(follower.state().unwrap(), &before);
+    follower.share(Timestamp(2), &log).unwrap();
+    assert!(follower.poll_effect().is_none(), "nothing is new the second time");
+
+    let peer = Chain::new(77, |key| Origin::package(world.package, key)).origin().key;
+    follower.handle(Timestamp(3), Input::PeerUp(peer));
+    assert!(matches!(follower.poll_effect(), Some(Effect::AskHeads { .. })));
+    follower.handle(Timestamp(4), Input::Notice { peer, note: chain.head().note().to_vec() });
+    let asks = std::iter::from_fn(|| follower.poll_effect());
+    assert!(asks.into_iter().all(|effect| !matches!(effect, Effect::AskEntries { .. })));
 }
 
 #[test]

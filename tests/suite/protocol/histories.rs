@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syncra_protocol::entry::{Body, RefClass, SeenHead, Yank};
-use syncra_protocol::evidence::Evidence;
+use syncra_protocol::evidence::{Evidence, IdentityLog};
 use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::{EntryId, ReleaseId};
-use syncra_protocol::origin::Origin;
+use syncra_protocol::origin::{Origin, Subject};
 
 use crate::rng::Rng;
 use crate::world::{World, handle, moved, name, release};
@@ -128,7 +128,7 @@ impl History {
     }
 }
 
-/// Delivers a world's logs in random parts, in random order, with old parts again.
+/// Delivers a world's logs in random parts, in random order, with old parts again; some of identities as shared ones.
 fn deliver(rng: &mut Rng, world: &World, mut at_each: impl FnMut(&Evidence, &mut Rng)) -> Evidence {
     let mut evidence = world.evidence();
     let mut open: Vec<Origin> = world.chains().iter().map(|chain| chain.origin()).collect();
@@ -141,7 +141,12 @@ fn deliver(rng: &mut Rng, world: &World, mut at_each: impl FnMut(&Evidence, &mut
             continue;
         }
         let to = held + 1 + rng.between(0..(chain.size() - held));
-        evidence.extend(chain.slice(held, to), &chain.head_at(to)).unwrap();
+        let shared = matches!(chain.origin().subject, Subject::Identity(_)) && rng.chance(50);
+        if shared {
+            evidence.share(&IdentityLog::verify(chain.slice(0, to), &chain.head_at(to)).unwrap()).unwrap();
+        } else {
+            evidence.extend(chain.slice(held, to), &chain.head_at(to)).unwrap();
+        }
         if rng.chance(20) {
             let before = evidence.frontier();
             assert!(evidence.extend(chain.slice(held, to), &chain.head_at(to)).is_err(), "the same part again");

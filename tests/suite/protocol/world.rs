@@ -165,6 +165,11 @@ impl World {
     }
 }
 
+/// The log of an identity that owns nothing.
+pub(crate) fn stranger(seed: u8) -> Chain {
+    identity(seed).1
+}
+
 fn identity(seed: u8) -> (IdentityId, Chain, u8) {
     let log_key = DeviceSecret::from_seed(&[seed; 32]).public();
     let genesis = Body::IdentityGenesis(IdentityGenesis { log_key, recovery: [seed; 32], nonce: [seed; 16] });

@@ -26,7 +26,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("protocol/src/codec.rs", "decode", Part),
     ("protocol/src/entry.rs", "decode", Both("entry", "damaged_entries_are_refused_or_themselves")),
     ("protocol/src/evidence.rs", "open", Fuzz("genesis")),
-    ("protocol/src/evidence.rs", "read", Part),
+    ("protocol/src/evidence/held.rs", "read", Part),
     ("protocol/src/id.rs", "from_base32", Part),
     ("protocol/src/id.rs", "from_str", Fuzz("package-id")),
     ("protocol/src/key.rs", "from_str", Fuzz("device-key")),

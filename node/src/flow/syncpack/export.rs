@@ -134,8 +134,8 @@ fn is_not_held(error: &GetError) -> bool {
 
 async fn write_history(parts: &Parts, history: &History, out: &mut Out) -> Result<(), ExportError> {
     let package: PackageId = history.state.package;
-    let identities = history.identity_geneses.iter().map(|genesis| genesis.to_vec()).collect();
-    let begin = PackageFrame { package, genesis: history.genesis.to_vec(), identities };
+    let identities = history.evidence.identity_genesis_bytes().map(<[u8]>::to_vec).collect();
+    let begin = PackageFrame { package, genesis: history.evidence.genesis_bytes().to_vec(), identities };
     out.write(&Frame::Package(begin).encode()).await?;
     for head in history.evidence.heads() {
         let log = LogFrame { origin: *head.origin(), note: head.note().to_vec() };

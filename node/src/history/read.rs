@@ -1,0 +1,141 @@
+//! Reading histories from this disk: every log against its remembered head, an identity's once for all its packages.
+
+use syncra_protocol::evidence::{Evidence, IdentityLog};
+use syncra_protocol::id::{EntryId, PackageId};
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::origin::{Origin, Subject};
+
+use super::{EntryBytes, Histories, History, IDENTITY_LOGS_HELD, Known, LoadError};
+
+impl Histories {
+    /// A log of an identity as far as it is stored: one value for all who ask, as long as it does not grow.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn identity_log(&self, origin: &Origin) -> Result<Option<IdentityLog>, LoadError> {
+        let held = self.known().identity_logs.get(origin).cloned();
+        let log = self.read_identity_log(origin, held)?;
+        Ok(log.map(|log| self.known().share(log)))
+    }
+
+    /// A log of an identity, read and verified from where it is held on.
+    pub(super) fn read_identity_log(
+        &self,
+        origin: &Origin,
+        held: Option<IdentityLog>,
+    ) -> Result<Option<IdentityLog>, LoadError> {
+        let Some(note) = self.note(origin) else { return Ok(None) };
+        if held.as_ref().is_some_and(|held| held.head().note() == note) {
+            return Ok(held);
+        }
+        let head = remembered_head(origin, &note)?;
+        let held = held.filter(|held| held.log().size() <= head.size());
+        let from = held.as_ref().map_or(0, |held| held.log().size());
+        let Some(entries) = self.all_entries(&head, from)? else { return Ok(None) };
+        let log = match held {
+            Some(held) => held.extended(&entries, &head),
+            None => IdentityLog::verify(&entries, &head),
+        };
+        log.map(Some).map_err(|source| LoadError::Entries { origin: *origin, source })
+    }
+
+    /// A package's history. The logs of its owners come from `identity_log`.
+    pub(super) fn load(
+        &self,
+        package: PackageId,
+        identity_log: impl Fn(&Origin) -> Result<Option<IdentityLog>, LoadError>,
+    ) -> Result<Option<History>, LoadError> {
+        let logs = self.package_logs(package)?;
+        let id = EntryId::from_bytes(*package.as_bytes());
+        let mut firsts = logs.iter().filter_map(|(_, entries)| entries.first());
+        let Some(genesis) = firsts.find(|entry| EntryId::of(entry) == id) else { return Ok(None) };
+        let mut evidence = Evidence::open(package, genesis)?;
+        let wrong = |origin: &Origin, source| LoadError::Entries { origin: *origin, source };
+        for identity in evidence.genesis().owners.clone() {
+            for origin in self.origins(Subject::Identity(identity)) {
+                if let Some(log) = identity_log(&origin)? {
+                    evidence.share(&log).map_err(|source| wrong(&origin, source))?;
+                }
+            }
+        }
+        for (head, entries) in &logs {
+            evidence.extend(entries, head).map_err(|source| wrong(head.origin(), source))?;
+        }
+        self.freeze_forked(&mut evidence);
+        let state = evidence.fold();
+        Ok(Some(History { evidence, state }))
+    }
+
+    /// The logs of a package. One with a gap is left out: its entries are fetched again, and its head still guards
+    /// against rollback.
+    fn package_logs(&self, package: PackageId) -> Result<Vec<(Head, Vec<EntryBytes>)>, LoadError> {
+        let mut logs = Vec::new();
+        for origin in self.origins(Subject::Package(package)) {
+            let Some(note) = self.note(&origin) else { continue };
+            let head = remembered_head(&origin, &note)?;
+            if let Some(entries) = self.all_entries(&head, 0)? {
+                logs.push((head, entries));
+            }
+        }
+        Ok(logs)
+    }
+
+    /// The remembered note of a log.
+    fn note(&self, origin: &Origin) -> Option<Vec<u8>> {
+        let truth = self.journal().truth();
+        let own = truth.own_log(origin).map(|log| log.note().map(|note| note.note.clone()));
+        own.unwrap_or_else(|| truth.head(origin).map(|head| head.note.clone()))
+    }
+
+    /// The entries from `from` up to a head, if none is missing.
+    fn all_entries(&self, head: &Head, from: u64) -> Result<Option<Vec<EntryBytes>>, LoadError> {
+        let entries = self.entries(head.origin(), from, head.size() - from)?;
+        let n_stored = from + entries.len() as u64;
+        if n_stored < head.size() {
+            let (origin, size) = (head.origin(), head.size());
+            tracing::warn!(%origin, stored = n_stored, size, "entries are missing and will be fetched again");
+            return Ok(None);
+        }
+        Ok(Some(entries))
+    }
+
+    /// A proof alone does not tell where the two histories part: until that is known nothing of a forked log counts by
+    /// itself, only what other owners have seen of it. Installed copies stay.
+    fn freeze_forked(&self, evidence: &mut Evidence) {
+        let truth = self.journal().truth();
+        for (origin, proof) in truth.fork_proofs() {
+            if evidence.log(origin).is_none() {
+                continue;
+            }
+            match ForkProof::verify(proof) {
+                Ok(proof) => {
+                    evidence.freeze(proof);
+                    if let Some(n_common) = truth.fork_common(origin) {
+                        evidence.settle_fork(origin, n_common);
+                    }
+                }
+                Err(error) => tracing::error!(%origin, %error, "a stored fork proof does not verify"),
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Holds a log; of two that go equally far the one that others have.
+    fn share(&mut self, log: IdentityLog) -> IdentityLog {
+        let origin = *log.head().origin();
+        if let Some(held) = self.identity_logs.get(&origin).filter(|held| held.head() == log.head()) {
+            return held.clone();
+        }
+        if self.identity_logs.len() >= IDENTITY_LOGS_HELD {
+            self.identity_logs.clear();
+        }
+        self.identity_logs.insert(origin, log.clone());
+        log
+    }
+}
+
+fn remembered_head(origin: &Origin, note: &[u8]) -> Result<Head, LoadError> {
+    Head::verify(note).map_err(|source| LoadError::Head { origin: *origin, source })
+}
