@@ -6,8 +6,9 @@ use crate::run::{root, say, succeeded};
 
 /// Set for the build: this program is then called in place of rustc for the crates of this repository.
 const AS_RUSTC: &str = "SYNCRA_XTASK_AS_RUSTC";
-/// The crates whose branches are counted. Not the runner's own: what it does is no news.
-const COUNTED: &[&str] = &["syncra_protocol", "syncra_node"];
+/// The crates whose branches are counted: our own, and the maze that shows that counting works. Not the runner: what it does is
+/// no news.
+const COUNTED: &[&str] = &["syncra_protocol", "syncra_node", "syncra_maze"];
 /// LLVM's coverage pass, which the stable compiler takes too.
 const FLAGS: &[&str] = &[
     "-Cpasses=sancov-module",
@@ -23,7 +24,7 @@ pub(crate) fn fuzz(args: &[&str]) -> Result<(), String> {
     let this = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
     // Other crates are built as ever, so nothing of the dependencies is built twice.
     let status = Command::new(env!("CARGO"))
-        .args(["run", "--locked", "--quiet", "--package", "syncra-fuzz", "--"])
+        .args(["run", "--locked", "--quiet", "--package", "syncra-fuzz", "--", "--guided"])
         .args(args)
         .current_dir(root())
         .env("RUSTC_WORKSPACE_WRAPPER", this)

@@ -15,7 +15,7 @@ usage: cargo xtask TASK
                               with --no-skips a skipped test is a failure; FILTER goes to the test runner
   faults [--trials N]         interrupt and damage the real program N times in each way (1000 if not said)
   fuzz [TARGET] [--seconds N] throw mutated bytes at one decoder, or at all in turn, for N seconds (60 if not said);
-                              keeps what takes new branches; `fuzz --list` names the targets
+                              keeps what takes new branches, and shows first that this works; `--list` names the targets
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
   fixtures [--again]          write `tests/fixtures/<version>/`: a home, a stick and words on the wire as this version makes

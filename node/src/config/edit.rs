@@ -7,30 +7,32 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 /// Whether there is such a key, and whether it takes the value, is for [`super::Config::parse`] to say.
 pub(super) fn with(text: &str, key: &str, value: Option<&str>) -> Option<String> {
     let mut document: DocumentMut = text.parse().ok()?;
-    put(document.as_table_mut(), key, value.map(toml_value));
-    Some(document.to_string())
-}
-
-fn put(table: &mut dyn TableLike, key: &str, value: Option<Value>) {
-    match (key.split_once('.'), value) {
-        (Some((outer, _)), None) if table.get(outer).is_none() => {}
-        (Some((outer, inner)), value) => {
-            let entry = table.entry(outer).or_insert_with(toml_edit::table);
+    let (top, value) = (document.as_table_mut(), value.map(toml_value));
+    match key.split_once('.') {
+        None => put(top, key, value),
+        Some((outer, _)) if value.is_none() && !top.contains_key(outer) => {}
+        Some((outer, inner)) => {
+            let entry = top.entry(outer).or_insert_with(toml_edit::table);
             if entry.as_table_like().is_none() {
                 // A key below a plain value: the strict parser says that it does not exist.
                 *entry = toml_edit::table();
             }
+            // Not split again: no setting lies deeper, and each level would be a table printed with all its parents.
             put(entry.as_table_like_mut().expect("made one above"), inner, value);
         }
-        (None, Some(mut value)) => match table.get_mut(key) {
-            Some(Item::Value(old)) => {
-                // What stands around a value is a comment about it.
-                *value.decor_mut() = old.decor().clone();
-                *old = value;
-            }
-            _ => drop(table.insert(key, value.into())),
-        },
-        (None, None) => drop(table.remove(key)),
+    }
+    Some(document.to_string())
+}
+
+fn put(table: &mut dyn TableLike, key: &str, value: Option<Value>) {
+    let Some(mut value) = value else { return drop(table.remove(key)) };
+    match table.get_mut(key) {
+        Some(Item::Value(old)) => {
+            // What stands around a value is a comment about it.
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        _ => drop(table.insert(key, value.into())),
     }
 }
 
@@ -67,5 +69,14 @@ mod tests {
         assert!(set.ends_with("[limits] # tight\n# few\npeers = 9\n\n[api]\nlisten = \"127.0.0.1:1\"\n"), "{set}");
         assert_eq!(with("profile = \"lan\"\n", "limits.peers", None).as_deref(), Some("profile = \"lan\"\n"));
         assert_eq!(with("log = ", "log", None), None);
+    }
+
+    /// Found by the fuzzer: a key of a thousand parts became a text of a million bytes.
+    #[test]
+    fn a_deep_key_makes_no_long_text() {
+        let key = ["limits"; 1_000].join(".");
+        let edited = with("", &key, Some("1")).expect("TOML");
+        assert!(edited.len() < 2 * key.len(), "{} bytes", edited.len());
+        assert_eq!(with("limits.peers = 1\n", &key, None).as_deref(), Some("limits.peers = 1\n"));
     }
 }

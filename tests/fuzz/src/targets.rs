@@ -38,12 +38,14 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs to begin with, besides the vectors.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Bytes that one allocation may have, besides 64 for each byte of the input.
+    /// Bytes that one allocation may have, besides those for each byte of the input.
     pub allocates: usize,
+    /// Bytes that one allocation may have for each byte of the input.
+    pub per_byte: usize,
 }
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target { name, run, seeds, allocates: 64 << 10 }
+    Target { name, run, seeds, allocates: 64 << 10, per_byte: 64 }
 }
 
 /// All of them.
@@ -80,9 +82,10 @@ pub const ALL: &[Target] = &[
     target("package-id", |bytes| text::<PackageId>(bytes, true), || vec![package().to_string().into()]),
     target("device-key", |bytes| text::<DeviceKey>(bytes, true), || vec![secret(1).public().to_string().into()]),
     target("journal-record", journal_record, Vec::new),
-    Target { name: "syncpack", run: syncpack_file, seeds: syncpacks, allocates: FRAME_BYTES },
+    Target { allocates: FRAME_BYTES, ..target("syncpack", syncpack_file, syncpacks) },
     target("config", config, || texts(&["profile = \"lan\"\n[limits]\npeers = 7\n"])),
-    target("config-edit", config_edit, || texts(&["limits.peers=7\n# mine\n[limits] # x\npeers = 1\n"])),
+    // The user's own file, which is bounded: of each part of a dotted key the library keeps what stands around it.
+    Target { per_byte: 512, ..target("config-edit", config_edit, config_edits) },
     target("api-address", api_address, || texts(&["unix:/a", "http://[::1]:80/"])),
 ];
 
@@ -266,6 +269,11 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 
 fn references() -> Vec<Vec<u8>> {
     texts(&["@alice~k3v4x2m4q7ab/rocket@^1.2", "@alice.dev/rocket@feature/x", "@a/b"])
+}
+
+fn config_edits() -> Vec<Vec<u8>> {
+    let dotted = format!("limits.peers=7\nlimits{} = 1\n", ".)pe".repeat(120));
+    [vec![dotted.into_bytes()], texts(&["limits.peers=7\n# mine\n[limits] # x\npeers = 1\n"])].concat()
 }
 
 fn secret(n: u8) -> DeviceSecret {
