@@ -22,6 +22,7 @@ pub mod cut;
 pub mod hash_seq;
 pub mod node;
 pub mod node_set;
+pub mod outboard;
 pub mod pack;
 pub mod segment;
 pub mod splice;

@@ -1,15 +1,25 @@
 //! Bringing our own bytes into the store.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 
+use bao_tree::BaoTree;
+use bao_tree::io::{BaoContentItem, Leaf, Parent};
 use bytes::Bytes;
+use iroh_blobs::store::IROH_BLOCK_SIZE;
 use syncra_protocol::id::BlobId;
+use syncra_protocol::tree::outboard::HashPair;
 
 use super::error::BlobError;
 use super::gc::Pins;
 use super::open::blocking;
 use super::{Blobs, hash, room};
+
+/// What was being done, for errors.
+const ADDING: &str = "adding a blob";
+/// Hashes on their way to the store at once.
+const ITEMS_IN_FLIGHT: usize = 64;
 
 /// A blob that was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +72,18 @@ impl Import {
     /// As [`Import::add`]; [`BlobError::Damaged`] when the bytes are not the id's.
     pub async fn add_as(&self, id: BlobId, bytes: Bytes) -> Result<Added, BlobError> {
         let added = self.blobs.add_pinned_as(id, bytes, &self.pins).await?;
+        self.with(|all| *all.entry(id).or_insert(added));
+        Ok(added)
+    }
+
+    /// Adds one blob with its id and the hashes above its groups, which its caller computed from these very bytes. Nothing
+    /// hashes them again: who adds a blob vouches for it, as the hashes of a blob that comes from a peer are vouched for by
+    /// having been checked.
+    ///
+    /// # Errors
+    /// As [`Import::add`]; [`BlobError::Damaged`] when there are not as many hashes as the bytes need.
+    pub async fn add_hashed(&self, id: BlobId, bytes: Bytes, pairs: Vec<HashPair>) -> Result<Added, BlobError> {
+        let added = self.blobs.add_pinned_hashed(id, bytes, pairs, &self.pins).await?;
         self.with(|all| *all.entry(id).or_insert(added));
         Ok(added)
     }
@@ -121,19 +143,68 @@ impl Blobs {
     }
 
     async fn add_pinned_as(&self, id: BlobId, bytes: Bytes, pins: &Pins) -> Result<Added, BlobError> {
+        self.add_pinned_hashed(id, bytes, Vec::new(), pins).await
+    }
+
+    /// With `pairs` of a blob that is not held nothing is hashed. One that is held and differs has rotted: the store keeps
+    /// what it believes to be complete, so that is written anew by the longer way.
+    async fn add_pinned_hashed(
+        &self,
+        id: BlobId,
+        bytes: Bytes,
+        pairs: Vec<HashPair>,
+        pins: &Pins,
+    ) -> Result<Added, BlobError> {
         pins.add(id).await;
         let size = bytes.len() as u64;
-        if self.size(id).await? == Some(size) && self.equals(id, &bytes).await? {
+        let held = self.size(id).await?;
+        if held == Some(size) && self.equals(id, &bytes).await? {
             return Ok(Added { id, bytes: size, new: false });
         }
-        self.put(id, bytes).await?;
+        match NonZeroU64::new(size) {
+            Some(size) if held.is_none() && !pairs.is_empty() => self.put_hashed(id, size, bytes, pairs).await?,
+            _ => self.put(id, bytes).await?,
+        }
         Ok(Added { id, bytes: size, new: true })
+    }
+
+    /// Gives the store a blob as it would come from a peer, after the check: all hashes, then all bytes.
+    async fn put_hashed(
+        &self,
+        id: BlobId,
+        size: NonZeroU64,
+        bytes: Bytes,
+        pairs: Vec<HashPair>,
+    ) -> Result<(), BlobError> {
+        room::check(self.0.layout.root(), size.get(), room::RESERVE_BYTES, ADDING)?;
+        let tree = BaoTree::new(size.get(), IROH_BLOCK_SIZE);
+        if pairs.len() as u64 + 1 != tree.blocks() {
+            return Err(BlobError::Damaged(id));
+        }
+        let nodes = tree.pre_order_nodes_iter().filter(|node| tree.pre_order_offset(*node).is_some());
+        let parents = nodes
+            .zip(pairs)
+            .map(|(node, (left, right))| BaoContentItem::Parent(Parent { node, pair: (left.into(), right.into()) }));
+        let leaf = BaoContentItem::Leaf(Leaf { offset: 0, data: bytes });
+        let import = self.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
+        let import = import.map_err(|_| BlobError::Stopped)?;
+        for item in parents.chain([leaf]) {
+            // When the store stops taking, its answer below says why.
+            let _ = import.tx.send(item).await;
+        }
+        drop(import.tx);
+        import.rx.await.map_err(|_| BlobError::Stopped)?.map_err(BlobError::api(ADDING))?;
+        if self.size(id).await? != Some(size.get()) {
+            return Err(BlobError::Damaged(id));
+        }
+        self.note_unsynced(id);
+        Ok(())
     }
 
     /// Writes a blob whose id is known to be `id`.
     pub(super) async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
-        room::check(self.0.layout.root(), bytes.len() as u64, room::RESERVE_BYTES, "adding a blob")?;
-        let tag = self.0.store.blobs().add_bytes(bytes).temp_tag().await.map_err(BlobError::store("adding a blob"))?;
+        room::check(self.0.layout.root(), bytes.len() as u64, room::RESERVE_BYTES, ADDING)?;
+        let tag = self.0.store.blobs().add_bytes(bytes).temp_tag().await.map_err(BlobError::store(ADDING))?;
         // The store hashed what it wrote: memory or disk changed the bytes on the way when they differ.
         if tag.hash() != hash(id) {
             return Err(BlobError::Damaged(id));

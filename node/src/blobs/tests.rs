@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use syncra_protocol::tree::outboard::Outboard;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
@@ -187,4 +188,45 @@ async fn fetch(node: &Node, stream: Compat<DuplexStream>, request: &Request) -> 
 
 fn ids(release: &Release) -> HashSet<BlobId> {
     release.children.iter().map(|(id, _)| *id).chain([release.root]).collect()
+}
+
+/// What the publisher hashed is not hashed again: it must be what the store would have made of it.
+#[tokio::test]
+async fn a_blob_added_with_its_hashes_is_as_one_that_the_store_hashed() {
+    let node = Node::new().await;
+    let import = node.blobs.import();
+    let group = usize::try_from(GROUP_BYTES).unwrap();
+    for len in [1, group, group + 1, 2 * group, 3 * group + 7, 8 * group, 9 * group + 1_025, SEGMENT + 1] {
+        let bytes: Bytes = noise(len as u64, len);
+        let Outboard { root, pairs } = Outboard::of(&bytes);
+        let added = import.add_hashed(root, bytes.clone(), pairs.clone()).await.unwrap();
+        assert_eq!(added, Added { id: root, bytes: len as u64, new: true }, "{len}");
+        assert!(files::proves(&node.blobs.0.layout, root, len as u64).unwrap(), "{len}");
+        assert_eq!(node.blobs.read(root, u64::MAX).await.unwrap(), bytes);
+        assert!(!import.add_hashed(root, bytes, pairs).await.unwrap().new, "{len} again");
+    }
+    import.sync().await.unwrap();
+    drop(import);
+    let (node, _) = node.reopen().await;
+    assert_eq!(node.blobs.size(Outboard::of(&noise(1, 1)).root).await.unwrap(), Some(1));
+    node.blobs.shutdown().await;
+}
+
+#[tokio::test]
+async fn hashes_that_are_too_few_add_nothing_and_a_rotted_blob_is_replaced() {
+    let node = Node::new().await;
+    let import = node.blobs.import();
+    let bytes: Bytes = noise(5, SEGMENT);
+    let Outboard { root, pairs } = Outboard::of(&bytes);
+    let few = import.add_hashed(root, bytes.clone(), pairs[1..].to_vec()).await;
+    assert!(matches!(few, Err(BlobError::Damaged(id)) if id == root));
+    assert!(!node.blobs.has(root).await.unwrap());
+    import.add_hashed(root, bytes.clone(), pairs.clone()).await.unwrap();
+    let file = node.blobs.0.layout.data_file(root);
+    let mut rotted = bytes.to_vec();
+    rotted[SEGMENT / 2] ^= 1;
+    std::fs::write(&file, &rotted).unwrap();
+    assert!(import.add_hashed(root, bytes.clone(), pairs).await.unwrap().new);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    node.blobs.shutdown().await;
 }

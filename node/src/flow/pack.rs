@@ -121,7 +121,7 @@ async fn send(segments: &mpsc::Sender<Segment>, segment: Segment) -> Result<(), 
 }
 
 async fn store(import: &Import, segment: Segment) -> Result<(), PackTreeError> {
-    import.add_as(segment.id.hash, segment.bytes.into()).await?;
+    import.add_hashed(segment.id.hash, segment.bytes.into(), segment.pairs).await?;
     if let (Some(id), Some(list)) = (segment.id.chunks, segment.chunk_list) {
         import.add_as(id, Bytes::from(list)).await?;
     }

@@ -223,8 +223,7 @@ impl FileCutter {
             CutBody::Small { bytes: self.bytes, chunks: self.chunks }
         } else {
             if self.open > 0 {
-                let known = self.segments.is_empty().then_some(hash);
-                done.push(self.end_segment(known));
+                done.push(self.end_segment());
             }
             CutBody::Large(self.segments)
         };
@@ -234,23 +233,23 @@ impl FileCutter {
     /// Ends the open chunk after `len` bytes, and with it, perhaps, the segment before or after it.
     fn end_chunk(&mut self, len: usize, hash: ChunkHash, done: &mut Vec<Segment>) {
         if self.open + len > self.params.segment_max() {
-            done.push(self.end_segment(None));
+            done.push(self.end_segment());
         }
         self.open += len;
         self.chunks.push(Chunk { len: u32::try_from(len).expect("a chunk is below its limit"), hash });
         if self.params.ends_segment(hash.as_bytes(), len, self.open) {
-            done.push(self.end_segment(None));
+            done.push(self.end_segment());
         }
     }
 
-    /// Takes everything before the open chunk as a segment, whose hash may be `known`.
-    fn end_segment(&mut self, known: Option<BlobId>) -> Segment {
+    /// Takes everything before the open chunk as a segment.
+    fn end_segment(&mut self) -> Segment {
         let mut rest = Vec::with_capacity(self.params.segment_max() / 2 + STEP);
         rest.extend_from_slice(&self.bytes[self.open..]);
         self.bytes.truncate(self.open);
         self.open = 0;
         let bytes = core::mem::replace(&mut self.bytes, rest);
-        let segment = Segment::seal(bytes, core::mem::take(&mut self.chunks), 1, known);
+        let segment = Segment::seal(bytes, core::mem::take(&mut self.chunks), 1);
         self.segments.push(segment.id);
         segment
     }

@@ -200,7 +200,7 @@ impl Packer {
     /// file beside its own halves): then that one holds for both.
     fn close(&mut self) -> Option<Segment> {
         let open = self.open.take()?;
-        let segment = Segment::seal(open.bytes, open.chunks, open.n_files, None);
+        let segment = Segment::seal(open.bytes, open.chunks, open.n_files);
         let first = *self.by_segment.entry(segment.id.hash).or_insert(open.segment);
         let id = self.segments[first as usize].unwrap_or(segment.id);
         self.segments[open.segment as usize] = Some(id);

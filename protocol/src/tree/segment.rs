@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunks::{Chunk, ChunkList};
+use super::outboard::{HashPair, Outboard};
 use crate::id::BlobId;
 use crate::limits;
 
@@ -24,22 +25,23 @@ pub struct Segment {
     pub id: SegmentRef,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// The hashes between its name and its bytes.
+    pub pairs: Vec<HashPair>,
     /// The encoded chunk list, a blob to be stored beside it.
     pub chunk_list: Option<Vec<u8>>,
 }
 
 impl Segment {
-    /// Names `bytes`, which carry `n_files` (parts of) files and were finely cut into `chunks`. `hash` is their
-    /// BLAKE3 where the caller knows it already.
+    /// Names `bytes`, which carry `n_files` (parts of) files and were finely cut into `chunks`.
     ///
     /// A list is made only when some file has more than one chunk: else it would repeat the file hashes of the nodes.
-    pub(super) fn seal(bytes: Vec<u8>, chunks: Vec<Chunk>, n_files: usize, hash: Option<BlobId>) -> Self {
+    pub(super) fn seal(bytes: Vec<u8>, chunks: Vec<Chunk>, n_files: usize) -> Self {
         let size = u32::try_from(bytes.len()).expect("a segment is below its limit");
-        let hash = hash.unwrap_or_else(|| BlobId::of(&bytes));
+        let Outboard { root: hash, pairs } = Outboard::of(&bytes);
         let chunk_list = (chunks.len() > n_files)
             .then(|| ChunkList::new(chunks).expect("cuts are not empty and within a segment").encode());
         let id = SegmentRef { hash, size, chunks: chunk_list.as_deref().map(BlobId::of) };
-        Self { id, bytes, chunk_list }
+        Self { id, bytes, pairs, chunk_list }
     }
 }
 
