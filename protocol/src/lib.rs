@@ -6,7 +6,7 @@
 //!
 //! | start here | for |
 //! |---|---|
-//! | [`id`], [`name`], [`path`], [`version`], [`mod@reference`] | what things are called |
+//! | [`id`], [`name`], [`path`], [`version`], [`mod@reference`], [`link`] | what things are called |
 //! | [`manifest`] | what the author wrote about a package |
 //! | [`limits`] | every bound, with the attack or cost that it stops |
 //! | [`codec`], [`key`] | canonical bytes, Ed25519 |
@@ -25,6 +25,7 @@ pub mod fold;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod link;
 pub mod log;
 pub mod manifest;
 pub mod message;

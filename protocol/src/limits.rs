@@ -77,6 +77,14 @@ pub const VERSION_BYTES: usize = 64;
 pub const VERSION_REQ_BYTES: usize = 128;
 /// Bytes of a reference: handle, key, name and the longest requirement fit more than once.
 pub const REFERENCE_BYTES: usize = 512;
+/// Bytes of a link: Windows hands a program no longer ones (2,083 characters), and a QR code has room for 2,953.
+pub const LINK_BYTES: usize = 2_048;
+/// Addresses in a link, all of which are dialled: what a link that lies may cost others.
+pub const LINK_ADDRESSES: usize = 8;
+/// Bytes of one of them.
+pub const LINK_ADDRESS_BYTES: usize = 256;
+/// Parameters of a link, those that are ignored included.
+pub const LINK_PARAMETERS: usize = 32;
 /// Bytes of a manifest's description: a line in a list of results.
 pub const DESCRIPTION_BYTES: usize = 512;
 /// Bytes of a licence expression (SPDX).

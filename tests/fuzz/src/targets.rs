@@ -13,6 +13,7 @@ use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{ContentRoot, EntryId, LogHash, PackageId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::FRAME_BYTES;
+use syncra_protocol::link::{Link, PeerAddress};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
 use syncra_protocol::log::fork::ForkProof;
@@ -79,6 +80,8 @@ pub const ALL: &[Target] = &[
     target("version-req", |bytes| text::<VersionReq>(bytes, false), || texts(&[">=0.3, <0.5"])),
     target("reference", |bytes| text::<Reference>(bytes, false), references),
     target("qualified-name", |bytes| text::<QualifiedName>(bytes, false), references),
+    target("link", |bytes| text::<Link>(bytes, false), links),
+    target("peer-address", |bytes| text::<PeerAddress>(bytes, true), || vec![ADDRESS.into()]),
     target("package-id", |bytes| text::<PackageId>(bytes, true), || vec![package().to_string().into()]),
     target("device-key", |bytes| text::<DeviceKey>(bytes, true), || vec![secret(1).public().to_string().into()]),
     target("journal-record", journal_record, Vec::new),
@@ -274,6 +277,14 @@ fn references() -> Vec<Vec<u8>> {
 fn config_edits() -> Vec<Vec<u8>> {
     let dotted = format!("limits.peers=7\nlimits{} = 1\n", ".)pe".repeat(120));
     [vec![dotted.into_bytes()], texts(&["limits.peers=7\n# mine\n[limits] # x\npeers = 1\n"])].concat()
+}
+
+const ADDRESS: &str = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWA8EXV3KjBxEU5EnsPfneLx84vMWAtTBQBeyooN82KSuS";
+
+fn links() -> Vec<Vec<u8>> {
+    let package = package();
+    let full = format!("syncra:{package}@%5E1.2?name=@alice~k3v4x2m4q7ab/rocket&at={ADDRESS}&x=%20");
+    texts(&[&full, &format!("< syncra:{package}@stable >")])
 }
 
 fn secret(n: u8) -> DeviceSecret {

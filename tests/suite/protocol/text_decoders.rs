@@ -5,6 +5,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use syncra_protocol::id::{PackageId, base32};
+use syncra_protocol::link::{Link, PeerAddress};
 use syncra_protocol::manifest::{Manifest, PackageKind, ResolvedManifest};
 use syncra_protocol::name::{Handle, PackageName, RefName};
 use syncra_protocol::path::EntryPath;
@@ -98,6 +99,31 @@ fn references() {
         "@alice/rocket@>=0.3, <0.5".to_owned(),
     ]);
     survey::<Reference>("reference", &seeds, false);
+}
+
+#[test]
+fn links() {
+    let (package, release) = (base32(&[1; 32]), base32(&[3; 32]));
+    let peer = "12D3KooWA8EXV3KjBxEU5EnsPfneLx84vMWAtTBQBeyooN82KSuS";
+    let addresses: Vec<String> = texts(
+        "/ip4/192.0.2.7/tcp/4001 /ip4/192.0.2.7/udp/4001/quic-v1 /ip6/2001:db8::7/tcp/4001 /ip6/::1/udp/1/quic-v1 \
+         /dns/nodes.example.org/tcp/4001 /dns4/a.example/udp/65535/quic-v1 /dns6/b.example/tcp/1 /dnsaddr/example.org \
+         /a/b /future/transport_2/x-y",
+    )
+    .into_iter()
+    .map(|address| format!("{address}/p2p/{peer}"))
+    .collect();
+    let hints = [String::new(), "?name=@alice~k3v4x2m4q7ab/rocket".to_owned(), "?later=a%20b&flag".to_owned()];
+    let selectors = ["", "@stable", "@1.2.3", "@%5E1.2", "@%3E%3D0.3%2C%20%3C0.5", &format!("@r:{release}")];
+    let mut links: Vec<String> = addresses.iter().map(|at| format!("syncra:{package}?at={at}")).collect();
+    for (selector, hint) in selectors.iter().flat_map(|selector| hints.iter().map(move |hint| (selector, hint))) {
+        links.push(format!("syncra:{package}{selector}{hint}"));
+    }
+    links.push(format!("syncra:{package}@1?name=@a/b&at={}&at={}", addresses[0], addresses[1].replace('/', "%2F")));
+    links.push(format!(" <SYNCRA:{package}@>=0.3, <0.5> "));
+    survey::<Link>("link", &links, false);
+    let twice = |address: &String| [address.clone(), address.replace(['4', 'a'], "b")];
+    survey::<PeerAddress>("peer address", &addresses.iter().flat_map(twice).collect::<Vec<_>>(), true);
 }
 
 fn manifest_texts() -> Vec<String> {
