@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,24 @@ pub struct Online {
     pub net: Net,
     /// News of packages.
     pub sync: Sync,
+    /// Whether neighbours on the local links are looked for.
+    pub looks_around: bool,
+    /// True while bootstrap nodes and peers met before are dialled for the first time.
+    begins: watch::Receiver<bool>,
+}
+
+impl Online {
+    /// Whether bootstrap nodes and peers met before are dialled for the first time.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        *self.begins.borrow()
+    }
+
+    /// Waits until each of them was dialled once.
+    pub async fn begun(&self) {
+        // An error means that the node has ended: there is nothing to wait for.
+        drop(self.begins.clone().wait_for(|begins| !begins).await);
+    }
 }
 
 /// The UDP port on which neighbours are looked for, instead of 5353: a LAN of its own for tests and labs. 0: none.
@@ -57,6 +76,7 @@ pub(crate) fn lan_config() -> Option<LanConfig> {
 pub struct Node {
     parts: Arc<Parts>,
     online: Online,
+    begins: watch::Sender<bool>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -67,23 +87,31 @@ impl Node {
     /// # Errors
     /// [`net::StartError`]; nothing runs then, and the parts work offline as before.
     pub async fn start(parts: Arc<Parts>, config: NetConfig) -> Result<Self, net::StartError> {
+        let looks_around = config.lan.is_some();
         let (net, inbounds) = Net::start(config).await?;
         let stop = CancellationToken::new();
         let served = Arc::new(Served::new(&parts.histories));
         let mut tasks = JoinSet::new();
         let sync = sync::start(Arc::clone(&parts), net.clone(), stop.clone(), &mut tasks);
         tasks.spawn(serve::serve(Arc::clone(&parts), served, inbounds, stop.clone()));
-        let online = Online { net, sync };
+        let (begins, dialling) = watch::channel(false);
+        let online = Online { net, sync, looks_around, begins: dialling };
         parts.set_online(online.clone());
         tasks.spawn(follows::keep_up(Arc::clone(&parts), online.clone(), stop.clone()));
-        Ok(Self { parts, online, stop, tasks })
+        Ok(Self { parts, online, begins, stop, tasks })
     }
 
-    /// From now on dials `bootstrap`, and peers met before, whenever they are not connected, and tells the distributed
-    /// hash table what is provided here. Only for a node that stays.
-    pub fn keep_in_touch(&mut self, bootstrap: Vec<Multiaddr>) {
+    /// From now on dials `bootstrap`, and peers met before, whenever they are not connected.
+    pub fn dial_again(&mut self, bootstrap: Vec<Multiaddr>) {
         let (parts, net, stop) = (Arc::clone(&self.parts), self.online.net.clone(), self.stop.clone());
-        self.tasks.spawn(redial::run(Arc::clone(&parts), net.clone(), bootstrap, stop.clone()));
+        self.begins.send_replace(true);
+        self.tasks.spawn(redial::run(parts, net, bootstrap, self.begins.clone(), stop));
+    }
+
+    /// The same, and tells the distributed hash table what is provided here. Only for a node that stays.
+    pub fn keep_in_touch(&mut self, bootstrap: Vec<Multiaddr>) {
+        self.dial_again(bootstrap);
+        let (parts, net, stop) = (Arc::clone(&self.parts), self.online.net.clone(), self.stop.clone());
         self.tasks.spawn(announce::keep_announced(parts, net, stop));
     }
 

@@ -14,13 +14,14 @@ use syncra_protocol::key::DeviceKey;
 use syncra_protocol::{Timestamp, codec};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::flow::Parts;
 use crate::index::{Batch, IndexError, Table, VALUE_BYTES};
-use crate::net::{Multiaddr, Net, NetEvent, with_peer};
+use crate::net::{Direction, Multiaddr, Net, NetEvent, peer_of, with_peer, without_peer};
 
 /// Peers that are remembered; those not met for longest are forgotten at a start.
 const REMEMBERED: usize = 256;
@@ -30,8 +31,11 @@ const ADDRESSES: usize = 8;
 const ENOUGH_PEERS: usize = 4;
 /// Peers met before that one round dials.
 const DIALLED: usize = 16;
-/// Dials at the same time: a round on a dead network must not fill the machine's table of half-open connections.
-const AT_ONCE: usize = 4;
+/// Bootstrap nodes dialled at the same time.
+const BOOTSTRAP_AT_ONCE: usize = 8;
+/// Addresses of one peer dialled at the same time: the second for when the first swallows everything. With all of
+/// [`DIALLED`] that is half of the handshakes that a node begins at once.
+const ADDRESSES_AT_ONCE: usize = 2;
 /// Before the second round; each later one waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Between two rounds at most.
@@ -45,31 +49,43 @@ struct Met {
     addresses: Vec<String>,
 }
 
-/// Works until `stop`. `bootstrap` are the nodes that this one always wants to be connected to.
-pub(crate) async fn run(parts: Arc<Parts>, net: Net, bootstrap: Vec<Multiaddr>, stop: CancellationToken) {
+/// Works until `stop`. `bootstrap` are the nodes that this one always wants to be connected to. `begins` is true until
+/// everybody was dialled once.
+pub(crate) async fn run(
+    parts: Arc<Parts>,
+    net: Net,
+    bootstrap: Vec<Multiaddr>,
+    begins: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
+    let mut events = net.events();
     // Beside each other: a round of dials into a network that swallows them takes minutes, and who is met in the
     // meantime is worth remembering.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = remember_all(&parts, net.events()) => {}
-        () = dial_again(&parts, &net, &bootstrap) => {}
+        () = remember_all(&parts, &net, &mut events) => {}
+        () = dial_again(&parts, &net, &bootstrap, &begins) => {}
+    }
+    // A node of a single command ends soon after it has met somebody, and the next one should find them again.
+    while let Ok(event) = events.try_recv() {
+        note(&parts, &net, event).await;
     }
 }
 
-/// Remembers everybody who says where they are, until the network ends.
-async fn remember_all(parts: &Parts, mut events: Receiver<NetEvent>) {
+/// Remembers everybody who is met, until the network ends.
+async fn remember_all(parts: &Parts, net: &Net, events: &mut Receiver<NetEvent>) {
     loop {
         match events.recv().await {
-            Ok(NetEvent::Addresses { peer, addresses }) => remember(parts, &peer, &addresses),
+            Ok(event) => note(parts, net, event).await,
             // Whoever was missed is remembered the next time.
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }
 }
 
 /// Dials in rounds, until the network ends.
-async fn dial_again(parts: &Parts, net: &Net, bootstrap: &[Multiaddr]) {
+async fn dial_again(parts: &Parts, net: &Net, bootstrap: &[Multiaddr], begins: &watch::Sender<bool>) {
     let mut events = net.events();
     if let Err(error) = forget_surplus(parts) {
         tracing::warn!(%error, "peers met before are not known");
@@ -92,6 +108,7 @@ async fn dial_again(parts: &Parts, net: &Net, bootstrap: &[Multiaddr]) {
             },
             () = sleep_until(next) => {
                 round(parts, net, bootstrap, &mut reached).await;
+                begins.send_replace(false);
                 next = Instant::now() + jittered(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -99,12 +116,44 @@ async fn dial_again(parts: &Parts, net: &Net, bootstrap: &[Multiaddr]) {
     }
 }
 
-/// Dials every bootstrap node that is not connected and, while there are few peers, those met before.
+/// Remembers where a peer was reached, and then where it says that it can be.
+async fn note(parts: &Parts, net: &Net, event: NetEvent) {
+    match event {
+        NetEvent::Addresses { peer, addresses } => remember(parts, &peer, &addresses),
+        NetEvent::Connected { peer } => {
+            let peers = net.peers().await.unwrap_or_default();
+            let Some(info) = peers.into_iter().find(|info| info.key == peer) else { return };
+            if info.direction == Direction::Outbound {
+                let mut addresses: Vec<Multiaddr> = info.addresses.iter().map(without_peer).collect();
+                let before = met(parts).into_iter().find(|(key, _)| *key == peer).map(|(_, addresses)| addresses);
+                addresses.extend(before.unwrap_or_default());
+                remember(parts, &peer, &addresses);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Dials every bootstrap node that is not connected and, at the same time, while there are few peers, those met before:
+/// whoever is dead costs the others nothing.
 async fn round(parts: &Parts, net: &Net, bootstrap: &[Multiaddr], reached: &mut HashMap<Multiaddr, DeviceKey>) {
     let connected = connected(net).await;
-    let is_there = |address: &Multiaddr| reached.get(address).is_some_and(|key| connected.contains(key));
+    let known = |address: &Multiaddr| peer_of(address).or_else(|| reached.get(address).copied());
+    let is_there = |address: &&Multiaddr| known(address).is_some_and(|key| connected.contains(&key));
     let missing: Vec<Multiaddr> = bootstrap.iter().filter(|address| !is_there(address)).cloned().collect();
-    let dials = missing.into_iter().map(async |address| match net.dial(address.clone()).await {
+    let is_lonely = connected.len() < ENOUGH_PEERS;
+    let before = if is_lonely { met(parts) } else { Vec::new() };
+    let absent: Vec<_> = before.into_iter().filter(|(key, _)| !connected.contains(key)).take(DIALLED).collect();
+    let dials = missing.into_iter().map(|address| dial_bootstrap(net, address));
+    let found = stream::iter(dials).buffer_unordered(BOOTSTRAP_AT_ONCE).filter_map(std::future::ready);
+    let again = absent.into_iter().map(|(key, addresses)| dial_known(net, key, addresses));
+    let again = stream::iter(again).buffer_unordered(DIALLED).for_each(std::future::ready);
+    let (found, ()) = futures::join!(found.collect::<Vec<_>>(), again);
+    reached.extend(found);
+}
+
+async fn dial_bootstrap(net: &Net, address: Multiaddr) -> Option<(Multiaddr, DeviceKey)> {
+    match net.dial(address.clone()).await {
         Ok(key) => Some((address, key)),
         Err(error) => {
             // Where peers are stays out of a log that people show around.
@@ -112,26 +161,19 @@ async fn round(parts: &Parts, net: &Net, bootstrap: &[Multiaddr], reached: &mut 
             tracing::debug!(%address, %error, "not reached");
             None
         }
-    });
-    let found: Vec<_> = stream::iter(dials).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
-    reached.extend(found);
-    let connected = self::connected(net).await;
-    if connected.len() >= ENOUGH_PEERS {
-        return;
     }
-    let absent = met(parts).into_iter().filter(|(key, _)| !connected.contains(key)).take(DIALLED);
-    let dials = absent.map(|(key, addresses)| dial_known(net, key, addresses));
-    stream::iter(dials).buffer_unordered(AT_ONCE).for_each(std::future::ready).await;
 }
 
 async fn connected(net: &Net) -> BTreeSet<DeviceKey> {
     net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect()
 }
 
+/// Dials a peer at its addresses, the newest first, until it answers at one.
 async fn dial_known(net: &Net, key: DeviceKey, addresses: Vec<Multiaddr>) {
-    for address in addresses {
-        let Some(address) = with_peer(address, &key) else { return };
-        match net.dial(address.clone()).await {
+    let dials = addresses.into_iter().filter_map(|address| with_peer(address, &key)).map(|address| net.dial(address));
+    let mut outcomes = stream::iter(dials).buffer_unordered(ADDRESSES_AT_ONCE);
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
             Ok(_) => return,
             Err(error) => tracing::debug!(peer = key.fmt_short(), %error, "a peer met before was not reached"),
         }
@@ -162,11 +204,15 @@ fn records(parts: &Parts) -> Result<Vec<(DeviceKey, Met)>, IndexError> {
 }
 
 fn remember(parts: &Parts, peer: &DeviceKey, addresses: &[Multiaddr]) {
-    let addresses: Vec<String> = addresses.iter().take(ADDRESSES).map(ToString::to_string).collect();
-    if addresses.is_empty() {
+    let mut met = Met { at: clock::now(), addresses: Vec::new() };
+    for text in addresses.iter().map(ToString::to_string) {
+        if met.addresses.len() < ADDRESSES && !met.addresses.contains(&text) {
+            met.addresses.push(text);
+        }
+    }
+    if met.addresses.is_empty() {
         return;
     }
-    let met = Met { at: clock::now(), addresses };
     if let Err(error) = parts.index.put(Table::Peers, peer.as_bytes(), &codec::encode(&met)) {
         tracing::warn!(%error, "a peer is not remembered");
     }

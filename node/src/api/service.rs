@@ -84,24 +84,31 @@ impl Service {
         }
     }
 
-    /// The network for a verb that needs peers. Without a running node a short-lived one looks for neighbours first.
+    /// The network for a verb that needs peers. Without a running node a short-lived one looks for neighbours, dials
+    /// bootstrap nodes and peers met before, and waits for the first of them.
     ///
     /// # Errors
     /// A [`Problem`] when nothing can be listened on.
     pub async fn reach(&self) -> Result<Online, Problem> {
+        let is_new = self.parts.online().is_none();
+        let online = self.begin_to_reach().await?;
+        if is_new {
+            reach::first_contact(&online).await;
+        }
+        Ok(online)
+    }
+
+    /// The same without waiting for anybody.
+    ///
+    /// # Errors
+    /// A [`Problem`] when nothing can be listened on.
+    pub async fn begin_to_reach(&self) -> Result<Online, Problem> {
         if let Some(online) = self.parts.online() {
             return Ok(online.clone());
         }
-        let config = node::net_config(&self.parts)?;
-        let bootstrap = self.parts.config.bootstrap.clone();
-        let anybody = config.lan.is_some() || !bootstrap.is_empty();
-        let online = self.go_online(config).await?;
-        let dials = bootstrap.into_iter().map(|address| online.net.dial(address));
-        for failed in futures::future::join_all(dials).await.into_iter().filter_map(Result::err) {
-            tracing::debug!(error = %failed, "a bootstrap node was not reached");
-        }
-        if anybody {
-            reach::first_peer(&online, reach::FIRST_NEIGHBOUR).await;
+        let online = self.go_online(node::net_config(&self.parts)?).await?;
+        if let Some(node) = &mut *self.node.lock().await {
+            node.dial_again(self.parts.config.bootstrap.clone());
         }
         Ok(online)
     }

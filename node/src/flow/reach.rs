@@ -5,21 +5,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
+use syncra_protocol::entry::Release;
 use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{CATALOGUE_PACKAGES, CATALOGUE_PACKAGES_PER_WRITER};
 use syncra_protocol::message::log::Offer;
 use syncra_protocol::origin::Subject;
+use syncra_protocol::reference::Reference;
 use syncra_protocol::sync::Peer;
 
 use super::content::ContentError;
 use super::install::{self, InstallError, Plan, Request};
-use super::{Parts, catalogue, resolve, seek};
+use super::resolve::{self, ResolveError};
+use super::{Parts, catalogue, seek};
 use crate::journal::Regard;
+use crate::net::NetEvent;
 use crate::node::Online;
 use crate::sync::ask;
 use crate::sync::fetch::{self, FetchError, Want};
@@ -37,7 +41,11 @@ const MANIFESTS_AT_ONCE: usize = 8;
 /// How long a manifest may take, which is only for reading.
 const MANIFEST_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a node that has just started waits for its first neighbour.
-pub const FIRST_NEIGHBOUR: Duration = Duration::from_secs(3);
+const FIRST_NEIGHBOUR: Duration = Duration::from_secs(3);
+/// How long it waits for anybody at all, while bootstrap nodes and peers met before are dialled.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// How long it waits for the others once somebody is there: who answers first need not be who has what is wanted.
+const OTHERS: Duration = Duration::from_secs(1);
 
 /// What a look around brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -174,15 +182,27 @@ async fn manifest(parts: &Parts, online: &Online, package: PackageId) -> Result<
     let Ok(Some(history)) = parts.histories.package(package) else { return Ok(()) };
     let Ok(selection) = resolve::release(&history.state, None) else { return Ok(()) };
     let release = &selection.published.release;
-    let blobs = parts.blobs().await?;
-    if blobs.has(release.manifest).await? {
+    if parts.blobs().await?.has(release.manifest).await? {
         return Ok(());
     }
-    let want = Want { beside: vec![release.manifest], ..Want::of(release, Vec::new()) };
-    fetch::beside(parts, &online.net, &want, &blobs.pins(), MANIFEST_PATIENCE).await?;
+    manifest_of(parts, online, release, MANIFEST_PATIENCE).await?;
     if let Err(error) = catalogue::refresh(parts, package).await {
         tracing::warn!(%package, %error, "the package has no card in the catalogue");
     }
+    Ok(())
+}
+
+/// Fetches the manifest of a release if it is not held.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn manifest_of(parts: &Parts, online: &Online, of: &Release, patience: Duration) -> Result<(), FetchError> {
+    let blobs = parts.blobs().await?;
+    if blobs.has(of.manifest).await? {
+        return Ok(());
+    }
+    let want = Want { beside: vec![of.manifest], ..Want::of(of, Vec::new()) };
+    fetch::beside(parts, &online.net, &want, &blobs.pins(), patience).await?;
     Ok(())
 }
 
@@ -198,6 +218,56 @@ pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError
         let Some(online) = parts.online().filter(|_| asked.insert(needed)) else { return planned };
         // When nobody knows it, the next plan says what is missing.
         Box::pin(seek::history(parts, online, needed)).await;
+    }
+}
+
+/// Finds what a reference means that nothing known here has: asks connected peers, and, while a node that has just started
+/// still dials those it knows of, also whoever comes meanwhile.
+pub async fn find(parts: &Parts, online: &Online, reference: &Reference, within: Duration) -> Found {
+    let deadline = Instant::now() + within;
+    loop {
+        let mut events = online.net.events();
+        // Asked before the peers are: who comes between the two is seen by one of them.
+        let was_beginning = online.begins();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let found = match reference {
+            Reference::Package(package, _) => {
+                let asked = tokio::time::timeout(left, Box::pin(seek::history(parts, online, *package))).await;
+                Found { is_complete: asked.is_ok(), ..Found::default() }
+            }
+            Reference::Named(..) | Reference::Content(_) => discover(parts, online, left).await,
+        };
+        let is_unknown = matches!(resolve::package(parts, reference), Err(ResolveError::Unknown(_)));
+        if !is_unknown || !was_beginning || !found.is_complete {
+            return found;
+        }
+        let somebody = async { while !matches!(events.recv().await, Ok(NetEvent::Connected { .. }) | Err(_)) {} };
+        tokio::select! {
+            () = somebody => {}
+            () = online.begun() => {}
+            () = tokio::time::sleep_until(deadline.into()) => {}
+        }
+    }
+}
+
+/// Waits, after a start, until somebody useful may be connected: the first of neighbours, bootstrap nodes and peers met
+/// before, and a moment for the others. Ends early when there is nobody left to wait for.
+pub async fn first_contact(online: &Online) {
+    let neighbours = async {
+        if online.looks_around {
+            tokio::time::sleep(FIRST_NEIGHBOUR).await;
+        }
+    };
+    let nobody_left = async {
+        futures::join!(neighbours, online.begun());
+    };
+    let is_somebody_there = tokio::select! {
+        biased;
+        is_there = first_peer(online, FIRST_CONTACT) => is_there,
+        () = nobody_left => false,
+    };
+    if is_somebody_there {
+        drop(tokio::time::timeout(OTHERS, online.begun()).await);
     }
 }
 

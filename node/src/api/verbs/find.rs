@@ -6,7 +6,7 @@ use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
 
 use crate::api::Service;
 use crate::flow::resolve::{self, Named, ResolveError};
-use crate::flow::{Parts, reach, seek};
+use crate::flow::{Parts, reach};
 use crate::journal::{Regard, Trust};
 use crate::problem::{Code, Problem};
 use crate::sync::fetch;
@@ -33,12 +33,9 @@ pub(super) async fn look_around(service: &Service, reference: &Reference, patien
                 in_time(patience, refreshed).await?.map_err(stopping)?;
             }
         }
-        Err(ResolveError::Unknown(_)) if let Reference::Package(package, _) = reference => {
-            let online = in_time(patience, service.reach()).await??;
-            in_time(patience, Box::pin(seek::history(parts, &online, *package))).await?;
-        }
         Err(ResolveError::Unknown(_)) => {
-            let found = discover(service, patience).await?;
+            let online = in_time(patience, service.reach()).await??;
+            let found = reach::find(parts, &online, reference, patience).await;
             if !found.is_complete && matches!(resolve::package(parts, reference), Err(ResolveError::Unknown(_))) {
                 return in_time(Duration::ZERO, std::future::pending()).await;
             }
