@@ -26,12 +26,14 @@ mod info;
 mod list;
 mod log;
 mod new;
+mod open;
 mod outdated;
 mod peers;
 mod publish;
 mod remove;
 mod rollback;
 mod search;
+mod share;
 mod status;
 mod token;
 mod ui;
@@ -98,6 +100,8 @@ enum Verb {
     Why(why::Args),
     Follow(follow::Args),
     Search(search::Args),
+    Share(share::Args),
+    Open(open::Args),
     Gc(gc::Args),
     Status(status::Args),
     Connect(connect::Args),
@@ -135,6 +139,8 @@ impl Verb {
             Self::Why(args) => args.run(context).await,
             Self::Follow(args) => args.run(context).await,
             Self::Search(args) => args.run(context).await,
+            Self::Share(args) => args.run(context).await,
+            Self::Open(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Connect(args) => args.run(context).await,

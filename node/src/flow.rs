@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod catalogue;
+pub mod contact;
 pub mod content;
 pub mod doctor;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod resolve;
 pub mod search;
 pub mod secrets;
 pub mod seek;
+pub mod share;
 pub mod syncpack;
 pub mod unpack;
 pub mod verify;

@@ -12,6 +12,7 @@
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | host names in addresses |
 //! | `probe` | what keeps this machine from being a node, for `doctor` |
+//! | [`told`] | which of our addresses others are told |
 //! | `supervise` | restarts the task when something in it panicked |
 //!
 //! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`].
@@ -34,6 +35,7 @@ pub mod streams;
 mod supervise;
 mod swarm;
 mod tls;
+pub mod told;
 mod transport;
 mod yamux;
 mod zoned;
@@ -374,6 +376,18 @@ impl From<Stopped> for OpenError {
 pub fn with_peer(address: Multiaddr, peer: &DeviceKey) -> Option<Multiaddr> {
     let peer: PeerId = address::peer_id(peer)?;
     address.with_p2p(peer).ok()
+}
+
+/// An address without its `/p2p/…`.
+#[must_use]
+pub fn without_peer(address: &Multiaddr) -> Multiaddr {
+    address::split_peer(address).1
+}
+
+/// The peer that an address names by its `/p2p/…`, if that is a device.
+#[must_use]
+pub fn peer_of(address: &Multiaddr) -> Option<DeviceKey> {
+    address::device_key(&address::split_peer(address).0?)
 }
 
 /// Longest wait between a close of the loop and the end of all connections.

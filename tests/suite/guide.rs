@@ -73,13 +73,21 @@ impl Desk {
     }
 }
 
-/// Runs a page of the guide.
+/// Runs a page of the guide. A node that it starts `# in another terminal` runs until the end of the page.
 fn run(page: &str) {
     let text = std::fs::read_to_string(guide().join(page)).expect("a page of the guide");
     let steps = steps(&text);
     assert!(!steps.is_empty(), "{page} has no commands");
     let desk = Desk::new();
-    steps.iter().for_each(|step| desk.run(page, step));
+    let mut nodes = Vec::new();
+    for step in &steps {
+        match step.command.split_once('#') {
+            Some((command, " in another terminal")) if command.trim() == "syncra up" => {
+                nodes.push(desk.home.up([""; 0]))
+            }
+            _ => desk.run(page, step),
+        }
+    }
 }
 
 /// The tour of the README, from its second command on: the program is built and on the search path already.
@@ -128,6 +136,11 @@ fn publish() {
 #[test]
 fn install() {
     run("install.md");
+}
+
+#[test]
+fn share() {
+    run("share.md");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Real nodes and the wire between them: fetches that are interrupted, peers that lie, hosts of their own.
 
+#[path = "network/contact.rs"]
+mod contact;
 #[path = "network/dht.rs"]
 mod dht;
 #[path = "network/doors.rs"]

@@ -107,6 +107,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::follow::Follow>(),
         Route::of::<verbs::follow::Follows>(),
         Route::of::<verbs::search::Search>(),
+        Route::of::<verbs::share::Share>(),
+        Route::of::<verbs::open::Open>(),
         Route::of::<verbs::gc::Gc>(),
         Route::of::<verbs::config::ListConfig>(),
         Route::of::<verbs::config::SetConfig>(),

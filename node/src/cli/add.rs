@@ -45,7 +45,7 @@ impl Args {
         let client = Client::open(context).await?;
         let (dry_run, follow, offline) = (self.dry_run, self.follow, context.offline());
         let (reference, trust, timeout_s) = (self.reference, self.trust, Some(context.timeout().as_secs()));
-        let request = AddRequest { reference, dry_run, follow, offline, trust, timeout_s };
+        let request = AddRequest { reference, dry_run, follow, offline, trust, plan: None, timeout_s };
         let fixed = fixed(&request.reference);
         let changed = client.call::<Add>(context, request).await?;
         if let Some(note) = fixed {
@@ -56,7 +56,7 @@ impl Args {
 }
 
 /// What to know about asking for exactly one release, as the references that `publish` prints do.
-fn fixed(reference: &str) -> Option<String> {
+pub(super) fn fixed(reference: &str) -> Option<String> {
     let (package, selector) = match Reference::parse(reference).ok()? {
         Reference::Named(name, selector) => (Reference::Named(name, None), selector?),
         Reference::Package(id, selector) => (Reference::Package(id, None), selector?),

@@ -16,7 +16,7 @@ pub(super) fn show(context: &Context, verb: &str, change: &ChangeResponse) -> Re
     context.ui().data(verb, change, human)
 }
 
-fn human(change: &ChangeResponse) -> String {
+pub(super) fn human(change: &ChangeResponse) -> String {
     let mut lines: Vec<String> = change.changes.iter().map(line).collect();
     let new = match change.unpacked_bytes {
         0 => String::new(),

@@ -173,6 +173,11 @@ impl Ui {
         line.map_err(|error| output_failed(&error))
     }
 
+    /// Whether scripts listen, and nobody is asked.
+    pub(super) fn speaks_json(&self) -> bool {
+        self.json
+    }
+
     /// Whether questions are answered before they are asked.
     pub(super) fn answers_yes(&self) -> bool {
         self.yes

@@ -13,7 +13,7 @@ use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::follow::{self, Followed};
-use crate::flow::install::{self, Caution, Change, Done, Kept, Request};
+use crate::flow::install::{self, Caution, Change, Done, Kept, Plan, Request};
 use crate::flow::{Parts, reach, resolve};
 use crate::installed::Slot;
 use crate::problem::{Code, Problem};
@@ -63,6 +63,9 @@ pub struct AddRequest {
     /// The owner who is meant by a bare name, as an identity or its first 12 characters; remembered as trusted.
     #[serde(default)]
     pub trust: Option<String>,
+    /// Only this plan, as an answer named it; if another one would be carried out by now, nothing is.
+    #[serde(default)]
+    pub plan: Option<String>,
     /// Seconds that finding may take, and that a fetch may go on without a byte from anybody; 60 by default.
     #[serde(default)]
     pub timeout_s: Option<u64>,
@@ -141,6 +144,8 @@ pub struct ChangeResponse {
     pub reused_bytes: u64,
     /// Whether nothing was changed.
     pub dry_run: bool,
+    /// What names this plan: which packages change from which release to which.
+    pub plan: String,
 }
 
 /// What changes for one package.
@@ -230,11 +235,12 @@ impl Verb for Add {
         let package = named.history.state.package;
         let is_fixed = matches!(named.selector, Some(Selector::Version(_) | Selector::Release(_)));
         let add = Request::Add { package, selector: named.selector };
-        let mut added = match change(service, add.clone(), request.dry_run, patience, progress).await {
+        let how = How { dry_run: request.dry_run, patience, only: request.plan };
+        let mut added = match change_so(service, add.clone(), how.clone(), progress).await {
             // What is known without being held: now somebody has to be found who holds it.
             Err(problem) if problem.code == Code::NotHeld && !request.offline => {
                 find::in_time(patience, service.reach()).await??;
-                change(service, add, request.dry_run, patience, progress).await?
+                change_so(service, add, how, progress).await?
             }
             done => done?,
         };
@@ -400,28 +406,60 @@ async fn change(
     patience: Duration,
     progress: &Progress,
 ) -> Result<ChangeResponse, Problem> {
+    change_so(service, request, How { dry_run, patience, only: None }, progress).await
+}
+
+/// How something is changed.
+#[derive(Debug, Clone)]
+struct How {
+    /// Not at all: only say what would change.
+    dry_run: bool,
+    /// How long a fetch may go on without a byte from anybody.
+    patience: Duration,
+    /// By this plan or not at all.
+    only: Option<String>,
+}
+
+async fn change_so(
+    service: &Arc<Service>,
+    request: Request,
+    how: How,
+    progress: &Progress,
+) -> Result<ChangeResponse, Problem> {
     let progress = progress.clone();
     // Goes on when its caller leaves: what was fetched is not thrown away half-way.
     let work = async move |service: Arc<Service>| -> Result<ChangeResponse, Problem> {
         let parts = service.parts();
         let mut plan = reach::plan(parts, &request).await?;
-        plan.patience = patience;
-        let unpacked_bytes = plan.unpacked_bytes(parts);
-        if dry_run {
-            let generation = plan.base.generation;
-            let would = response(parts, &plan.changes, &plan.cautions, &plan.kept);
-            return Ok(ChangeResponse { generation, unpacked_bytes, dry_run, ..would });
+        plan.patience = how.patience;
+        let would = would(parts, &plan);
+        if how.only.as_ref().is_some_and(|only| *only != would.plan) {
+            let problem = Problem::new(Code::Conflict, "what would be installed is not what was shown any more");
+            return Err(problem.with_hint("look at it again"));
         }
+        if how.dry_run {
+            return Ok(would);
+        }
+        let ChangeResponse { unpacked_bytes, plan: id, .. } = would;
         let done = match install::apply(parts, plan, &progress).await {
-            Err(install::InstallError::Changed) => install::run(parts, &request, &progress).await?,
+            Err(install::InstallError::Changed) if how.only.is_none() => {
+                install::run(parts, &request, &progress).await?
+            }
             done => done?,
         };
         let Done { generation, fetched, .. } = done;
         let (fetched_bytes, reused_bytes) = (fetched.fetched_bytes, fetched.reused_bytes);
         let did = response(parts, &done.changes, &done.cautions, &done.kept);
-        Ok(ChangeResponse { generation, unpacked_bytes, fetched_bytes, reused_bytes, ..did })
+        Ok(ChangeResponse { generation, unpacked_bytes, fetched_bytes, reused_bytes, plan: id, ..did })
     };
     service.finish(work).await
+}
+
+/// What a plan would do.
+pub(super) fn would(parts: &Parts, plan: &Plan) -> ChangeResponse {
+    let (generation, unpacked_bytes) = (plan.base.generation, plan.unpacked_bytes(parts));
+    let would = response(parts, &plan.changes, &plan.cautions, &plan.kept);
+    ChangeResponse { generation, unpacked_bytes, dry_run: true, plan: plan.id().to_string(), ..would }
 }
 
 fn response(parts: &Parts, changes: &[Change], cautions: &[Caution], kept: &[Kept]) -> ChangeResponse {
@@ -442,6 +480,7 @@ fn response(parts: &Parts, changes: &[Change], cautions: &[Caution], kept: &[Kep
         fetched_bytes: 0,
         reused_bytes: 0,
         dry_run: false,
+        plan: String::new(),
     }
 }
 

@@ -215,7 +215,7 @@ impl Verb for Info {
     }
 }
 
-fn owners(parts: &Parts, state: &PackageState) -> Result<Vec<OwnerInfo>, Problem> {
+pub(super) fn owners(parts: &Parts, state: &PackageState) -> Result<Vec<OwnerInfo>, Problem> {
     let mut owners = Vec::new();
     for identity in &state.genesis.owners {
         let handle = parts.histories.identity(*identity)?.and_then(|state| state.handle.clone());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use syncra_protocol::fold::SelectError;
-use syncra_protocol::id::PackageId;
+use syncra_protocol::id::{BlobId, PackageId};
 use syncra_protocol::reference::{ReferenceFault, Selector};
 
 use super::closure::{Caution, Solver, Wishes};
@@ -78,6 +78,19 @@ impl Change {
 }
 
 impl Plan {
+    /// What names this plan: two of one id change the same packages from and to the same releases.
+    #[must_use]
+    pub fn id(&self) -> BlobId {
+        let mut bytes = Vec::new();
+        for change in &self.changes {
+            bytes.extend(change.package.as_bytes());
+            for slot in [&change.from, &change.to] {
+                bytes.extend(slot.as_ref().map_or([0; 32], |slot| *slot.release.as_bytes()));
+            }
+        }
+        BlobId::of(&bytes)
+    }
+
     /// Bytes that will be unpacked.
     #[must_use]
     pub fn unpacked_bytes(&self, parts: &Parts) -> u64 {
