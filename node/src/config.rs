@@ -87,7 +87,8 @@ pub struct Config {
     pub profile: Profile,
     /// Addresses to listen on; empty: all interfaces, on a port that follows from the device's key.
     pub listen: Vec<Multiaddr>,
-    /// Nodes to be connected to: IP addresses or host names (`/dns/…`), with or without `/p2p/…`.
+    /// Nodes to be connected to: IP addresses, host names (`/dns/…`) or lists of nodes (`/dnsaddr/…`), with or without
+    /// `/p2p/…`.
     pub bootstrap: Vec<Multiaddr>,
     /// Whether to take part in the distributed hash table: it finds packages beyond who is connected, and shows others
     /// which packages are here.

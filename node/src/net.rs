@@ -10,7 +10,7 @@
 //! | `behaviour`, `gate` | who may connect |
 //! | `lan` | neighbours on the local links |
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
-//! | `dns` | host names in addresses |
+//! | `dns` | names of hosts and of lists of nodes in addresses |
 //! | `probe` | what keeps this machine from being a node, for `doctor` |
 //! | [`told`] | which of our addresses others are told |
 //! | `supervise` | restarts the task when something in it panicked |
@@ -42,11 +42,13 @@ mod zoned;
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -198,16 +200,28 @@ impl Net {
     }
 
     /// Connects to whoever is at `address`, or to the peer that its `/p2p/…` names and nobody else. A host name
-    /// (`/dns…/host/…`) is looked up first.
+    /// (`/dns…/host/…`) is looked up first; of several addresses, and of a community's list of nodes (`/dnsaddr/host`),
+    /// whoever answers first is taken.
     ///
     /// # Errors
     /// [`DialError`].
     pub async fn dial(&self, address: Multiaddr) -> Result<DeviceKey, DialError> {
+        let mut waiting = dns::resolve(address).await?.into_iter().peekable();
+        let mut dials = FuturesUnordered::new();
         let mut outcome = Err(DialError::UnsupportedAddress);
-        for address in dns::resolve(address).await? {
-            outcome = self.dial_ip(address).await;
-            if outcome.is_ok() {
-                break;
+        // Each has a head start before the next: two that answer would be two connections.
+        let mut next = Instant::now();
+        while waiting.peek().is_some() || !dials.is_empty() {
+            let is_turn = waiting.peek().is_some() && dials.len() < limits::DIALS_AT_ONCE;
+            tokio::select! {
+                Some(done) = dials.next() => match done {
+                    Ok(peer) => return Ok(peer),
+                    failed => (outcome, next) = (failed, Instant::now()),
+                },
+                () = sleep_until(next), if is_turn => {
+                    dials.extend(waiting.next().map(|address| self.dial_ip(address)));
+                    next = Instant::now() + limits::HEAD_START;
+                }
             }
         }
         outcome

@@ -6,6 +6,7 @@ pub mod crash;
 pub mod hosts;
 pub mod program;
 pub mod proxy;
+pub mod zone;
 
 pub use program::{Home, Node, Output, syncra_bin};
 pub use proxy::{Proxy, Trip};

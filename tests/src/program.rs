@@ -47,6 +47,8 @@ pub struct Home {
     path: PathBuf,
     /// The process that holds the network namespace of its programs, if that is not ours.
     host: Option<u32>,
+    /// What its programs find in their environment besides.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Home {
@@ -70,7 +72,7 @@ impl Home {
     pub fn named(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join(name);
-        Self { dir, path, host: None }
+        Self { dir, path, host: None, environment: Vec::new() }
     }
 
     /// A home that does not exist yet, in memory where the system has such a place: for tests that start the program a
@@ -82,7 +84,7 @@ impl Home {
     pub fn in_memory(name: &str) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let path = dir.path().join(name);
-        Self { dir, path, host: None }
+        Self { dir, path, host: None, environment: Vec::new() }
     }
 
     /// A home whose programs run on a host of [`crate::hosts`], with the network settings that a user would have.
@@ -92,6 +94,13 @@ impl Home {
     #[must_use]
     pub fn on_host(host: u32) -> Self {
         Self { host: Some(host), ..Self::new() }
+    }
+
+    /// The same home, whose programs find this in their environment.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: String) -> Self {
+        self.environment.push((name, value));
+        self
     }
 
     /// The home.
@@ -126,6 +135,7 @@ impl Home {
         if self.host.is_none() {
             command.env("SYNCRA_LAN_PORT", "0");
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.work()).env("SYNCRA_HOME", &self.path).stdin(Stdio::null()).args(args);
         command
     }

@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Where to listen, instead of the setting `listen`; can be given several times
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<Multiaddr>,
-    /// A node to connect to at the start, besides the setting `bootstrap`
+    /// A node to connect to and stay connected with, or a list of nodes as `/dnsaddr/HOST`; besides the setting `bootstrap`
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<Multiaddr>,
 }
@@ -131,7 +131,7 @@ async fn alone(service: &Service, context: &Context) {
     if !reach::first_peer(online, ALONE).await {
         context.ui().note(
             "nobody is in reach yet: nodes on this network find each other by themselves; \
-             to reach others, `syncra connect ADDRESS` or name a node in the setting `bootstrap`",
+             to reach others, `syncra open LINK`, `syncra connect ADDRESS`, or name a node in the setting `bootstrap`",
         );
     }
 }

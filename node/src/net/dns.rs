@@ -1,7 +1,8 @@
-//! Host names in addresses that people write: `/dns/host/tcp/4001`, `/dns4/…`, `/dns6/…`, looked up by the system.
+//! Names in addresses that people write: of hosts, `/dns/host/tcp/4001`, `/dns4/…`, `/dns6/…`, looked up by the system; and
+//! of lists of nodes, `/dnsaddr/host` (`seeds`).
 //!
-//! Only what the user or the settings name comes here. Peers' hearsay has IP addresses only: a name would let them make
-//! this node ask anybody's name server.
+//! Only what the user or the settings name comes here, and what such a list names. Peers' hearsay has IP addresses only: a
+//! name would let them make this node ask anybody's name server.
 
 use std::net::IpAddr;
 
@@ -10,15 +11,31 @@ use libp2p::multiaddr::Protocol;
 use tokio::time::timeout;
 
 use super::{DialError, limits};
+use seeds::Zones;
+
+mod seeds;
 
 /// Addresses of one name that are tried: the first of each kind is the rule, a round robin of a community the exception.
 const ADDRESSES: usize = 8;
+/// Addresses that are tried altogether, whatever lists and names lead to.
+const ALTOGETHER: usize = 64;
 
 /// `address` with IP addresses in place of a name, in the system's order; without a name, itself.
 ///
 /// # Errors
-/// [`DialError::UnknownHost`] when there is no such name, [`DialError::Timeout`] when nobody answers.
+/// [`DialError::UnknownHost`] when there is no such name, [`DialError::NoSeeds`] when it names no nodes,
+/// [`DialError::Timeout`] when nobody answers.
 pub(super) async fn resolve(address: Multiaddr) -> Result<Vec<Multiaddr>, DialError> {
+    let Some(Protocol::Dnsaddr(list)) = address.iter().next() else { return resolve_host(address).await };
+    let seeds = Zones::of_system().seeds(&list, address.iter().skip(1).collect());
+    let seeds = timeout(limits::NAME_LOOKUP, seeds).await.map_err(|_| DialError::Timeout)??;
+    let hosts = futures::future::join_all(seeds.into_iter().map(resolve_host)).await;
+    // A host that is gone does not make the others useless.
+    let found: Vec<Multiaddr> = hosts.into_iter().filter_map(Result::ok).flatten().take(ALTOGETHER).collect();
+    if found.is_empty() { Err(DialError::UnknownHost) } else { Ok(found) }
+}
+
+async fn resolve_host(address: Multiaddr) -> Result<Vec<Multiaddr>, DialError> {
     let (host, wanted): (String, fn(&IpAddr) -> bool) = match address.iter().next() {
         Some(Protocol::Dns(host)) => (host.into_owned(), |_| true),
         Some(Protocol::Dns4(host)) => (host.into_owned(), IpAddr::is_ipv4),

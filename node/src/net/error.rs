@@ -71,6 +71,9 @@ pub enum DialError {
     /// There is no host of that name.
     #[error("there is no host of that name")]
     UnknownHost,
+    /// There is no list of nodes under that name.
+    #[error("there is no list of nodes under that name")]
+    NoSeeds,
     /// The node stays on the local links and the address is not there.
     #[error("the address is beyond the local links")]
     OutOfReach,

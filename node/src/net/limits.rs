@@ -59,6 +59,8 @@ pub const OPEN_STREAM: Duration = Duration::from_secs(10);
 /// Head start of the preferred transport; the other one is only tried when this has passed or the first has failed
 /// (RFC 8305 §5 has 250 ms between attempts).
 pub const HEAD_START: Duration = Duration::from_millis(250);
+/// Addresses of one name that are dialled at the same time, each with a [`HEAD_START`] before the next.
+pub const DIALS_AT_ONCE: usize = 4;
 /// Dials begun anew because an address belonged to somebody else; then the dial fails.
 pub const WRONG_PEERS: usize = 4;
 /// How long a connection without streams is kept. At least 60 s: closing earlier may cut off a reader that has not

@@ -41,9 +41,12 @@ impl From<net::DialError> for Problem {
             Why::Timeout => Code::Timeout,
             Why::Stopped => Code::NodeStopping,
             Why::OutOfReach | Why::Banned | Why::Limit(_) => Code::PolicyRefused,
-            Why::UnknownHost | Why::NoAddress | Why::NoDeviceKey | Why::Unreachable { .. } | Why::TooManyWaiters => {
-                Code::Unreachable
-            }
+            Why::UnknownHost
+            | Why::NoSeeds
+            | Why::NoAddress
+            | Why::NoDeviceKey
+            | Why::Unreachable { .. }
+            | Why::TooManyWaiters => Code::Unreachable,
         };
         Self::from_error(code, &error)
     }

@@ -3,6 +3,9 @@
 use std::net::TcpListener;
 
 use serde_json::Value;
+use syncra_node::api::Client;
+use syncra_node::api::verbs::install::{Add, AddRequest};
+use syncra_tests::zone::Zone;
 use syncra_tests::{Home, Node};
 
 use crate::people::{LOOPBACK, address, assert_same_files, publish, text, word};
@@ -11,6 +14,9 @@ use crate::people::{LOOPBACK, address, assert_same_files, publish, text, word};
 const SIZE: usize = 200_000;
 /// A package id that nobody has.
 const NOBODYS: &str = "ybjqiy4xqv6sl3vx3hvymxhkl5uvmlp7zeylrpc5cihr6fzdq4ca";
+
+/// A peer that is nowhere.
+const NOBODY: &str = "12D3KooWA8EXV3KjBxEU5EnsPfneLx84vMWAtTBQBeyooN82KSuS";
 
 fn link(home: &Home, reference: &str) -> String {
     word(&home.json(["share", reference]), "link")
@@ -81,6 +87,30 @@ fn a_link_is_enough_for_somebody_who_knows_nobody() {
     assert_eq!(bob.json(["open", package(&published.reference)])["version"], "1.0.0");
     assert_eq!((alice_up.stop().0, bob_up.stop().0), (0, 0));
     assert_eq!(bob.json(["open", &link, "--offline"])["version"], "1.0.0");
+}
+
+#[test]
+fn what_is_not_what_was_shown_any_more_is_not_installed() {
+    let (alice, _alice_up) = alice();
+    let published = publish(&alice, "1.0.0", SIZE);
+    let bob = Home::new();
+    let _bob_up = bob.up(LOOPBACK);
+    let shown = bob.json(["open", &link(&alice, package(&published.reference))]);
+    // Between the question and the answer.
+    publish(&alice, "1.1.0", SIZE);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let add = |plan: &Value| {
+        let request = serde_json::json!({ "ref": shown["add"], "plan": plan });
+        let request: AddRequest = serde_json::from_value(request).expect("a request");
+        runtime.block_on(async {
+            let client = Client::find(bob.path()).await.expect("its node runs");
+            client.call::<Add>(&request, |_| {}).await
+        })
+    };
+    let refused = add(&shown["change"]["plan"]).expect_err("another release would be installed");
+    assert_eq!((refused.code.number(), is_nothing_installed(&bob)), ("E0700", true), "{refused}");
+    let again = bob.json(["open", word(&shown, "add").as_str()]);
+    assert_eq!(add(&again["change"]["plan"]).expect("what was shown").changes[0].to.as_deref(), Some("1.1.0"));
 }
 
 #[test]
@@ -210,4 +240,67 @@ fn who_was_met_before_is_found_again_beside_a_dead_bootstrap_node() {
     let target = carol.work().join("out");
     let got = carol.json(["get", &second, "-o", text(&target)]);
     assert_eq!((&got["version"], target.join("syncra.toml").exists()), (&Value::from("1.0.0"), true), "{got}");
+}
+
+/// A home whose names are those of a zone.
+fn in_zone(zone: &Zone) -> Home {
+    Home::new().with("SYNCRA_DNS_SERVER", zone.server())
+}
+
+#[test]
+fn a_community_is_found_by_the_name_of_its_list() {
+    let (alice, alice_up) = alice();
+    let published = publish(&alice, "1.0.0", SIZE);
+    let (_, peer) = address(&alice_up).split_once("/p2p/").expect("its key");
+    // Nobody listens on port 1.
+    let dead = format!("dnsaddr={}", with_port_of(address(&alice_up), "/ip4/127.0.0.1/tcp/1/p2p"));
+    let zone = Zone::serve(&[
+        (
+            "_dnsaddr.nodes.test",
+            vec![
+                "v=spf1 -all".to_owned(),
+                "dnsaddr=nowhere".to_owned(),
+                dead,
+                "dnsaddr=/dnsaddr/eu.nodes.test".to_owned(),
+            ],
+        ),
+        ("_dnsaddr.eu.nodes.test", vec![format!("dnsaddr={}", address(&alice_up))]),
+    ]);
+    let bob = in_zone(&zone);
+    bob.json(["config", "set", "bootstrap", "[\"/dnsaddr/nodes.test\"]"]);
+    let target = bob.work().join("out");
+    bob.json(["get", &published.reference, "-o", text(&target)]);
+    assert_same_files(&target, &published);
+
+    let carol = in_zone(&zone);
+    let _carol_up = carol.up(LOOPBACK);
+    // A key at the end stands for one of the list; eu.nodes.test has it, nodes.test only by way of another list.
+    carol.json(["connect", &format!("/dnsaddr/eu.nodes.test/p2p/{peer}")]);
+    assert_eq!(carol.json(["peers"])["peers"].as_array().map(Vec::len), Some(1));
+    let dora = in_zone(&zone);
+    let _dora_up = dora.up(["--bootstrap", "/dnsaddr/eu.nodes.test", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    crate::people::hears(&dora, |event| event["type"] == "peer_connected");
+    for wrong in [format!("/dnsaddr/eu.nodes.test/p2p/{}", NOBODY), "/dnsaddr/other.test".to_owned()] {
+        let (exit, error) = carol.fails(["connect", &wrong]);
+        assert_eq!((exit, error["code"].as_str()), (6, Some("E0600")), "{error}");
+    }
+}
+
+#[test]
+fn lists_that_lead_in_circles_or_too_far_are_given_up() {
+    let names: Vec<String> = (0..40).map(|n| format!("_dnsaddr.n{n}.test")).collect();
+    let chain = |n: usize| vec![format!("dnsaddr=/dnsaddr/n{}.test", n + 1), "dnsaddr=/dnsaddr/n0.test".to_owned()];
+    let wide: Vec<String> = (1..20).map(|n| format!("dnsaddr=/dnsaddr/n{n}.test")).collect();
+    let mut records: Vec<(&str, Vec<String>)> = names.iter().enumerate().map(|(n, name)| (&**name, chain(n))).collect();
+    records.push(("_dnsaddr.wide.test", wide));
+    let zone = Zone::serve(&records);
+    let bob = in_zone(&zone);
+    let _bob_up = bob.up(LOOPBACK);
+    for (list, most) in [("n0.test", 3), ("wide.test", 8)] {
+        let before = zone.n_asked();
+        let (exit, error) = bob.fails(["connect", &format!("/dnsaddr/{list}")]);
+        assert_eq!((exit, error["code"].as_str()), (6, Some("E0600")), "{error}");
+        let n_asked = zone.n_asked() - before;
+        assert!((2..=most).contains(&n_asked), "{list} was looked up {n_asked} times");
+    }
 }

@@ -175,7 +175,9 @@ async fn warnings(
     }
     if running && n_peers == 0 {
         warnings.push(
-            "nobody is connected; others on this network appear by themselves, others by `syncra connect`".to_owned(),
+            "nobody is connected; others on this network appear by themselves, others by `syncra open LINK` or \
+             `syncra connect`"
+                .to_owned(),
         );
     }
     for follow in follow::infos(parts).await? {
