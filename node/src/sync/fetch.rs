@@ -179,7 +179,7 @@ impl Run<'_> {
     }
 
     /// What a failed request says about its peer; an error only when it is ours.
-    async fn judge(&mut self, peer: Peer, error: blobs::FetchError) -> Result<Verdict, FetchError> {
+    fn judge(&self, peer: Peer, error: blobs::FetchError) -> Result<Verdict, FetchError> {
         use blobs::FetchError as Why;
         let verdict = match error {
             Why::Local(error) => return Err(error.into()),
@@ -189,15 +189,17 @@ impl Run<'_> {
             Why::Io(_) | Why::TooManyParts => Verdict::Gone,
         };
         tracing::debug!(peer = peer.fmt_short(), ?verdict, "a fetch from a peer failed");
-        if verdict == Verdict::Corrupt {
-            self.n_corrupt += 1;
-            let fault = "sent wrong bytes".to_owned();
-            let event = crate::event::Event::PeerFault { package_id: String::new(), peer: peer.to_string(), fault };
-            self.parts.emit(event);
-            // Only a stopping network does not ban, and then nothing is fetched either.
-            let _ = self.net.ban(peer, "sent wrong bytes").await;
-        }
         Ok(verdict)
+    }
+
+    /// Lets a liar in no more, and tells whoever listens.
+    async fn ban(&mut self, peer: Peer) {
+        self.n_corrupt += 1;
+        let fault = "sent wrong bytes".to_owned();
+        let event = crate::event::Event::PeerFault { package_id: String::new(), peer: peer.to_string(), fault };
+        self.parts.emit(event);
+        // Only a stopping network does not ban, and then nothing is fetched either.
+        let _ = self.net.ban(peer, "sent wrong bytes").await;
     }
 
     fn nobody(&self, asked: usize) -> FetchError {

@@ -3,8 +3,9 @@
 //! A part is a child of the content root's `HashSeq`, by number; that its bytes are right is for the node to verify
 //! before it says [`Input::Got`]. One peer gets large batches in order; among several the rarest parts go first and
 //! batches are smaller, so that nobody waits for one of them at the end. What is left in flight then is asked of a second
-//! peer too, if that is likely to be much sooner. A peer that sends a wrong byte is banned for this fetch; one that
-//! lacks, stalls or leaves is left alone for a while and its parts go to others.
+//! peer too, if that is likely to be much sooner. A peer that sends a wrong byte is given up and to be
+//! banned: who is banned the node remembers, for all fetches. One that lacks, stalls or leaves is left alone for a while
+//! and its parts go to others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -72,7 +73,7 @@ pub struct BatchId(pub u64);
 /// What the node tells the fetcher.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A peer can be asked; replaces what was known of it.
+    /// A peer can be asked; replaces what was known of it. Never one that is banned.
     Provider {
         /// The peer.
         peer: Peer,
@@ -152,6 +153,8 @@ pub enum Effect {
         /// Its peer.
         peer: Peer,
     },
+    /// A peer sent wrong bytes: end all connections with it and let it in no more. Nothing else bans a provider of parts.
+    Ban(Peer),
     /// A peer did something that it may not, or failed.
     Fault {
         /// The peer.
@@ -178,7 +181,6 @@ pub struct Fetcher {
     /// What is missing at all, with its bytes.
     missing: BTreeMap<u32, u64>,
     peers: BTreeMap<Peer, PeerState>,
-    banned: BTreeSet<Peer>,
     batches: BTreeMap<BatchId, Batch>,
     n_batches: u64,
     /// Makes two fetchers of the same thing begin at different parts.
@@ -225,7 +227,6 @@ impl Fetcher {
             open: missing.keys().copied().collect(),
             missing,
             peers: BTreeMap::new(),
-            banned: BTreeSet::new(),
             batches: BTreeMap::new(),
             n_batches: 0,
             seed,
@@ -294,9 +295,6 @@ impl Fetcher {
     }
 
     fn on_provider(&mut self, now: Timestamp, peer: Peer, reach: Reach, haves: Haves) {
-        if self.banned.contains(&peer) {
-            return;
-        }
         let haves = match haves {
             Haves::Parts(parts) => Haves::Parts(parts.into_iter().filter(|p| self.missing.contains_key(p)).collect()),
             Haves::All => Haves::All,
@@ -385,7 +383,7 @@ impl Fetcher {
         }
         match failure {
             Failure::Corrupt => {
-                self.banned.insert(peer);
+                self.effects.push_back(Effect::Ban(peer));
                 self.drop_peer(peer);
             }
             Failure::Gone => self.drop_peer(peer),

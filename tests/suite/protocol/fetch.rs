@@ -96,7 +96,7 @@ fn a_corrupt_peer_is_banned_and_replaced() {
     let honest = sim.provider(Reach::Relayed, Haves::All, FAST, Manner::Honest);
     sim.later(600, Input::Provider { peer: corrupt, reach: Reach::Lan, haves: Haves::All });
     sim.run_for(HOUR);
-    assert_eq!(sim.faults, [(corrupt, Failure::Corrupt)], "and it stays banned when it comes again");
+    assert_eq!((sim.faults, sim.banned), (vec![(corrupt, Failure::Corrupt)], vec![corrupt]), "told once, and banned");
     assert!(sim.done_at.is_some());
     assert_eq!(sim.providers[1].n_sent, 27);
     assert_eq!(sim.providers[1].peer, honest);
@@ -253,8 +253,9 @@ fn random_providers_bring_everything_as_long_as_one_is_honest() {
             let n_extra = sim.n_bytes_received - sim.n_bytes();
             assert!(n_extra <= 10 * SHARED_BATCH_BYTES, "{n_extra} bytes too many of {}", sim.n_bytes());
             for provider in &sim.providers {
-                let is_banned = sim.faults.contains(&(provider.peer, Failure::Corrupt));
+                let is_banned = sim.banned.contains(&provider.peer);
                 assert!(!is_banned || matches!(provider.manner, Manner::Corrupt(_)), "an honest peer is banned");
+                assert_eq!(is_banned, sim.faults.contains(&(provider.peer, Failure::Corrupt)), "a liar is banned");
             }
             sim
         });

@@ -64,6 +64,8 @@ pub(crate) struct FetchSim {
     pub(crate) got: BTreeSet<u32>,
     pub(crate) fetches: Vec<(Peer, Vec<u32>)>,
     pub(crate) faults: Vec<(Peer, Failure)>,
+    /// Who is let in no more.
+    pub(crate) banned: Vec<Peer>,
     pub(crate) n_cancelled: usize,
     /// Parts asked of a second provider while the first was still to send them.
     pub(crate) n_copied: usize,
@@ -95,6 +97,7 @@ impl FetchSim {
             open: BTreeMap::new(),
             fetches: vec![],
             faults: vec![],
+            banned: vec![],
             n_cancelled: 0,
             n_copied: 0,
             starved: vec![],
@@ -126,6 +129,10 @@ impl FetchSim {
     }
 
     pub(crate) fn input(&mut self, input: Input) {
+        // As the node does: a peer that is banned cannot come again.
+        if matches!(&input, Input::Provider { peer, .. } if self.banned.contains(peer)) {
+            return;
+        }
         self.fetcher.handle(self.queue.now, input);
         self.perform();
     }
@@ -232,6 +239,7 @@ impl FetchSim {
                         self.providers[n].free_at = self.queue.now.0;
                     }
                 }
+                Effect::Ban(peer) => self.banned.push(peer),
                 Effect::Fault { peer, fault } => {
                     assert!(!matches!(fault, Failure::Busy { .. }), "being busy is no fault");
                     self.faults.push((peer, fault));
@@ -260,7 +268,7 @@ impl FetchSim {
         assert!(self.done_at.is_none() && !parts.is_empty() && parts.len() <= BATCH_PARTS);
         assert!(parts.is_sorted_by(|a, b| a < b));
         assert!(parts.iter().all(|part| !self.got.contains(part)), "what is here is not fetched");
-        assert!(!self.faults.contains(&(peer, Failure::Corrupt)), "a banned peer is not asked");
+        assert!(!self.banned.contains(&peer), "a banned peer is not asked");
         let n_bytes: u64 = parts.iter().map(|part| self.sizes[part]).sum();
         assert!(n_bytes <= SOLO_BATCH_BYTES || parts.len() == 1, "batches are bounded");
         self.open.insert(batch, (peer, parts.iter().copied().collect()));

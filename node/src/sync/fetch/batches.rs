@@ -138,6 +138,7 @@ impl Run<'_> {
                         job.abort();
                     }
                 }
+                Effect::Ban(peer) => self.ban(peer).await,
                 Effect::Fault { peer, fault } => tracing::debug!(peer = peer.fmt_short(), ?fault, "a provider failed"),
                 Effect::Starved { .. } => state.is_starved = true,
                 Effect::Done => state.is_done = true,
@@ -195,7 +196,7 @@ impl Run<'_> {
             }
             Err(failure) => {
                 self.count(peer, failure.stats.received);
-                Err(match self.judge(peer, failure.error).await? {
+                Err(match self.judge(peer, failure.error)? {
                     Verdict::Corrupt => Failure::Corrupt,
                     Verdict::Lacks => Failure::NotFound,
                     Verdict::Stalled => Failure::Stalled,

@@ -117,7 +117,9 @@ impl Run<'_> {
             }
             Err(failure) => {
                 self.count(peer, failure.stats.received);
-                let _: Verdict = self.judge(peer, failure.error).await?;
+                if self.judge(peer, failure.error)? == Verdict::Corrupt {
+                    self.ban(peer).await;
+                }
                 Ok(false)
             }
         }
