@@ -380,11 +380,10 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
                 BlobContentNext::Done(end) => break Ok(end),
                 BlobContentNext::More((next, Ok(item))) => {
                     let bytes = if let BaoContentItem::Leaf(leaf) = &item { leaf.data.len() } else { 0 };
-                    if run.is_full(&item) && run.hand_over(&mut import).await.is_err() {
+                    if run.take(item, &mut import).await.is_err() {
                         // The store stopped taking; its answer below says why.
                         break Err(FetchError::Local(BlobError::Stopped));
                     }
-                    run.take(item);
                     self.count(bytes);
                     content = next;
                 }
@@ -421,39 +420,43 @@ struct Run {
 }
 
 impl Run {
-    /// Whether what is collected must go first.
-    fn is_full(&self, next: &BaoContentItem) -> bool {
-        match next {
-            BaoContentItem::Leaf(leaf) if !self.bytes.is_empty() => {
-                leaf.offset != self.offset + self.bytes.len() as u64 || self.bytes.len() + leaf.data.len() > RUN_BYTES
+    /// Takes in the next item, and gives the store what is ready for it. The store writes a leaf when the parent after it
+    /// comes, so what comes between two runs does not wait for the second.
+    async fn take(&mut self, item: BaoContentItem, import: &mut ImportBaoHandle) -> Result<(), BlobError> {
+        let leaf = match item {
+            BaoContentItem::Parent(_) if self.bytes.is_empty() => return give(import, item).await,
+            BaoContentItem::Parent(parent) => {
+                self.parents.push(parent);
+                return Ok(());
             }
-            _ => false,
+            BaoContentItem::Leaf(leaf) => leaf,
+        };
+        if !self.bytes.is_empty() && leaf.offset != self.offset + self.bytes.len() as u64 {
+            self.hand_over(import).await?;
         }
-    }
-
-    fn take(&mut self, item: BaoContentItem) {
-        match item {
-            BaoContentItem::Parent(parent) => self.parents.push(parent),
-            BaoContentItem::Leaf(leaf) => {
-                if self.bytes.is_empty() {
-                    self.offset = leaf.offset;
-                    self.bytes.reserve(RUN_BYTES);
-                }
-                self.bytes.extend_from_slice(&leaf.data);
-            }
+        if self.bytes.is_empty() {
+            self.offset = leaf.offset;
+            self.bytes.reserve(RUN_BYTES);
         }
+        self.bytes.extend_from_slice(&leaf.data);
+        if self.bytes.len() >= RUN_BYTES { self.hand_over(import).await } else { Ok(()) }
     }
 
     /// Gives the store what was collected, parents first.
     async fn hand_over(&mut self, import: &mut ImportBaoHandle) -> Result<(), BlobError> {
-        let leaf = Leaf { offset: self.offset, data: self.bytes.split().freeze() };
-        let parents = self.parents.drain(..).map(BaoContentItem::Parent);
-        let leaf = (!leaf.data.is_empty()).then_some(BaoContentItem::Leaf(leaf));
-        for item in parents.chain(leaf) {
-            import.tx.send(item).await.map_err(|_| BlobError::Stopped)?;
+        for parent in self.parents.drain(..) {
+            give(import, BaoContentItem::Parent(parent)).await?;
         }
-        Ok(())
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        let leaf = Leaf { offset: self.offset, data: self.bytes.split().freeze() };
+        give(import, BaoContentItem::Leaf(leaf)).await
     }
+}
+
+async fn give(import: &mut ImportBaoHandle, item: BaoContentItem) -> Result<(), BlobError> {
+    import.tx.send(item).await.map_err(|_| BlobError::Stopped)
 }
 
 /// Ends an import and waits until the store has written what it was given, also after a failure.

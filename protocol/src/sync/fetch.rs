@@ -3,9 +3,8 @@
 //! A part is a child of the content root's `HashSeq`, by number; that its bytes are right is for the node to verify
 //! before it says [`Input::Got`]. One peer gets large batches in order; among several the rarest parts go first and
 //! batches are smaller, so that nobody waits for one of them at the end. What is left in flight then is asked of a second
-//! peer too, if that is likely to be much sooner. A peer that sends a wrong byte is given up and to be
-//! banned: who is banned the node remembers, for all fetches. One that lacks, stalls or leaves is left alone for a while
-//! and its parts go to others.
+//! peer too, if that is likely to be much sooner. A peer that sends a wrong byte is given up and to be banned: the node
+//! remembers who is. One that lacks, stalls or leaves is left alone for a while and its parts go to others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,7 +25,8 @@ pub const SOLO_BATCH_BYTES: u64 = 32 << 20;
 pub const SHARED_BATCH_BYTES: u64 = 8 << 20;
 /// Parts of a batch: bounds the request.
 pub const BATCH_PARTS: usize = 1_024;
-/// Batches asked of one peer at a time: the second keeps it busy while the first ends.
+/// Batches asked of one peer at a time: the second keeps it busy while the first ends. A near peer gets one: asking it
+/// again takes no time, and what two have on their way comes again when this process is killed.
 pub const BATCHES_PER_PEER: usize = 2;
 /// How long a peer may send nothing that counts, at least and at most.
 pub const STALL_MIN: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub struct Part {
 /// How a peer is reached; nearer ones are asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// On the same link.
+    /// On this machine, the same link or the same private network.
     Lan,
     /// Directly.
     Direct,
@@ -205,6 +205,17 @@ struct Batch {
     n_bytes_since_sign: u64,
     started: Timestamp,
     deadline: Timestamp,
+}
+
+impl Reach {
+    /// Batches that a peer reached like this is asked for at a time.
+    #[must_use]
+    pub const fn batches(self) -> usize {
+        match self {
+            Self::Lan => 1,
+            Self::Direct | Self::Relayed => BATCHES_PER_PEER,
+        }
+    }
 }
 
 impl Haves {

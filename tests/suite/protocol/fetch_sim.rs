@@ -7,7 +7,7 @@ use syncra_protocol::Timestamp;
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::fetch::{
-    BATCH_PARTS, BATCHES_PER_PEER, BatchId, Effect, Failure, Fetcher, Haves, Input, Part, Reach, SOLO_BATCH_BYTES,
+    BATCH_PARTS, BatchId, Effect, Failure, Fetcher, Haves, Input, Part, Reach, SOLO_BATCH_BYTES,
 };
 
 use crate::rng::Rng;
@@ -75,7 +75,13 @@ pub(crate) struct FetchSim {
     started: Timestamp,
 }
 
-const LATENCY_MS: u64 = 20;
+/// Until the first byte of an answer comes.
+const fn latency_ms(reach: Reach) -> u64 {
+    match reach {
+        Reach::Lan => 1,
+        Reach::Direct | Reach::Relayed => 20,
+    }
+}
 
 impl FetchSim {
     pub(crate) fn new(sizes: &[u64], seed: u64) -> Self {
@@ -273,22 +279,23 @@ impl FetchSim {
         assert!(n_bytes <= SOLO_BATCH_BYTES || parts.len() == 1, "batches are bounded");
         self.open.insert(batch, (peer, parts.iter().copied().collect()));
         let of_peer = self.open.values().filter(|(other, _)| *other == peer).count();
-        assert!(of_peer <= BATCHES_PER_PEER, "a peer has {of_peer} batches");
+        let n = self.index(peer);
+        assert!(of_peer <= self.providers[n].reach.batches(), "a peer has {of_peer} batches");
         for part in &parts {
             let n_copies = self.open.values().filter(|(_, parts)| parts.contains(part)).count();
             assert!(n_copies <= 2 || self.got.contains(part), "{n_copies} copies of a part are under way");
             self.n_copied += usize::from(n_copies == 2);
         }
         self.fetches.push((peer, parts.clone()));
-        let n = self.index(peer);
         let provider = &mut self.providers[n];
         provider.n_batches += 1;
         if matches!(provider.manner, Manner::Busy(n_batches) if provider.n_batches <= n_batches) {
             let failure = Failure::Busy { retry_after: Duration::from_secs(1_000_000) };
+            let ended = Input::Ended { batch, result: Err(failure) };
             self.open.remove(&batch);
-            return self.queue.schedule(LATENCY_MS, Event::Input(Input::Ended { batch, result: Err(failure) }));
+            return self.queue.schedule(latency_ms(provider.reach), Event::Input(ended));
         }
-        provider.free_at = provider.free_at.max(self.queue.now.0 + LATENCY_MS);
+        provider.free_at = provider.free_at.max(self.queue.now.0 + latency_ms(provider.reach));
         self.schedule_next(n, batch, parts);
     }
 

@@ -11,6 +11,7 @@ use syncra_protocol::sync::fetch::{Haves, Reach};
 use tokio::sync::broadcast;
 
 use super::Provider;
+use crate::net::address::{Scope, scope};
 use crate::net::{Net, NetEvent};
 use crate::sync::ask;
 
@@ -136,7 +137,7 @@ impl Providers {
                             let parts = u32::try_from(syncra_protocol::message::have::PART_LIMIT).unwrap_or(u32::MAX);
                             // No peer names more parts than its frame has room for.
                             let haves = Haves::of(&answer, parts);
-                            Some(Provider { peer, reach: Reach::Direct, haves })
+                            Some(Provider { peer, reach: reach(&net, peer).await, haves })
                         }
                         Err(failure) => {
                             tracing::debug!(peer = peer.fmt_short(), ?failure, "does not have it");
@@ -147,5 +148,16 @@ impl Providers {
                 .boxed(),
             );
         }
+    }
+}
+
+/// How near the connection is that streams to a peer use.
+async fn reach(net: &Net, peer: Peer) -> Reach {
+    let peers = net.peers().await.unwrap_or_default();
+    let address = peers.iter().find(|known| known.key == peer).and_then(|known| known.addresses.first());
+    match address.map(scope) {
+        Some(Scope::Loopback | Scope::Local) => Reach::Lan,
+        // Gone meanwhile: then nothing is asked of it either.
+        Some(Scope::Public) | None => Reach::Direct,
     }
 }

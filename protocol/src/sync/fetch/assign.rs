@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use super::{
-    BATCH_PARTS, BATCHES_PER_PEER, Batch, BatchId, Effect, Fetcher, PeerState, SHARED_BATCH_BYTES, SILENCE,
-    SOLO_BATCH_BYTES,
-};
+use super::{BATCH_PARTS, Batch, BatchId, Effect, Fetcher, PeerState, SHARED_BATCH_BYTES, SILENCE, SOLO_BATCH_BYTES};
 use crate::Timestamp;
 use crate::sync::Peer;
 
@@ -42,7 +39,7 @@ impl Fetcher {
 
     fn free_peers(&self, now: Timestamp) -> Vec<Peer> {
         let can_be_asked = |(peer, state): &(&Peer, &PeerState)| {
-            state.rests_until <= now && self.n_batches_of(**peer) < BATCHES_PER_PEER
+            state.rests_until <= now && self.n_batches_of(**peer) < state.reach.batches()
         };
         let mut free: Vec<_> = self.peers.iter().filter(can_be_asked).collect();
         free.sort_by_key(|(peer, state)| (state.reach, self.n_batches_of(**peer), state.estimate(1 << 20), **peer));
