@@ -31,9 +31,9 @@ use super::{Blobs, hash, room};
 /// Whole blobs up to this size are collected in memory and written at once: for a blob that comes in parts the store
 /// makes four files and syncs three of them. Measured on a disk: pays at 256 KiB, even at 1 MiB, costs at 4 MiB.
 const WHOLE_BYTES: u64 = 256 << 10;
-/// Items on their way to the store, about one run with the hashes above it: bounds what a slow disk holds in memory and
-/// what a kill costs.
-const ITEMS_IN_FLIGHT: usize = 4;
+/// Items on their way to the store, one run with the hashes above it: bounds what a slow disk holds in memory and what a
+/// kill costs.
+const ITEMS_IN_FLIGHT: usize = 6;
 /// Neighbouring groups that go to the store as one: a kill costs a running request one that is being collected.
 const RUN_BYTES: usize = 64 << 10;
 
@@ -420,11 +420,9 @@ struct Run {
 }
 
 impl Run {
-    /// Takes in the next item, and gives the store what is ready for it. The store writes a leaf when the parent after it
-    /// comes, so what comes between two runs does not wait for the second.
+    /// Takes in the next item, and gives the store what is ready for it.
     async fn take(&mut self, item: BaoContentItem, import: &mut ImportBaoHandle) -> Result<(), BlobError> {
         let leaf = match item {
-            BaoContentItem::Parent(_) if self.bytes.is_empty() => return give(import, item).await,
             BaoContentItem::Parent(parent) => {
                 self.parents.push(parent);
                 return Ok(());
@@ -442,8 +440,10 @@ impl Run {
         if self.bytes.len() >= RUN_BYTES { self.hand_over(import).await } else { Ok(()) }
     }
 
-    /// Gives the store what was collected, parents first.
+    /// Gives the store what was collected, parents first, all at once: it runs on threads of its own, and waking one costs
+    /// more than what it then writes. It writes a leaf when a parent comes after it, so the last one comes twice.
     async fn hand_over(&mut self, import: &mut ImportBaoHandle) -> Result<(), BlobError> {
+        let again = self.parents.last().map(|last| Parent { node: last.node, pair: last.pair });
         for parent in self.parents.drain(..) {
             give(import, BaoContentItem::Parent(parent)).await?;
         }
@@ -451,7 +451,11 @@ impl Run {
             return Ok(());
         }
         let leaf = Leaf { offset: self.offset, data: self.bytes.split().freeze() };
-        give(import, BaoContentItem::Leaf(leaf)).await
+        give(import, BaoContentItem::Leaf(leaf)).await?;
+        match again {
+            Some(parent) => give(import, BaoContentItem::Parent(parent)).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::sync::Peer;
-use syncra_protocol::sync::fetch::{BatchId, Effect, Failure, Fetcher, Input};
+use syncra_protocol::sync::fetch::{BatchId, Effect, Failure, Fetcher, Input, PROGRESS_BYTES};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -22,6 +22,10 @@ use crate::net::Net;
 use crate::progress::Progress;
 use crate::sync::follow::sleep_until;
 
+/// Bytes of a batch, and time, after which its progress is told: whoever waits is woken for it.
+const TELL_BYTES: u64 = PROGRESS_BYTES;
+/// See [`TELL_BYTES`].
+const TELL_AFTER: Duration = Duration::from_millis(100);
 /// How long to wait before everybody is asked again what they have, when nobody has what is missing.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -281,13 +285,21 @@ impl Job {
         };
         let options = FetchOptions { idle: self.idle, ..FetchOptions::default() };
         let mail = Arc::clone(&self.mail);
+        let (mut untold, mut told_at) = (0, Instant::now());
         let report = move |piece| {
             let mut arrived = mail.arrived.lock().unwrap_or_else(PoisonError::into_inner);
             let arrived = arrived.entry(batch).or_default();
             match piece {
-                Piece::Bytes(bytes) => arrived.bytes += bytes,
+                Piece::Bytes(bytes) => {
+                    arrived.bytes += bytes;
+                    untold += bytes;
+                    if untold < TELL_BYTES && told_at.elapsed() < TELL_AFTER {
+                        return;
+                    }
+                }
                 Piece::Held(id) => arrived.held.push(id),
             }
+            (untold, told_at) = (0, Instant::now());
             mail.notify.notify_one();
         };
         let result = self.blobs.fetch(stream, &request, &options, &self.pins, report).await;
