@@ -25,8 +25,9 @@ use syncra_protocol::record::ProviderKey;
 pub use records::{Provider, Records};
 pub(super) use searches::{Searches, Wanted};
 
-use super::address::{self, Scope, is_dialable, scope};
+use super::address::{self, Scope, is_dialable};
 use super::limits;
+use super::told::told_scope;
 
 /// The protocol's name on the wire.
 pub(super) const PROTOCOL: &str = "/syncra/kad/1";
@@ -161,8 +162,8 @@ impl Dht {
 
     fn admits(&self, address: &Multiaddr) -> bool {
         let (_, address) = address::split_peer(address);
-        let is_for_all = is_dialable(&address) && address::zoned_tcp(&address).is_none();
-        self.is_wanted && is_for_all && scope(&address) >= self.realm
+        let reaches = told_scope(&address).is_some_and(|scope| scope >= self.realm);
+        self.is_wanted && reaches && is_dialable(&address)
     }
 
     /// Announces what reaches as far as the realm, and answers others if there is anything.

@@ -21,7 +21,7 @@ pub fn widest(addresses: Vec<Multiaddr>) -> Option<(Scope, Vec<Multiaddr>)> {
 }
 
 /// How far away an address can be used, in whose network it is used taken into account; none where it cannot be told.
-fn told_scope(address: &Multiaddr) -> Option<Scope> {
+pub(super) fn told_scope(address: &Multiaddr) -> Option<Scope> {
     if matches!(address.iter().next(), Some(Protocol::Ip6zone(_))) {
         return None;
     }

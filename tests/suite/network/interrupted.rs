@@ -3,7 +3,7 @@
 
 use syncra_tests::{Home, Output, Proxy, Trip};
 
-use crate::people::{LOOPBACK, Published, address, assert_same_files, begin, number, publish, text};
+use crate::people::{LOOPBACK, Published, address, assert_same_files, begin, number, publish, text, wired};
 
 /// Bytes of the package.
 const SIZE: usize = 64 << 20;
@@ -19,7 +19,7 @@ fn assert_nothing_twice(wire: u64, published: &Published) {
 
 /// bob fetches by `args` from alice, and his node is killed when `at` bytes have come.
 fn killed_receiver(at: u64, args: impl Fn(&str, &Home) -> Vec<String>) -> (Home, Home, Published) {
-    let (alice, bob) = (Home::new(), Home::new());
+    let (alice, bob) = (Home::new(), wired());
     let alice_up = alice.up(LOOPBACK);
     let published = publish(&alice, "1.0.0", SIZE);
     let wire = Proxy::to(address(&alice_up));
@@ -69,7 +69,7 @@ fn an_install_goes_on_where_its_node_was_killed() {
 
 #[test]
 fn a_second_provider_takes_over_from_one_that_is_killed() {
-    let (alice, carol, bob) = (Home::new(), Home::new(), Home::new());
+    let (alice, carol, bob) = (Home::new(), Home::new(), wired());
     let (alice_up, carol_up, _bob_up) = (alice.up(LOOPBACK), carol.up(LOOPBACK), bob.up(LOOPBACK));
     let published = publish(&alice, "1.0.0", SIZE);
     carol.json(["connect", address(&alice_up)]);

@@ -5,7 +5,9 @@ use serde_json::Value;
 use syncra_tests::{Home, Node, Output, Proxy, Trip};
 
 use crate::liar::{Liar, Lie};
-use crate::people::{LOOPBACK, Published, address, assert_same_files, begin, hears, number, publish, text, word};
+use crate::people::{
+    LOOPBACK, Published, address, assert_same_files, begin, hears, number, publish, text, wired, word,
+};
 
 /// Bytes of the package: more than one segment.
 const SIZE: usize = 12 << 20;
@@ -29,7 +31,7 @@ fn hears_of(home: &Home, fault: &'static str) {
 
 #[test]
 fn a_wrong_byte_is_found_at_once_and_the_rest_comes_from_another() {
-    let (alice, bob) = (Home::new(), Home::new());
+    let (alice, bob) = (Home::new(), wired());
     let alice_up = alice.up(LOOPBACK);
     let published = publish(&alice, "1.0.0", SIZE);
     let mallory = Liar::online(learnt(&alice_up, &published), Lie::WrongByteAt(WRONG_AT));
@@ -54,7 +56,7 @@ fn a_wrong_byte_is_found_at_once_and_the_rest_comes_from_another() {
 
 #[test]
 fn a_liar_beside_a_truthful_peer_costs_nothing_but_time() {
-    let (alice, bob) = (Home::new(), Home::new());
+    let (alice, bob) = (Home::new(), wired());
     let alice_up = alice.up(LOOPBACK);
     let published = publish(&alice, "1.0.0", SIZE);
     let mallory = Liar::online(learnt(&alice_up, &published), Lie::WrongByteAt(WRONG_AT));
@@ -77,7 +79,7 @@ fn a_liar_beside_a_truthful_peer_costs_nothing_but_time() {
 
 #[test]
 fn an_older_log_is_refused_and_another_peer_used() {
-    let (alice, bob) = (Home::new(), Home::new());
+    let (alice, bob) = (Home::new(), wired());
     let alice_up = alice.up(LOOPBACK);
     let first = publish(&alice, "1.0.0", 100_000);
     let dora = Liar::online(learnt(&alice_up, &first), Lie::OldLog);
@@ -106,7 +108,7 @@ fn an_older_log_is_refused_and_another_peer_used() {
 
 #[test]
 fn a_forked_log_is_frozen_for_ever_and_what_both_histories_hold_stays() {
-    let (alice, bob) = (Home::new(), Home::new());
+    let (alice, bob) = (Home::new(), wired());
     let published = publish(&alice, "1.0.0", 100_000);
     // The same key in two places, which is what a fork is.
     let twin = Home::new();
@@ -149,7 +151,7 @@ fn a_forked_log_is_frozen_for_ever_and_what_both_histories_hold_stays() {
 
 #[test]
 fn a_peer_that_stalls_is_left_for_another() {
-    let (alice, bob) = (Home::new(), Home::new());
+    let (alice, bob) = (Home::new(), wired());
     let alice_up = alice.up(LOOPBACK);
     let published = publish(&alice, "1.0.0", SIZE);
     let carol = learnt(&alice_up, &published);
