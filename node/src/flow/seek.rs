@@ -27,7 +27,12 @@ const FIRST_PLACE: Duration = Duration::from_secs(2);
 /// Takes in the history of a package that is not known here, from whoever is connected or provides it. True once it is
 /// known; false when nobody is left to ask.
 pub async fn history(parts: &Parts, online: &Online, package: PackageId) -> bool {
-    let is_known = || matches!(parts.histories.package(package), Ok(Some(_)));
+    until(online, package, || matches!(parts.histories.package(package), Ok(Some(_)))).await
+}
+
+/// Takes in news of a package, from whoever is connected or provides it, until that is enough. False when nobody is left
+/// to ask.
+pub async fn until(online: &Online, package: PackageId, is_enough: impl Fn() -> bool) -> bool {
     let connected = Box::pin(async {
         // A network that ends brings nothing.
         drop(online.sync.refresh(package, None).await);
@@ -36,20 +41,20 @@ pub async fn history(parts: &Parts, online: &Online, package: PackageId) -> bool
         let mut seek = Seek::of(&online.net, package.into());
         while let Some(peer) = seek.next().await {
             drop(online.sync.refresh(package, Some(vec![peer])).await);
-            if is_known() {
+            if is_enough() {
                 return;
             }
         }
     });
     match select(connected, providers).await {
-        _ if is_known() => true,
+        _ if is_enough() => true,
         Either::Left(((), providers)) => {
             providers.await;
-            is_known()
+            is_enough()
         }
         Either::Right(((), connected)) => {
             connected.await;
-            is_known()
+            is_enough()
         }
     }
 }

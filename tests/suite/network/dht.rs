@@ -41,6 +41,21 @@ fn a_package_is_found_by_its_id_through_somebody_who_lacks_it() {
 }
 
 #[test]
+fn a_release_that_came_later_is_found_without_a_running_node() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let alice_up = alice.up(LOOPBACK);
+    let first = publish(&alice, "1.0.0", SIZE);
+    bob.json(["config", "set", "bootstrap", &format!("[\"{}\"]", address(&alice_up))]);
+    bob.json(["get", &first.reference, "-o", text(&bob.work().join("first"))]);
+    let second = publish(&alice, "1.1.0", SIZE);
+    let target = bob.work().join("second");
+    assert_eq!(word(&bob.json(["get", &second.reference, "-o", text(&target)]), "version"), "1.1.0");
+    assert_same_files(&target, &second);
+    let third = publish(&alice, "1.2.0", SIZE);
+    assert_eq!(bob.json(["add", &third.reference])["changes"][0]["to"], "1.2.0");
+}
+
+#[test]
 fn who_leaves_the_table_is_not_found_there() {
     let (hub, alice, bob) = (Home::new(), Home::new(), Home::new());
     let hub_up = hub.up(LOOPBACK);

@@ -6,7 +6,7 @@ use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
 
 use crate::api::Service;
 use crate::flow::resolve::{self, Named, ResolveError};
-use crate::flow::{Parts, reach};
+use crate::flow::{Parts, reach, seek};
 use crate::journal::{Regard, Trust};
 use crate::problem::{Code, Problem};
 use crate::sync::fetch;
@@ -22,15 +22,23 @@ pub(super) async fn in_time<T>(patience: Duration, work: impl Future<Output = T>
     tokio::time::timeout(patience, work).await.map_err(|_| timeout())
 }
 
-/// Takes in what connected peers know of a package; who is not known yet is looked for.
+/// Takes in what connected peers know of a package; a package or release that is not known yet is looked for, by a node
+/// started for it if none runs.
 pub(super) async fn look_around(service: &Service, reference: &Reference, patience: Duration) -> Result<(), Problem> {
     let parts = service.parts();
     match resolve::package(parts, reference) {
         Ok(named) => {
-            if let Some(online) = parts.online() {
+            let package = named.history.state.package;
+            let is_known = || {
+                let named = resolve::package(parts, reference);
+                named.is_ok_and(|named| resolve::release(&named.history.state, named.selector.as_ref()).is_ok())
+            };
+            if !is_known() {
+                let online = in_time(patience, service.reach()).await??;
+                in_time(patience, Box::pin(seek::until(&online, package, is_known))).await?;
+            } else if let Some(online) = parts.online() {
                 let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
-                let refreshed = online.sync.refresh(named.history.state.package, None);
-                in_time(patience, refreshed).await?.map_err(stopping)?;
+                in_time(patience, online.sync.refresh(package, None)).await?.map_err(stopping)?;
             }
         }
         Err(ResolveError::Unknown(_)) => {
