@@ -76,8 +76,8 @@ pub struct NetConfig {
     pub reach: Reach,
     /// How neighbours are looked for; `None`: not at all.
     pub lan: Option<LanConfig>,
-    /// Whether to take part in the distributed hash table.
-    pub dht: bool,
+    /// What part to take in the distributed hash table.
+    pub dht: Part,
     /// How this node describes itself to peers.
     pub agent: String,
     /// Accepted streams of one protocol that may wait for their server.
@@ -93,11 +93,22 @@ impl NetConfig {
             listen: Vec::new(),
             reach: Reach::Everywhere,
             lan: Some(LanConfig::default()),
-            dht: true,
+            dht: Part::Serves,
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
             inbound_queue: limits::INBOUND_QUEUE,
         }
     }
+}
+
+/// What part a node takes in the distributed hash table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// None: it tells nothing and finds nothing.
+    None,
+    /// It only asks: a node that ends soon is no use in other nodes' tables.
+    Asks,
+    /// It also answers, wherever it has an address that others reach.
+    Serves,
 }
 
 /// What happens in the network.

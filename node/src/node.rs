@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Profile;
 use crate::flow::Parts;
 use crate::home::KeyError;
-use crate::net::{self, LanConfig, Multiaddr, Net, NetConfig, Reach};
+use crate::net::{self, LanConfig, Multiaddr, Net, NetConfig, Part, Reach};
 use crate::redial;
 use crate::serve::{self, Served};
 use crate::sync::{self, Sync};
@@ -54,7 +54,7 @@ pub const LAN_PORT_VARIABLE: &str = "SYNCRA_LAN_PORT";
 pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
     let mut config = NetConfig::new(parts.home().device_secret()?.seed());
     config.listen.clone_from(&parts.config.listen);
-    config.dht = parts.config.dht;
+    config.dht = if parts.config.dht { Part::Serves } else { Part::None };
     if parts.config.profile == Profile::Lan {
         config.reach = Reach::LocalLinks;
     }

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::event::{Event, Events};
 use crate::flow::{Parts, reach};
 use crate::home::{Home, Layout};
-use crate::net::{Multiaddr, NetConfig};
+use crate::net::{Multiaddr, NetConfig, Part};
 use crate::node::{self, Node, Online};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -106,7 +106,11 @@ impl Service {
         if let Some(online) = self.parts.online() {
             return Ok(online.clone());
         }
-        let online = self.go_online(node::net_config(&self.parts)?).await?;
+        let mut config = node::net_config(&self.parts)?;
+        if config.dht == Part::Serves {
+            config.dht = Part::Asks;
+        }
+        let online = self.go_online(config).await?;
         if let Some(node) = &mut *self.node.lock().await {
             node.dial_again(self.parts.config.bootstrap.clone());
         }

@@ -32,7 +32,11 @@ fn table(dht: &DhtInfo) -> String {
     let role = if dht.is_server { "and answers others" } else { "and only asks: no address here reaches that far" };
     match dht.n_nodes {
         0 => "table:   knows no other node yet".to_owned(),
-        n => format!("table:   knows {n} nodes, keeps {} records, {role}", dht.n_records),
+        n => format!(
+            "table:   knows {n} other node{}, keeps {} records, {role}",
+            if n == 1 { "" } else { "s" },
+            dht.n_records
+        ),
     }
 }
 

@@ -26,8 +26,8 @@ pub use records::{Provider, Records};
 pub(super) use searches::{Searches, Wanted};
 
 use super::address::{self, Scope, is_dialable};
-use super::limits;
 use super::told::told_scope;
+use super::{Part, limits};
 
 /// The protocol's name on the wire.
 pub(super) const PROTOCOL: &str = "/syncra/kad/1";
@@ -39,15 +39,15 @@ pub(super) struct Dht {
     kademlia: Kademlia,
     records: Records,
     realm: Scope,
-    is_wanted: bool,
+    part: Part,
     listening: Vec<Multiaddr>,
     /// Of these, what others are told.
     announced: Vec<Multiaddr>,
 }
 
 impl Dht {
-    /// A table with these records; one that is not wanted stays empty, answers nobody and finds nothing.
-    pub(super) fn new(me: PeerId, records: Records, is_wanted: bool) -> Self {
+    /// A table with these records. That of a node with no part in it stays empty.
+    pub(super) fn new(me: PeerId, records: Records, part: Part) -> Self {
         let mut config = kad::Config::new(StreamProtocol::new(PROTOCOL));
         config
             .set_query_timeout(limits::DHT_QUERY)
@@ -67,7 +67,7 @@ impl Dht {
         let mut kademlia = Kademlia::with_config(me, records.clone(), config);
         kademlia.set_mode(Some(Mode::Client));
         let (listening, announced) = (Vec::new(), Vec::new());
-        Self { kademlia, records, realm: Scope::Loopback, is_wanted, listening, announced }
+        Self { kademlia, records, realm: Scope::Loopback, part, listening, announced }
     }
 
     /// How far away the farthest peer is now. What is too near for it is forgotten.
@@ -163,7 +163,7 @@ impl Dht {
     fn admits(&self, address: &Multiaddr) -> bool {
         let (_, address) = address::split_peer(address);
         let reaches = told_scope(&address).is_some_and(|scope| scope >= self.realm);
-        self.is_wanted && reaches && is_dialable(&address)
+        self.part != Part::None && reaches && is_dialable(&address)
     }
 
     /// Announces what reaches as far as the realm, and answers others if there is anything.
@@ -171,7 +171,7 @@ impl Dht {
         let wanted: Vec<Multiaddr> = self
             .listening
             .iter()
-            .filter(|address| self.admits(address))
+            .filter(|address| self.part == Part::Serves && self.admits(address))
             .take(limits::ANNOUNCED_ADDRESSES)
             .cloned()
             .collect();

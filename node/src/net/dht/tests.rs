@@ -9,7 +9,7 @@ fn address(text: &str) -> Multiaddr {
 /// A node that listens on loopback, in a private network and, if told so, on a public address.
 fn dht(is_public: bool) -> Dht {
     let me = PeerId::random();
-    let mut dht = Dht::new(me, Records::new(me), true);
+    let mut dht = Dht::new(me, Records::new(me), Part::Serves);
     let public = is_public.then_some("/ip4/198.51.100.7/tcp/4001");
     for text in ["/ip4/127.0.0.1/tcp/4001", "/ip4/192.168.1.7/tcp/4001"].into_iter().chain(public) {
         let (listener_id, addr) = (ListenerId::next(), &address(text));

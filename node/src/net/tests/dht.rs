@@ -2,7 +2,7 @@
 
 use syncra_protocol::record::ProviderKey;
 
-use super::super::{Net, NetEvent, Routing};
+use super::super::{Net, NetEvent, Part, Routing};
 use super::{TCP, address, node, quiet, within};
 
 fn key(n: u8) -> ProviderKey {
@@ -22,7 +22,9 @@ async fn keeps(net: &Net, n_records: usize) {
 #[tokio::test]
 async fn a_provider_is_found_through_others_and_dialled() {
     within(async {
-        let ((hub, _h), (provider, _p), (seeker, _s)) = (node(1).await, node(2).await, node(3).await);
+        let ((hub, _h), (provider, _p)) = (node(1).await, node(2).await);
+        let config = super::NetConfig { dht: Part::Asks, ..quiet(3, &[TCP]) };
+        let (seeker, _s) = Net::start(config).await.expect("starts");
         provider.dial(address(&hub)).await.expect("dials");
         seeker.dial(address(&hub)).await.expect("dials");
         assert!(knows(&provider, 1).await.is_server, "loopback reaches as far as its peers");
@@ -38,6 +40,8 @@ async fn a_provider_is_found_through_others_and_dialled() {
 
         let mut none = seeker.find_providers(key(8)).await.expect("runs");
         assert_eq!(none.recv().await, None, "nobody provides it");
+        assert!(!seeker.routing().borrow().is_server);
+        assert_eq!(hub.routing().borrow().n_nodes, 1, "who only asks is in nobody's table");
     })
     .await;
 }
@@ -102,7 +106,7 @@ async fn records_outlive_a_restart_of_the_network() {
 async fn who_wants_no_table_has_none_and_nobody_waits() {
     within(async {
         let (hub, _h) = node(1).await;
-        let config = super::NetConfig { dht: false, ..quiet(2, &[TCP]) };
+        let config = super::NetConfig { dht: Part::None, ..quiet(2, &[TCP]) };
         let (without, _w) = Net::start(config).await.expect("starts");
         without.dial(address(&hub)).await.expect("dials");
         assert!(!without.provide(key(7)).await.expect("runs"));

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::super::behaviour::{Behaviour, BehaviourEvent};
 use super::super::dht::Dht;
 use super::super::streams::{Doors, OpenRequest};
-use super::super::{Inbounds, Net, Protocol, Reach, Records, Stream, address, limits};
+use super::super::{Inbounds, Net, Part, Protocol, Reach, Records, Stream, address, limits};
 use super::{QUIC, TCP, quiet, within};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,7 +19,7 @@ enum Security {
 
 fn no_dht(key: &libp2p::identity::Keypair) -> Dht {
     let me = key.public().to_peer_id();
-    Dht::new(me, Records::new(me), false)
+    Dht::new(me, Records::new(me), Part::None)
 }
 
 /// A node whose transports are all libp2p's own.
