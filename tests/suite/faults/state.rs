@@ -40,10 +40,15 @@ impl State {
         Ok(Self { packages: packages.collect(), installed, also })
     }
 
-    /// Whether the list and the installed files, each for itself, are as in one of two states.
+    /// Whether the list and the installed files, each for itself, are as in one of two states, or the list is on its way:
+    /// a history of several logs comes log by log, and until the last is there the package has no name or no release.
     pub(crate) fn is_between(&self, before: &Self, after: &Self) -> bool {
         let either = [before, after];
-        either.iter().any(|state| state.packages == self.packages)
+        let is_begun = |(name, versions): &(String, Vec<String>)| {
+            versions.is_empty() && (name.is_empty() || after.packages.iter().any(|(other, _)| other == name))
+        };
+        let is_coming = self.packages.len() <= after.packages.len() && self.packages.iter().all(is_begun);
+        (is_coming || either.iter().any(|state| state.packages == self.packages))
             && either.iter().any(|state| state.installed == self.installed)
     }
 }
