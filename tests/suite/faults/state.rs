@@ -47,7 +47,10 @@ impl State {
         let is_begun = |(name, versions): &(String, Vec<String>)| {
             versions.is_empty() && (name.is_empty() || after.packages.iter().any(|(other, _)| other == name))
         };
-        let is_coming = self.packages.len() <= after.packages.len() && self.packages.iter().all(is_begun);
+        let (old, new): (Vec<_>, Vec<_>) = self.packages.iter().partition(|package| before.packages.contains(package));
+        let is_coming = old.len() == before.packages.len()
+            && self.packages.len() <= after.packages.len()
+            && new.into_iter().all(is_begun);
         (is_coming || either.iter().any(|state| state.packages == self.packages))
             && either.iter().any(|state| state.installed == self.installed)
     }
