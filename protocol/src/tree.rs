@@ -28,7 +28,7 @@ pub mod segment;
 pub mod splice;
 
 pub use chunks::ChunkList;
-pub use content::{ContentIndex, Declared};
+pub use content::{Carried, ContentIndex, Declared};
 pub use cut::{CutFile, FileCutter};
 pub use hash_seq::HashSeq;
 pub use node::Node;

@@ -1,17 +1,15 @@
 //! Making the blobs of a release local.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId, ReleaseId};
 use syncra_protocol::record::ProviderKey;
 
 use super::{Parts, seek};
-use crate::blobs::{self, BlobError, Pins};
+use crate::blobs::{self, BlobError};
 use crate::history::{History, LoadError};
-use crate::progress::Progress;
-use crate::sync::fetch::{FetchError, Want};
+use crate::sync::fetch::{FetchError, Terms, Want};
 
 /// Older releases that are looked at for what need not be fetched.
 const OLDER_RELEASES: usize = 4;
@@ -88,18 +86,12 @@ impl ContentError {
     }
 }
 
-/// Makes all blobs of a release local, synced and kept by `pins`, whether or not they were here before. A fetch that gets
-/// nothing for `patience` gives up.
+/// Makes all blobs of a release local, synced and kept, whether or not they were here before.
 ///
 /// # Errors
 /// [`ContentError`].
-pub async fn ensure(
-    parts: &Parts,
-    release: &Release,
-    pins: &Pins,
-    patience: Duration,
-    progress: &Progress,
-) -> Result<Fetched, ContentError> {
+pub async fn ensure(parts: &Parts, release: &Release, terms: Terms<'_>) -> Result<Fetched, ContentError> {
+    let Terms { pins, progress, .. } = terms;
     let blobs = parts.blobs().await?;
     let root = BlobId::from(release.content_root);
     // Pinned before looked at, so that nothing found here goes meanwhile.
@@ -110,7 +102,7 @@ pub async fn ensure(
     if let Some(online) = parts.online() {
         let (key, older) = context(parts, release.content_root)?;
         let want = Want::of(release, older);
-        let cost = Box::pin(seek::content(parts, &online.net, &want, key, pins, patience, progress)).await?;
+        let cost = Box::pin(seek::content(parts, &online.net, &want, key, terms)).await?;
         let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
         return Ok(Fetched { fetched_bytes: cost.fetched_bytes, reused_bytes: cost.reused_bytes, sources });
     }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use syncra_protocol::entry::Release;
-use syncra_protocol::id::ContentRoot;
-use syncra_protocol::path::EntryPath;
+use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::tree::ContentIndex;
 
 use super::Parts;
@@ -16,7 +16,7 @@ use super::{content, seek};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::LoadError;
 use crate::progress::Progress;
-use crate::sync::fetch::{FetchError, Want};
+use crate::sync::fetch::{self, Cost, FetchError, Terms, Want};
 
 mod stage;
 
@@ -56,14 +56,10 @@ pub struct Got {
 }
 
 /// Content that is completely held, and what that took.
-#[derive(Debug)]
-pub struct Held {
+struct Held {
     /// Files and segments, checked against what was declared.
-    pub index: Arc<ContentIndex>,
-    /// Bytes that were fetched for it.
-    pub fetched_bytes: u64,
-    /// Who sent how many bytes.
-    pub sources: Vec<(String, u64)>,
+    index: Arc<ContentIndex>,
+    cost: Cost,
 }
 
 /// Why nothing was written.
@@ -89,12 +85,6 @@ pub enum GetError {
         /// The directory.
         path: PathBuf,
     },
-    /// A file is not what the release declares.
-    #[error("the file `{path}` is not the one that was declared")]
-    WrongFile {
-        /// The file.
-        path: EntryPath,
-    },
     /// Writing.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -112,8 +102,8 @@ impl From<BlobError> for GetError {
     }
 }
 
-/// Writes the files of `wanted` into `dir`, which must be absent or empty. They appear all at once or not at all. A fetch
-/// that gets nothing for `patience` gives up.
+/// Writes the files of `wanted` into `dir`, which must be absent or empty, while they are fetched. They appear all at once or
+/// not at all. A fetch that gets nothing for `patience` gives up.
 ///
 /// # Errors
 /// [`GetError`]; `dir` is then as it was.
@@ -125,53 +115,63 @@ pub async fn get(
     progress: &Progress,
 ) -> Result<Got, GetError> {
     check_free(dir)?;
-    let held = obtain(parts, wanted, patience, progress).await?;
-    let total = held.index.declared();
     let failed = |source| UnpackError::Write { path: dir.to_owned(), source };
     // Removed again, whatever happens to this call, unless it appears.
     let stage = Stage::beside(dir).map_err(failed)?;
-    let written = std::sync::atomic::AtomicU64::new(0);
-    let stored: u64 = held.index.segments().iter().map(|segment| u64::from(segment.size)).sum();
-    let wrote = |bytes| {
-        let done = bytes + written.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        progress.bytes("write", done, Some(stored));
-    };
     let blobs = parts.blobs().await?;
-    unpack::unpack(blobs, Arc::clone(&held.index), stage.path(), Durability::Cached, wrote).await?;
-    progress.items("check", 0, None);
-    if let Some(path) = unpack::first_wrong_file(Arc::clone(&held.index), stage.path()).await? {
-        return Err(GetError::WrongFile { path });
-    }
+    // They keep what is here until it is written.
+    let pins = blobs.pins();
+    let (landing, landed) = fetch::landing();
+    let (written, has_fetched) = (AtomicU64::new(0), AtomicBool::new(false));
+    let wrote = |bytes| {
+        let done = bytes + written.fetch_add(bytes, Ordering::Relaxed);
+        // Until then the fetch tells how far it is.
+        if has_fetched.load(Ordering::Relaxed) {
+            progress.bytes("write", done, None);
+        }
+    };
+    let fetching = async {
+        // Dropped at the end: whoever waits for more then learns that it never comes.
+        let landing = landing;
+        let held = obtain(parts, wanted, Terms { pins: &pins, patience, progress, landing: &landing }).await;
+        has_fetched.store(true, Ordering::Relaxed);
+        held
+    };
+    let writing = unpack::unpack(blobs, landed, stage.path(), Durability::Cached, wrote);
+    let (held, unpacked) = futures::join!(fetching, writing);
+    let Held { index, cost } = held?;
+    unpacked?;
     stage.appear(dir).map_err(failed)?;
+    let total = index.declared();
     Ok(Got {
         n_files: total.n_files.into(),
         total_bytes: total.total_bytes,
-        fetched_bytes: held.fetched_bytes,
-        reused_bytes: held.index.stored_bytes().saturating_sub(held.fetched_bytes),
-        sources: held.sources,
+        fetched_bytes: cost.fetched_bytes,
+        reused_bytes: index.stored_bytes().saturating_sub(cost.fetched_bytes),
+        sources: cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
     })
 }
 
 /// Makes sure that all content of `wanted` is held: from this disk, else from peers.
-///
-/// # Errors
-/// [`GetError`].
-pub async fn obtain(parts: &Parts, wanted: &Wanted, patience: Duration, progress: &Progress) -> Result<Held, GetError> {
+async fn obtain(parts: &Parts, wanted: &Wanted, terms: Terms<'_>) -> Result<Held, GetError> {
     let blobs = parts.blobs().await?;
     let Some(online) = parts.online() else {
-        let index = local(blobs, wanted).await?;
-        return Ok(Held { index: Arc::new(index), fetched_bytes: 0, sources: Vec::new() });
+        let root = BlobId::from(wanted.root());
+        terms.pins.add(root).await;
+        if blobs.has(root).await? {
+            terms.pins.add_all(blobs.children(root).await?).await;
+        }
+        let index = Arc::new(local(blobs, wanted).await?);
+        terms.landing.begin(&index, vec![true; index.segments().len()]);
+        return Ok(Held { index, cost: Cost::default() });
     };
     let (key, older) = content::context(parts, wanted.root())?;
     let want = match wanted {
         Wanted::Release(release) => Want::of(release, older),
         Wanted::Content(root) => Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new() },
     };
-    let pins = blobs.pins();
-    let cost = Box::pin(seek::content(parts, &online.net, &want, key, &pins, patience, progress)).await?;
-    let index = local(blobs, wanted).await?;
-    let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
-    Ok(Held { index: Arc::new(index), fetched_bytes: cost.fetched_bytes, sources })
+    let cost = Box::pin(seek::content(parts, &online.net, &want, key, terms)).await?;
+    Ok(Held { index: Arc::new(local(blobs, wanted).await?), cost })
 }
 
 /// The content of `wanted` as far as this device has it, which must be all of it.

@@ -23,6 +23,7 @@ use crate::event::Event;
 use crate::history::LoadError;
 use crate::installed::{Generation, InstalledError, Slot};
 use crate::progress::Progress;
+use crate::sync::fetch::{Landing, Terms};
 
 mod closure;
 mod place;
@@ -212,7 +213,8 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
             None => pins.insert(parts.blobs().await?.pins()),
         };
         let release = release_of(parts, package, slot.release).await?;
-        fetched = fetched.plus(content::ensure(parts, &release, pins, plan.patience, progress).await?);
+        let terms = Terms { pins, patience: plan.patience, progress, landing: &Landing::unheard() };
+        fetched = fetched.plus(content::ensure(parts, &release, terms).await?);
         releases.push((slot, release));
     }
     let turn = parts.installed.turn().await;

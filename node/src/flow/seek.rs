@@ -12,11 +12,9 @@ use syncra_protocol::record::ProviderKey;
 use tokio::sync::mpsc;
 
 use super::Parts;
-use crate::blobs::Pins;
 use crate::net::Net;
 use crate::node::Online;
-use crate::progress::Progress;
-use crate::sync::fetch::{self, Cost, FetchError, Want};
+use crate::sync::fetch::{self, Cost, FetchError, Terms, Want};
 
 /// How long those who are connected have for their first answers before others are looked for.
 const HEAD_START: Duration = Duration::from_millis(500);
@@ -69,13 +67,11 @@ pub async fn content(
     net: &Net,
     want: &Want,
     key: ProviderKey,
-    pins: &Pins,
-    patience: Duration,
-    progress: &Progress,
+    terms: Terms<'_>,
 ) -> Result<Cost, FetchError> {
     let mut seek = Seek::of(net, key);
     loop {
-        let fetching = Box::pin(fetch::fetch(parts, net, want, pins, patience, progress));
+        let fetching = Box::pin(fetch::fetch(parts, net, want, terms));
         let done = tokio::select! {
             biased;
             done = fetching => done,
@@ -83,7 +79,7 @@ pub async fn content(
             never = seek.go_on() => match never {},
         };
         let Err(error @ FetchError::NoProvider { .. }) = done else { return done };
-        if !tokio::time::timeout(patience, seek.found()).await.unwrap_or(false) {
+        if !tokio::time::timeout(terms.patience, seek.found()).await.unwrap_or(false) {
             return Err(error);
         }
     }

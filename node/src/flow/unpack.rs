@@ -1,6 +1,11 @@
-//! From content in the blob store to files in a fresh directory. Nothing is ever written over, links are never followed.
+//! From content in the blob store to files in a fresh directory. Nothing is ever written over, links are never followed,
+//! and every file is hashed: segments were verified when they came, but only their author says that they make up these
+//! files, and a disk may have lost bits since.
+//!
+//! Files are hashed as they are written, run after run. A file whose runs come in another order, or which the kernel
+//! copies, is read again afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,14 +19,15 @@ use cap_std::fs::{Dir, OpenOptions};
 use futures::{StreamExt as _, stream};
 use syncra_protocol::id::BlobId;
 use syncra_protocol::path::EntryPath;
-use syncra_protocol::tree::{ContentIndex, FileEntry, SegmentRef};
+use syncra_protocol::tree::{Carried, ContentIndex, FileEntry, SegmentRef};
 use tokio::sync::mpsc;
 
 use crate::blobs::{BlobError, Blobs};
+use crate::sync::fetch::Landed;
 
 /// Segments read ahead of the writer: bounds memory at some tens of MiB.
 const AHEAD: usize = 3;
-/// Threads that hash what was written.
+/// Threads that hash what could not be hashed while it was written.
 const HASHERS: usize = 4;
 
 /// Whether the files must survive a power cut when [`unpack`] returns.
@@ -61,6 +67,15 @@ pub enum UnpackError {
     /// A segment cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// A file is not what its author declared.
+    #[error("the file `{path}` is not the one that was declared")]
+    WrongFile {
+        /// The file.
+        path: EntryPath,
+    },
+    /// The fetch that should bring the content ended before.
+    #[error("the content did not come completely")]
+    NeverCame,
 }
 
 impl UnpackError {
@@ -71,32 +86,32 @@ impl UnpackError {
         match self {
             Self::Write { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
             Self::Blob(error) => error.is_disk_full(),
-            Self::NotEmpty { .. } | Self::Read { .. } => false,
+            Self::NotEmpty { .. } | Self::Read { .. } | Self::WrongFile { .. } | Self::NeverCame => false,
         }
     }
 }
 
-/// Writes all files of `index` below `target`, which must be empty or absent. `wrote` hears the bytes of each segment.
+/// Writes all files of the content below `target`, which must be empty or absent, while its segments land. `wrote` hears the
+/// bytes of each segment.
 ///
 /// # Errors
 /// [`UnpackError`].
 pub async fn unpack(
     blobs: &Blobs,
-    index: Arc<ContentIndex>,
+    mut landed: Landed,
     target: &Path,
     durability: Durability,
     wrote: impl Fn(u64),
 ) -> Result<(), UnpackError> {
+    let index = landed.index().await.ok_or(UnpackError::NeverCame)?;
     let (segments, arriving) = mpsc::channel::<Content>(AHEAD);
     let writer = {
         let (index, target) = (Arc::clone(&index), target.to_owned());
         tokio::task::spawn_blocking(move || write_tree(&index, &target, durability, arriving))
     };
     let read = async {
-        // With whole copies the kernel does all the work; a segment of many small files is read once for all of them.
-        let wanted: Vec<(SegmentRef, bool)> =
-            (0..index.segments().len()).map(|at| (index.segments()[at], index.carried(at).len() == 1)).collect();
-        let mut reading = stream::iter(wanted).map(|(segment, one)| content(blobs, segment, one)).buffered(AHEAD);
+        let wanted: Vec<Source> = (0..index.segments().len()).map(|number| Source::of(&index, number)).collect();
+        let mut reading = stream::iter(wanted).map(|source| source.read(blobs, landed.clone())).buffered(AHEAD);
         while let Some(ready) = reading.next().await {
             let (n_bytes, content) = ready?;
             if segments.send(content).await.is_err() {
@@ -113,54 +128,42 @@ pub async fn unpack(
     written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// The first file below `dir` that is not what `index` declares, hashed as it lies on disk. Segments were verified when they
-/// came, but only their author says that they make up these files; and a disk may have lost bits since.
-///
-/// # Errors
-/// [`UnpackError::Read`].
-pub async fn first_wrong_file(index: Arc<ContentIndex>, dir: &Path) -> Result<Option<EntryPath>, UnpackError> {
-    let dir = dir.to_owned();
-    let checked = tokio::task::spawn_blocking(move || first_wrong(&index, &dir)).await;
-    checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+/// Where the bytes of a segment are read.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    number: usize,
+    segment: SegmentRef,
+    /// It is one file and nothing else: file systems that share blocks need not copy it.
+    is_file: bool,
 }
 
-fn first_wrong(index: &ContentIndex, dir: &Path) -> Result<Option<EntryPath>, UnpackError> {
-    let files = index.files();
-    let next = AtomicUsize::new(0);
-    let check = || -> Result<Option<EntryPath>, UnpackError> {
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let path = dir.join(file.entry.path.as_str());
-            let mut hasher = blake3::Hasher::new();
-            let hashed = File::open(&path).and_then(|open| hasher.update_reader(open).map(|_| ()));
-            hashed.map_err(|source| UnpackError::Read { path, source })?;
-            if BlobId::from_bytes(*hasher.finalize().as_bytes()) != file.entry.hash {
-                return Ok(Some(file.entry.path.clone()));
-            }
+impl Source {
+    fn of(index: &ContentIndex, number: usize) -> Self {
+        let segment = index.segments()[number];
+        let is_file = match index.carried(number) {
+            [run] => run.file_offset == 0 && index.files()[run.file as usize].entry.size == u64::from(segment.size),
+            _ => false,
+        };
+        Self { number, segment, is_file }
+    }
+
+    async fn read(self, blobs: &Blobs, mut landed: Landed) -> Result<(u64, Content), UnpackError> {
+        if !landed.segment(self.number).await {
+            return Err(UnpackError::NeverCame);
         }
-        Ok(None)
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..HASHERS.min(files.len())).map(|_| scope.spawn(check)).collect();
-        let mut wrong = None;
-        for thread in threads {
-            wrong = wrong.or(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(wrong)
-    })
+        let id = self.segment.hash;
+        let content = match self.is_file {
+            true => Content::File(blobs.open_file(id).await?),
+            false => Content::Bytes(blobs.read_segment(id).await?),
+        };
+        Ok((self.segment.size.into(), content))
+    }
 }
 
 /// The bytes of a segment.
 enum Content {
     Bytes(Bytes),
     File(File),
-}
-
-async fn content(blobs: &Blobs, segment: SegmentRef, one: bool) -> Result<(u64, Content), BlobError> {
-    let content = match one {
-        true => Content::File(blobs.open_file(segment.hash).await?),
-        false => Content::Bytes(blobs.read_segment(segment.hash).await?),
-    };
-    Ok((segment.size.into(), content))
 }
 
 fn write_tree(
@@ -170,6 +173,7 @@ fn write_tree(
     mut segments: mpsc::Receiver<Content>,
 ) -> Result<(), UnpackError> {
     let mut tree = Tree::create(target)?;
+    let mut sums = Sums::default();
     for file in index.files().iter().filter(|file| file.entry.size == 0) {
         tree.write(&file.entry, true, 0, |_| Ok(()))?;
     }
@@ -178,27 +182,95 @@ fn write_tree(
     for number in 0..index.segments().len() {
         let Some(content) = segments.blocking_recv() else { return Ok(()) };
         for run in index.carried(number) {
-            let file = run.file as usize;
-            let first = !std::mem::replace(&mut made[file], true);
-            let write = |open: &mut File| content.write(open, run.offset, run.len);
-            tree.write(&index.files()[file].entry, first, run.file_offset, write)?;
+            let entry = &index.files()[run.file as usize].entry;
+            let first = !std::mem::replace(&mut made[run.file as usize], true);
+            match &content {
+                Content::Bytes(bytes) => {
+                    let bytes = &bytes[run.offset as usize..][..run.len as usize];
+                    sums.add(entry, run, bytes)?;
+                    tree.write(entry, first, run.file_offset, |open| open.write_all(bytes))?;
+                }
+                Content::File(source) => {
+                    sums.later.insert(run.file);
+                    tree.write(entry, first, run.file_offset, |open| copy(source, open, run.len))?;
+                }
+            }
         }
     }
+    // Empty files belong to no segment, and what they hash to is known to their author too.
+    sums.later.extend((0..).zip(index.files()).filter(|(_, file)| file.entry.size == 0).map(|(number, _)| number));
+    sums.finish(index, target)?;
     if durability == Durability::Synced { tree.sync(index) } else { Ok(()) }
 }
 
-impl Content {
-    /// Writes `len` bytes from `offset` on to `target`.
-    fn write(&self, target: &mut File, offset: u32, len: u32) -> std::io::Result<()> {
-        match self {
-            Self::Bytes(bytes) => target.write_all(&bytes[offset as usize..(offset + len) as usize]),
-            Self::File(source) => {
-                let mut source = source;
-                source.seek(SeekFrom::Start(offset.into()))?;
-                let copied = std::io::copy(&mut source.take(len.into()), target)?;
-                if copied == u64::from(len) { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+/// Copies the first `len` bytes. The kernel does all the work where it can.
+fn copy(source: &File, target: &mut File, len: u32) -> std::io::Result<()> {
+    let copied = std::io::copy(&mut source.take(len.into()), target)?;
+    if copied == u64::from(len) { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Hashes of files that are being written.
+#[derive(Default)]
+struct Sums {
+    /// Files of which the beginning was hashed, and how much of it.
+    begun: HashMap<u32, (u64, blake3::Hasher)>,
+    /// Files that have to be read again.
+    later: BTreeSet<u32>,
+}
+
+impl Sums {
+    /// Takes in a run that is being written.
+    fn add(&mut self, entry: &FileEntry, run: &Carried, bytes: &[u8]) -> Result<(), UnpackError> {
+        if self.later.contains(&run.file) {
+            return Ok(());
+        }
+        if run.file_offset == 0 && bytes.len() as u64 == entry.size {
+            return check(entry, blake3::hash(bytes));
+        }
+        let (hashed, mut hasher) = self.begun.remove(&run.file).unwrap_or_default();
+        if hashed != run.file_offset {
+            self.later.insert(run.file);
+            return Ok(());
+        }
+        hasher.update(bytes);
+        match hashed + bytes.len() as u64 {
+            all if all == entry.size => check(entry, hasher.finalize()),
+            hashed => {
+                self.begun.insert(run.file, (hashed, hasher));
+                Ok(())
             }
         }
+    }
+
+    /// Reads what could not be hashed before.
+    fn finish(mut self, index: &ContentIndex, dir: &Path) -> Result<(), UnpackError> {
+        self.later.extend(self.begun.into_keys());
+        let files: Vec<&FileEntry> = self.later.iter().map(|number| &index.files()[*number as usize].entry).collect();
+        let next = AtomicUsize::new(0);
+        let check_all = || -> Result<(), UnpackError> {
+            while let Some(entry) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let path = dir.join(entry.path.as_str());
+                let mut hasher = blake3::Hasher::new();
+                let hashed = File::open(&path).and_then(|open| hasher.update_reader(open).map(|_| ()));
+                hashed.map_err(|source| UnpackError::Read { path, source })?;
+                check(entry, hasher.finalize())?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..HASHERS.min(files.len())).map(|_| scope.spawn(check_all)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .fold(Ok(()), Result::and)
+        })
+    }
+}
+
+fn check(entry: &FileEntry, found: blake3::Hash) -> Result<(), UnpackError> {
+    match BlobId::from_bytes(*found.as_bytes()) == entry.hash {
+        true => Ok(()),
+        false => Err(UnpackError::WrongFile { path: entry.path.clone() }),
     }
 }
 
@@ -314,6 +386,7 @@ mod tests {
 
     use super::super::{pack, walk};
     use super::*;
+    use crate::sync::fetch::landing;
 
     async fn round_trip(from: &Path, to: &Path) -> Result<Arc<ContentIndex>, UnpackError> {
         let store = tempfile::tempdir().unwrap();
@@ -321,7 +394,7 @@ mod tests {
         let files = walk::walk(from, &walk::Selection::default()).unwrap();
         let packed = pack::pack(&blobs, files, PackParams::default(), |_| false, |_| {}).await.unwrap();
         let index = Arc::new(packed.index);
-        let done = unpack(&blobs, Arc::clone(&index), to, Durability::Synced, |_| {}).await;
+        let done = unpack(&blobs, Landed::all(&index), to, Durability::Synced, |_| {}).await;
         blobs.shutdown().await;
         done.map(|()| index)
     }
@@ -344,6 +417,81 @@ mod tests {
             let (was, is) = (std::fs::read(from.path().join(name)), std::fs::read(to.path().join("new").join(name)));
             assert!(was.unwrap() == is.unwrap(), "{name} differs");
         }
+    }
+
+    #[tokio::test]
+    async fn segments_may_land_in_any_order_and_those_that_never_do_are_told() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let noise = |n: u32, seed: u32| -> Vec<u8> {
+            (0..n).flat_map(|at| (at ^ seed).wrapping_mul(2_654_435_761).to_le_bytes()[2..3].to_vec()).collect()
+        };
+        let large = noise(14_000_000, 1);
+        for (name, bytes) in
+            [("a-part-of-b", &large[5_000_000..9_000_000]), ("b", &large[..]), ("c", &noise(3_000_000, 9))]
+        {
+            std::fs::write(from.path().join(name), bytes).unwrap();
+        }
+        let store = tempfile::tempdir().unwrap();
+        let (blobs, _) = Blobs::open(store.path()).await.unwrap();
+        let files = walk::walk(from.path(), &walk::Selection::default()).unwrap();
+        let packed = pack::pack(&blobs, files, PackParams::default(), |_| false, |_| {}).await.unwrap();
+        let index = Arc::new(packed.index);
+        let n_segments = index.segments().len();
+        assert!(n_segments > 3, "{n_segments} segments show no order");
+
+        let (landing, landed) = landing();
+        landing.begin(&index, vec![false; n_segments]);
+        let whole = to.path().join("whole");
+        let writing = unpack(&blobs, landed, &whole, Durability::Cached, |_| {});
+        let landing = async {
+            for number in (0..n_segments).rev() {
+                landing.segment(number);
+                tokio::task::yield_now().await;
+            }
+        };
+        futures::join!(writing, landing).0.unwrap();
+        for name in ["a-part-of-b", "b", "c"] {
+            let (was, is) = (std::fs::read(from.path().join(name)), std::fs::read(whole.join(name)));
+            assert!(was.unwrap() == is.unwrap(), "{name} differs");
+        }
+
+        let (landing, landed) = self::landing();
+        landing.begin(&index, vec![true; n_segments - 1]);
+        drop(landing);
+        let cut = unpack(&blobs, landed, &to.path().join("cut"), Durability::Cached, |_| {}).await;
+        assert!(matches!(cut, Err(UnpackError::NeverCame)), "{cut:?}");
+        blobs.shutdown().await;
+    }
+
+    #[test]
+    fn runs_of_a_file_are_hashed_in_order_and_read_again_otherwise() {
+        let bytes = b"beginning, middle, end";
+        let entry = FileEntry {
+            path: EntryPath::parse("a").unwrap(),
+            size: bytes.len() as u64,
+            executable: false,
+            hash: BlobId::from_bytes(*blake3::hash(bytes).as_bytes()),
+        };
+        let run = |from: usize, to: usize| Carried {
+            offset: 0,
+            len: u32::try_from(to - from).unwrap(),
+            file: 0,
+            file_offset: from as u64,
+        };
+        let add = |sums: &mut Sums, from, to, bytes: &[u8]| sums.add(&entry, &run(from, to), &bytes[from..to]);
+        for (runs, is_read_again) in
+            [(vec![(0, 22)], false), (vec![(0, 9), (9, 22)], false), (vec![(9, 22), (0, 9)], true)]
+        {
+            let mut sums = Sums::default();
+            for (from, to) in &runs {
+                add(&mut sums, *from, *to, bytes).unwrap();
+            }
+            assert_eq!((sums.later.len(), sums.begun.len()), (usize::from(is_read_again), 0), "{runs:?}");
+        }
+        let wrong = b"beginning, middle, End";
+        let mut sums = Sums::default();
+        add(&mut sums, 0, 9, wrong).unwrap();
+        assert!(matches!(add(&mut sums, 9, 22, wrong), Err(UnpackError::WrongFile { .. })));
     }
 
     #[tokio::test]

@@ -95,7 +95,10 @@ impl Host {
             older: older.iter().map(|old| old.release.content_root).collect(),
         };
         let pins = parts.blobs().await.unwrap().pins();
-        fetch::fetch(parts, &self.node.online().net, &want, &pins, PATIENCE, &Progress::unwatched()).await
+        let progress = Progress::unwatched();
+        let terms =
+            fetch::Terms { pins: &pins, patience: PATIENCE, progress: &progress, landing: &fetch::Landing::unheard() };
+        fetch::fetch(parts, &self.node.online().net, &want, terms).await
     }
 
     async fn files(&self, published: &Published) -> Vec<(String, Vec<u8>)> {
@@ -103,7 +106,7 @@ impl Host {
         let index = Arc::new(release::verified_content(blobs, &published.release).await.unwrap());
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        unpack::unpack(blobs, Arc::clone(&index), &target, unpack::Durability::Cached, |_| {}).await.unwrap();
+        unpack::unpack(blobs, fetch::Landed::all(&index), &target, unpack::Durability::Cached, |_| {}).await.unwrap();
         let read = |path: &str| (path.to_owned(), std::fs::read(target.join(path)).unwrap());
         index.files().iter().map(|file| read(file.entry.path.as_str())).collect()
     }

@@ -173,6 +173,9 @@ impl From<UnpackError> for Problem {
         match error {
             UnpackError::Blob(error) => error.into(),
             UnpackError::NotEmpty { .. } => Self::from_error(Code::AlreadyExists, &error),
+            UnpackError::WrongFile { .. } => Self::from_error(Code::ContentInvalid, &error)
+                .with_hint("`syncra verify` tells whether bytes on this disk are damaged"),
+            UnpackError::NeverCame => Self::from_error(Code::NotHeld, &error),
             UnpackError::Write { ref source, .. } | UnpackError::Read { ref source, .. } => {
                 Self::io(error.to_string(), source)
             }
@@ -291,10 +294,6 @@ impl From<GetError> for Problem {
             GetError::Unpack(error) => return error.into(),
             GetError::Fetch(error) => return error.into(),
             GetError::Load(error) => return error.into(),
-            GetError::WrongFile { .. } => {
-                return Self::from_error(Code::ContentInvalid, &error)
-                    .with_hint("`syncra verify` tells whether bytes on this disk are damaged");
-            }
             GetError::Incomplete { .. } => Code::NotHeld,
             GetError::Taken { .. } => Code::AlreadyExists,
         };

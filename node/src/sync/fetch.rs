@@ -5,6 +5,7 @@
 //! [`Fetcher`](syncra_protocol::sync::fetch::Fetcher) decides.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use syncra_protocol::entry::Release;
@@ -20,10 +21,12 @@ use crate::net::{Net, OpenError};
 use crate::progress::Progress;
 
 mod batches;
+mod landing;
 mod plan;
 mod providers;
 mod structure;
 
+pub use landing::{Landed, Landing, landing};
 use providers::Providers;
 
 /// How long a fetch usually waits without a byte from anybody.
@@ -119,25 +122,40 @@ struct Provider {
     haves: Haves,
 }
 
-/// Makes the wanted content complete here; `pins` keep it. Gives up after `patience` without a byte.
+/// How to fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// They keep what comes.
+    pub pins: &'a Pins,
+    /// To give up after this long without a byte from anybody.
+    pub patience: Duration,
+    /// It is told how many bytes came.
+    pub progress: &'a Progress,
+    /// It is told which segments are here.
+    pub landing: &'a Landing,
+}
+
+/// Makes the wanted content complete here.
 ///
 /// # Errors
 /// [`FetchError`].
-pub async fn fetch(
-    parts: &Parts,
-    net: &Net,
-    want: &Want,
-    pins: &Pins,
-    patience: Duration,
-    progress: &Progress,
-) -> Result<Cost, FetchError> {
+pub async fn fetch(parts: &Parts, net: &Net, want: &Want, terms: Terms<'_>) -> Result<Cost, FetchError> {
+    let Terms { pins, patience, progress, landing } = terms;
     let blobs = parts.blobs().await?;
     let mut run = Run { parts, net, blobs, pins, patience, cost: Cost::default(), n_corrupt: 0 };
     let mut providers = Providers::ask(net, want.root);
     run.beside(want, &mut providers).await?;
-    let index = run.structure(want, &mut providers).await?;
+    let index = Arc::new(run.structure(want, &mut providers).await?);
     let work = run.plan(want, &index, &mut providers).await?;
-    run.batches(want.root, work, providers, progress).await?;
+    let is_here = (0..index.segments().len()).map(|segment| !work.contains_key(&plan::child(&index, segment)));
+    landing.begin(&index, is_here.collect());
+    let landed = |child: u32| {
+        if let Some(segment) = (child as usize).checked_sub(index.segment_child(0)) {
+            landing.segment(segment);
+        }
+    };
+    run.batches(want.root, work, providers, progress, &landed).await?;
+    landing.begin(&index, vec![true; index.segments().len()]);
     blobs.sync_pending().await?;
     Ok(run.cost)
 }

@@ -10,11 +10,12 @@ use syncra_protocol::id::BlobId;
 use super::InstallError;
 use crate::blobs::{BlobError, Blobs, Pins};
 use crate::durable::WriteError;
-use crate::flow::unpack::{self, Durability};
+use crate::flow::unpack::{self, Durability, UnpackError};
 use crate::flow::{Parts, content, release};
 use crate::home::Layout;
 use crate::installed::{Slot, Turn};
 use crate::progress::Progress;
+use crate::sync::fetch::{self, Landed, Landing, Terms};
 
 /// Space that an install leaves free: journal, index and the next collection need some.
 const SPARE_BYTES: u64 = 16 << 20;
@@ -51,7 +52,8 @@ pub(super) async fn unpack(
     if !damaged.is_empty() {
         tracing::warn!(n = damaged.len(), "blobs were damaged on disk and are fetched again");
         blobs.discard(&damaged).await?;
-        content::ensure(parts, release, pins, crate::sync::fetch::PATIENCE, progress).await?;
+        let terms = Terms { pins, patience: fetch::PATIENCE, progress, landing: &Landing::unheard() };
+        content::ensure(parts, release, terms).await?;
     }
     // Once more in any case: the second error tells what is wrong with the release itself.
     try_unpack(parts, turn, slot, release, progress).await
@@ -68,13 +70,15 @@ async fn try_unpack(
     let index = Arc::new(release::verified_content(blobs, release).await?);
     let staged = turn.stage()?;
     let (written, total) = (AtomicU64::new(0), index.stored_bytes());
-    unpack::unpack(blobs, Arc::clone(&index), staged.path(), Durability::Synced, |bytes| {
+    let wrote = |bytes| {
         let done = bytes + written.fetch_add(bytes, Ordering::Relaxed);
         progress.bytes("unpack", done, Some(total));
-    })
-    .await?;
-    if let Some(path) = unpack::first_wrong_file(index, staged.path()).await? {
-        return Err(InstallError::WrongFile { reference: slot.reference.clone(), path });
+    };
+    match unpack::unpack(blobs, Landed::all(&index), staged.path(), Durability::Synced, wrote).await {
+        Err(UnpackError::WrongFile { path }) => {
+            return Err(InstallError::WrongFile { reference: slot.reference.clone(), path });
+        }
+        unpacked => unpacked?,
     }
     Ok(turn.place(staged, slot.release)?)
 }

@@ -173,7 +173,10 @@ async fn bytes_that_rotted_on_disk_are_never_installed() {
     let dir = two.dirs.1.path().with_extension("got");
     let wanted = get::Wanted::Release(Box::new(world.release.clone()));
     let got = get::get(&two.user, &wanted, &dir, crate::sync::fetch::PATIENCE, &Progress::unwatched()).await;
-    assert!(matches!(got, Err(get::GetError::WrongFile { ref path }) if path.as_str() == "world.bin"), "{got:?}");
+    assert!(
+        matches!(got, Err(get::GetError::Unpack(UnpackError::WrongFile { ref path })) if path.as_str() == "world.bin"),
+        "{got:?}"
+    );
     assert!(!dir.exists());
     let refused = two.add(world.package, None).await;
     assert!(matches!(refused, Err(InstallError::Content(ContentError::NotHeld { .. }))), "{refused:?}");

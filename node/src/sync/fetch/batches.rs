@@ -49,7 +49,8 @@ struct Ended {
     result: Result<FetchStats, FetchFailure>,
 }
 
-struct Batches {
+struct Batches<'a> {
+    landed: &'a (dyn Fn(u32) + Sync),
     fetcher: Fetcher,
     work: BTreeMap<u32, Work>,
     numbers: HashMap<BlobId, u32>,
@@ -65,15 +66,16 @@ struct Batches {
 }
 
 impl Run<'_> {
-    /// Fetches and makes all of `work`.
+    /// Fetches and makes all of `work`; `landed` hears the number of each part that is complete.
     pub(super) async fn batches(
         &mut self,
         root: ContentRoot,
         work: BTreeMap<u32, Work>,
         mut providers: Providers,
         progress: &Progress,
+        landed: &(dyn Fn(u32) + Sync),
     ) -> Result<(), FetchError> {
-        let mut state = Batches::new(work);
+        let mut state = Batches::new(work, landed);
         self.make_without_fetching(&mut state).await?;
         for provider in providers.known.clone() {
             state.provider(provider);
@@ -112,7 +114,7 @@ impl Run<'_> {
     }
 
     /// Counts what the last batches cost: they end on their own once their last part has come, or were cancelled.
-    async fn settle(&mut self, state: &mut Batches) -> Result<(), FetchError> {
+    async fn settle(&mut self, state: &mut Batches<'_>) -> Result<(), FetchError> {
         while let Some(ended) = state.jobs.join_next().await {
             self.on_ended(state, ended).await?;
         }
@@ -120,11 +122,12 @@ impl Run<'_> {
     }
 
     /// Segments of which everything is here already, in older ones.
-    async fn make_without_fetching(&mut self, state: &mut Batches) -> Result<(), FetchError> {
+    async fn make_without_fetching(&mut self, state: &mut Batches<'_>) -> Result<(), FetchError> {
         let ready: Vec<u32> =
             state.work.iter().filter(|(_, work)| work.ranges.is_empty()).map(|(number, _)| *number).collect();
         for number in ready {
             if self.splice(&state.work[&number]).await? {
+                (state.landed)(number);
                 state.fetcher.handle(clock::now(), Input::Found(number));
             } else {
                 state.whole(number);
@@ -133,7 +136,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn perform(&mut self, root: ContentRoot, state: &mut Batches) -> Result<(), FetchError> {
+    async fn perform(&mut self, root: ContentRoot, state: &mut Batches<'_>) -> Result<(), FetchError> {
         while let Some(effect) = state.fetcher.poll_effect() {
             match effect {
                 Effect::Fetch { batch, peer, parts } => self.begin(root, state, (batch, peer), &parts).await?,
@@ -154,7 +157,7 @@ impl Run<'_> {
     async fn begin(
         &self,
         root: ContentRoot,
-        state: &mut Batches,
+        state: &mut Batches<'_>,
         (batch, peer): (BatchId, Peer),
         parts: &[u32],
     ) -> Result<(), FetchError> {
@@ -184,7 +187,7 @@ impl Run<'_> {
 
     async fn on_ended(
         &mut self,
-        state: &mut Batches,
+        state: &mut Batches<'_>,
         ended: Result<Option<Ended>, tokio::task::JoinError>,
     ) -> Result<(), FetchError> {
         // What the batch reported last counts before its end.
@@ -213,7 +216,7 @@ impl Run<'_> {
     }
 
     /// Takes in what batches reported; makes the segments whose ranges are complete.
-    async fn collect(&mut self, state: &mut Batches) -> Result<(), FetchError> {
+    async fn collect(&mut self, state: &mut Batches<'_>) -> Result<(), FetchError> {
         let arrived = std::mem::take(&mut *state.mail.arrived.lock().unwrap_or_else(PoisonError::into_inner));
         for (batch, Arrived { bytes, held }) in arrived {
             state.last_byte = Instant::now();
@@ -222,6 +225,7 @@ impl Run<'_> {
             for id in held {
                 let Some(number) = state.numbers.get(&id).copied() else { continue };
                 if self.splice(&state.work[&number]).await? {
+                    (state.landed)(number);
                     state.fetcher.handle(clock::now(), Input::Got { batch, part: number });
                 } else {
                     state.whole(number);
@@ -232,12 +236,13 @@ impl Run<'_> {
     }
 }
 
-impl Batches {
-    fn new(work: BTreeMap<u32, Work>) -> Self {
+impl<'a> Batches<'a> {
+    fn new(work: BTreeMap<u32, Work>, landed: &'a (dyn Fn(u32) + Sync)) -> Self {
         let missing = work.iter().map(|(number, work)| work.part(*number));
         let seed = u64::from_le_bytes(clock::random());
         let fetcher = Fetcher::new(missing, seed);
         Self {
+            landed,
             total_bytes: fetcher.missing_bytes(),
             fetcher,
             numbers: work.iter().map(|(number, work)| (work.id, *number)).collect(),

@@ -34,6 +34,11 @@ impl Work {
     }
 }
 
+/// The number of a segment among the children of the content root.
+pub(super) fn child(index: &ContentIndex, segment: usize) -> u32 {
+    u32::try_from(index.segment_child(segment)).unwrap_or(u32::MAX)
+}
+
 impl Run<'_> {
     /// Everything that is missing below the root, by number of the child.
     pub(super) async fn plan(
@@ -47,9 +52,8 @@ impl Run<'_> {
             missing.children.into_iter().map(|child| (child.index, (child.id, child.ranges))).collect();
         // Kept from here on, also what nobody has to send.
         self.pins.add_all(index.hash_seq().children().iter().copied()).await;
-        let child = |segment: usize| u32::try_from(index.segment_child(segment)).unwrap_or(u32::MAX);
         let segments: Vec<usize> =
-            (0..index.segments().len()).filter(|segment| missing.contains_key(&child(*segment))).collect();
+            (0..index.segments().len()).filter(|segment| missing.contains_key(&child(index, *segment))).collect();
         self.cost.reused_bytes = index.stored_bytes();
         let plans = self.splice_plans(want, index, &segments, providers).await?;
         let mut work = BTreeMap::new();
@@ -57,7 +61,7 @@ impl Run<'_> {
             work.insert(*number, Work { id: *id, size: None, ranges: ranges.clone(), splice: None });
         }
         for (segment, plan) in segments.iter().zip(plans) {
-            let Some(work) = work.get_mut(&child(*segment)) else { continue };
+            let Some(work) = work.get_mut(&child(index, *segment)) else { continue };
             work.size = Some(u64::from(index.segments()[*segment].size));
             if !plan.is_whole() {
                 // What came in an earlier attempt is not fetched again.
