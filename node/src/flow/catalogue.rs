@@ -103,9 +103,7 @@ pub async fn cards(parts: &Parts) -> Vec<Card> {
     catch_up(parts).await;
     let mut cards = Vec::new();
     for package in parts.histories.packages() {
-        let stored = parts.index.get(Table::Catalogue, package.as_bytes());
-        let stored = stored.ok().flatten().and_then(|bytes| codec::decode(&bytes, VALUE_BYTES).ok());
-        match stored {
+        match stored(parts, package) {
             Some(card) => cards.push(card),
             None => match fresh(parts, package).await {
                 Ok(card) => cards.extend(card),
@@ -115,6 +113,12 @@ pub async fn cards(parts: &Parts) -> Vec<Card> {
     }
     cards.sort_by_cached_key(|card| (card.reference(), card.package));
     cards
+}
+
+/// The card of a package as it was made last, if the index has it.
+pub fn stored(parts: &Parts, package: PackageId) -> Option<Card> {
+    let stored = parts.index.get(Table::Catalogue, package.as_bytes());
+    stored.ok().flatten().and_then(|bytes| codec::decode(&bytes, VALUE_BYTES).ok())
 }
 
 async fn fresh(parts: &Parts, package: PackageId) -> Result<Option<Card>, LoadError> {

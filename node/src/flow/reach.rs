@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use syncra_protocol::entry::Release;
 use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{CATALOGUE_PACKAGES, CATALOGUE_PACKAGES_PER_WRITER};
 use syncra_protocol::message::log::Offer;
+use syncra_protocol::name::PackageName;
 use syncra_protocol::origin::Subject;
-use syncra_protocol::reference::Reference;
+use syncra_protocol::record::ProviderKey;
+use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
 use syncra_protocol::sync::Peer;
 
 use super::content::ContentError;
@@ -69,6 +71,23 @@ pub async fn discover(parts: &Parts, online: &Online, within: Duration) -> Found
     Found { is_complete, ..found }
 }
 
+/// Takes in, verified, the package that an owner calls by this name, from whoever is connected or provides that name, for as
+/// long as `within`. Packages of others are not taken in.
+async fn named(parts: &Parts, online: &Online, name: &PackageName, owner: &OwnerKey, within: Duration) -> Found {
+    let look = Look { only: Some(owner), ..Look::new(parts, online) };
+    let is_found = || {
+        let wanted = |identity: &IdentityId| owner.matches(identity);
+        parts.histories.identities().into_iter().filter(wanted).any(|identity| {
+            parts.histories.identity(identity).is_ok_and(|state| state.is_some_and(|s| s.names.contains_key(name)))
+        })
+    };
+    let key = ProviderKey::of_name(owner, name);
+    let asking = seek::providers(online, key, look.around(), |peer| look.peer(peer).boxed(), is_found);
+    let is_complete = tokio::time::timeout(within, Box::pin(asking)).await.is_ok();
+    let found = look.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Found { is_complete, ..found }
+}
+
 /// A look around under way.
 struct Look<'a> {
     parts: &'a Parts,
@@ -77,6 +96,8 @@ struct Look<'a> {
     written: Mutex<BTreeMap<DeviceKey, BTreeSet<PackageId>>>,
     /// Owners to whom the limits do not apply.
     pinned: BTreeSet<IdentityId>,
+    /// The owner to whose packages the look is limited; they are what the user asked for, so limits do not apply.
+    only: Option<&'a OwnerKey>,
     found: Mutex<Found>,
 }
 
@@ -92,7 +113,7 @@ impl<'a> Look<'a> {
             tracing::warn!(%error, "whose packages are followed cannot be read");
             BTreeSet::new()
         });
-        Self { parts, online, written: Mutex::new(written), pinned, found: Mutex::default() }
+        Self { parts, online, written: Mutex::new(written), pinned, only: None, found: Mutex::default() }
     }
 
     async fn around(&self) {
@@ -141,6 +162,9 @@ impl<'a> Look<'a> {
             if genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked) {
                 return false;
             }
+        }
+        if let Some(only) = self.only {
+            return genesis.owners.iter().any(|owner| only.matches(owner));
         }
         if genesis.owners.iter().any(|owner| self.pinned.contains(owner)) {
             return true;
@@ -234,6 +258,9 @@ pub async fn find(parts: &Parts, online: &Online, reference: &Reference, within:
             Reference::Package(package, _) => {
                 let asked = tokio::time::timeout(left, Box::pin(seek::history(parts, online, *package))).await;
                 Found { is_complete: asked.is_ok(), ..Found::default() }
+            }
+            Reference::Named(QualifiedName { key: Some(owner), name, .. }, _) => {
+                named(parts, online, name, owner, left).await
             }
             Reference::Named(..) | Reference::Content(_) => discover(parts, online, left).await,
         };

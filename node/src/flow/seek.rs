@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either, select};
 use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
@@ -31,14 +32,26 @@ pub async fn history(parts: &Parts, online: &Online, package: PackageId) -> bool
 /// Takes in news of a package, from whoever is connected or provides it, until that is enough. False when nobody is left
 /// to ask.
 pub async fn until(online: &Online, package: PackageId, is_enough: impl Fn() -> bool) -> bool {
-    let connected = Box::pin(async {
-        // A network that ends brings nothing.
-        drop(online.sync.refresh(package, None).await);
-    });
+    // A network that ends brings nothing.
+    let connected = async { drop(online.sync.refresh(package, None).await) };
+    let ask = |peer| async move { drop(online.sync.refresh(package, Some(vec![peer])).await) }.boxed();
+    providers(online, package.into(), connected, ask, is_enough).await
+}
+
+/// Asks those who are connected, and beside them everybody who provides `key`, until that is enough. False when nobody is
+/// left to ask.
+pub async fn providers<'a>(
+    online: &Online,
+    key: ProviderKey,
+    connected: impl Future<Output = ()>,
+    ask: impl Fn(DeviceKey) -> BoxFuture<'a, ()>,
+    is_enough: impl Fn() -> bool,
+) -> bool {
+    let connected = Box::pin(connected);
     let providers = Box::pin(async {
-        let mut seek = Seek::of(&online.net, package.into());
+        let mut seek = Seek::of(&online.net, key);
         while let Some(peer) = seek.next().await {
-            drop(online.sync.refresh(package, Some(vec![peer])).await);
+            ask(peer).await;
             if is_enough() {
                 return;
             }

@@ -1,7 +1,8 @@
 //! The task that tells the distributed hash table what this node provides, looks there for those who provide what is
 //! followed, and writes down what the table keeps here for others.
 //!
-//! Announced are the packages that are published, installed, followed or imported here. Each is announced again long
+//! Announced are the packages that are published, installed, followed or imported here, by their ids and by the names that
+//! their owners give them. Each is announced again long
 //! before others forget it, one after the other, so that a node with thousands of packages is as quiet as one with ten.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
+use syncra_protocol::reference::OwnerKey;
 use syncra_protocol::{Timestamp, codec};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::event::Event;
-use crate::flow::{Parts, follow};
+use crate::flow::{Parts, catalogue, follow};
 use crate::index::{Batch, IndexError, Table, VALUE_BYTES};
 use crate::net::{Net, Provider, limits};
 use crate::sync;
@@ -137,8 +140,15 @@ impl<'a> Announcer<'a> {
             let truth = self.parts.histories.journal().truth();
             truth.imported_roots().map(|(_, package)| *package).collect()
         };
-        let kept = sync::kept(self.parts).into_iter().chain(imported).map(ProviderKey::from);
-        let wanted: BTreeSet<ProviderKey> = kept.take(limits::PROVIDED_KEYS).collect();
+        catalogue::catch_up(self.parts).await;
+        let kept: BTreeSet<PackageId> = sync::kept(self.parts).into_iter().chain(imported).collect();
+        let by_name = kept.iter().filter_map(|package| {
+            let card = catalogue::stored(self.parts, *package)?;
+            Some(ProviderKey::of_name(&OwnerKey::of(&card.owner), &card.name?))
+        });
+        // Ids first: whoever has a link finds by them.
+        let keys = kept.iter().map(|package| ProviderKey::from(*package)).chain(by_name);
+        let wanted: BTreeSet<ProviderKey> = keys.take(limits::PROVIDED_KEYS).collect();
         for gone in self.wanted.difference(&wanted) {
             self.announced.remove(gone);
             // A network that ends provides nothing.

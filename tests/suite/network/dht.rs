@@ -41,6 +41,32 @@ fn a_package_is_found_by_its_id_through_somebody_who_lacks_it() {
 }
 
 #[test]
+fn a_package_is_found_by_its_name_through_somebody_who_lacks_it() {
+    let (hub, alice, bob) = (Home::new(), Home::new(), Home::new());
+    let hub_up = hub.up(LOOPBACK);
+    let entrance = address(&hub_up).to_owned();
+    let _alice_up = alice.up(known_by(&entrance));
+    let published = publish(&alice, "1.0.0", SIZE);
+    // Its id and its name.
+    while number(&hub.json(["status"])["dht"], "n_records") < 2 {}
+
+    bob.json(["config", "set", "bootstrap", &format!("[\"{entrance}\"]")]);
+    let target = bob.work().join("out");
+    bob.json(["get", &published.reference, "-o", text(&target)]);
+    assert_same_files(&target, &published);
+    assert_eq!(number(&hub.json(["status"])["packages"], "known"), 0, "the hub has nothing but records");
+
+    // Another name of the same owner, the same name of another, and what the owner is called, which nobody can vouch for.
+    let (owner, name) = published.reference.trim_start_matches('@').split_once('/').unwrap();
+    let (handle, key) = owner.split_once('~').unwrap();
+    let name = name.split('@').next().unwrap();
+    for wrong in [format!("@{handle}~{key}/{name}s"), format!("@{handle}~aaaaaaaaaaaa/{name}")] {
+        let (exit, error) = bob.fails(["get", &wrong, "-o", text(&bob.work().join("other"))]);
+        assert_eq!((exit, error["code"].as_str()), (3, Some("E0304")), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn a_release_that_came_later_is_found_without_a_running_node() {
     let (alice, bob) = (Home::new(), Home::new());
     let alice_up = alice.up(LOOPBACK);
