@@ -33,7 +33,8 @@ impl Args {
 fn human(list: &ListResponse) -> String {
     let row = |package: &PackageInfo| {
         let installed = package.installed.clone().unwrap_or_default();
-        let latest = package.latest.clone().unwrap_or_default();
+        // A history that is still on its way, or whose author has released nothing.
+        let latest = package.latest.clone().unwrap_or_else(|| "none yet".to_owned());
         let own = if package.own { "own" } else { "" };
         [package.reference.clone(), package.kind.clone(), latest, installed, own.to_owned()]
     };
