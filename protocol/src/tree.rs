@@ -29,7 +29,7 @@ pub mod splice;
 
 pub use chunks::ChunkList;
 pub use content::{Carried, ContentIndex, Declared};
-pub use cut::{CutFile, FileCutter};
+pub use cut::{CutFile, Cutter, FileCutter, Uncounted, Unsealed};
 pub use hash_seq::HashSeq;
 pub use node::Node;
 pub use node_set::NodeSet;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use syncra_protocol::id::BlobId;
 use syncra_protocol::tree::pack::PackError;
-use syncra_protocol::tree::{ContentIndex, CutFile, FileCutter, Pack, PackParams, Packer, Segment};
+use syncra_protocol::tree::{
+    ContentIndex, CutFile, Cutter, FileCutter, Pack, PackParams, Packer, Segment, SegmentRef, Unsealed,
+};
 use tokio::sync::mpsc;
 
 use super::secrets::{self, Finding};
@@ -25,9 +27,9 @@ const IN_FLIGHT: usize = 4;
 const NODES_IN_FLIGHT: usize = 16;
 /// Files from this size on are hashed on a second core while they are cut.
 const LARGE_BYTES: u64 = 8 << 20;
-/// Pieces that the hashing of a large file may lag behind its cutting.
-const READ_AHEAD: usize = 4;
-/// Bytes read at once from a large file; the first of them are looked through for secrets.
+/// Segments of a large file that its hashing may lag behind its cutting.
+const UNSEALED: usize = 2;
+/// Bytes read at once from a small file; the first of them are looked through for secrets.
 const READ_BYTES: usize = secrets::SCANNED_BYTES;
 
 /// A tree in the blob store, kept by the import's pins and not yet synced.
@@ -195,40 +197,47 @@ fn cut_file(
     Ok(cut)
 }
 
-/// Cuts a large file while another thread hashes it: two cores work on one file.
+/// Cuts a large file while another thread hashes it and its segments: two cores work on one file.
 fn cut_large(job: &Job, params: PackParams, segments: &mpsc::Sender<Segment>) -> Result<CutFile, PackTreeError> {
     let file = &job.file;
     let mut open: File = file.open()?;
-    let mut first = true;
-    let mut cutter = FileCutter::unhashed(params);
-    let (pieces, arriving) = std::sync::mpsc::sync_channel::<Bytes>(READ_AHEAD);
+    let mut cutter = Cutter::new(params);
+    let (unsealed, arriving) = std::sync::mpsc::sync_channel::<Unsealed>(UNSEALED);
     std::thread::scope(|scope| {
-        let hashing = scope.spawn(move || {
-            let mut hasher = blake3::Hasher::new();
-            for piece in arriving {
-                hasher.update(&piece);
+        let hashing = scope.spawn(move || -> Result<(BlobId, Vec<SegmentRef>), PackTreeError> {
+            let (mut hasher, mut ids) = (blake3::Hasher::new(), Vec::new());
+            for segment in arriving {
+                hasher.update(segment.bytes());
+                let segment = segment.seal();
+                ids.push(segment.id);
+                hand_out(segments, vec![segment])?;
             }
-            BlobId::from_bytes(*hasher.finalize().as_bytes())
+            Ok((BlobId::from_bytes(*hasher.finalize().as_bytes()), ids))
         });
+        // Moved in here, so that the hashing thread's end comes with whatever ends this side.
+        let unsealed = unsealed;
+        // A failed send is the other side's failure, which its end tells.
+        let hand_over = |done: Vec<Unsealed>| done.into_iter().try_for_each(|segment| unsealed.send(segment)).is_ok();
+        let mut wanted = secrets::SCANNED_BYTES;
         loop {
-            let mut piece = Vec::with_capacity(READ_BYTES);
-            let read = (&mut open).take(READ_BYTES as u64).read_to_end(&mut piece);
-            let n = read.map_err(|source| file.unreadable(source))?;
-            let piece = Bytes::from(piece);
-            if std::mem::take(&mut first) {
-                refuse_secrets(job, &piece)?;
-            }
-            // The hashing thread ends only after this side has let go.
-            let _ = pieces.send(piece.clone());
-            hand_out(segments, cutter.update(&piece))?;
-            if n < READ_BYTES {
+            let before = cutter.size();
+            let done = cutter.update_by(|buffer| {
+                let from = buffer.len();
+                let read = (&mut open).take(wanted as u64).read_to_end(buffer);
+                read.map_err(|source| file.unreadable(source))?;
+                if before == 0 { refuse_secrets(job, &buffer[from..]) } else { Ok(()) }
+            })?;
+            if !hand_over(done) || cutter.size() - before < wanted as u64 {
                 break;
             }
+            wanted = Cutter::STEP;
         }
-        drop(pieces);
-        let hash = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let (last, cut) = cutter.finish_as(hash);
-        hand_out(segments, last)?;
+        let (last, file_cut) = cutter.finish(None);
+        hand_over(last);
+        drop(unsealed);
+        let (hash, ids) = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let hash = file_cut.small_bytes().map_or(hash, BlobId::of);
+        let cut = file_cut.counted(hash, ids);
         as_it_was(file, &open, &cut)?;
         Ok(cut)
     })

@@ -1,4 +1,5 @@
-//! Cutting one file: its hash, its fine chunks and, if it is large, its segments, in one pass over its bytes.
+//! Cutting one file: its hash, its fine chunks and, if it is large, its segments, in one pass over its bytes, on one core or
+//! on two.
 //!
 //! A file is cut alone and without knowing the package, so several can be cut on several cores; [`super::pack`] then
 //! takes the results in tree order. Fine cuts are content-defined by a gear hash (FastCDC's: shift and add a table
@@ -107,12 +108,11 @@ fn roll(bytes: &[u8], hash: &mut u64, zeros: u32) -> Option<usize> {
     None
 }
 
-/// Cuts one file, fed in pieces of any size. Holds at most one segment of it.
+/// Finds the cuts of one file, fed in pieces of any size. Holds at most one segment of it, and hashes only chunks: the rest
+/// can be done on another core.
 #[derive(Debug, Clone)]
-pub struct FileCutter {
+pub struct Cutter {
     params: PackParams,
-    /// None: somebody else hashes the file.
-    file: Option<blake3::Hasher>,
     size: u64,
     scanner: Scanner,
     /// Bytes of the open segment, then those of the open chunk.
@@ -121,6 +121,29 @@ pub struct FileCutter {
     open: usize,
     /// Chunks of the open segment.
     chunks: Vec<Chunk>,
+    has_segments: bool,
+}
+
+/// A segment of a large file that has no name yet.
+#[derive(Debug, Clone)]
+pub struct Unsealed {
+    bytes: Vec<u8>,
+    chunks: Vec<Chunk>,
+}
+
+/// A file of which all cuts are known, but neither its hash nor the names of its segments.
+#[derive(Debug, Clone)]
+pub struct Uncounted {
+    size: u64,
+    /// None: all bytes went into segments.
+    small: Option<(Vec<u8>, Vec<Chunk>)>,
+}
+
+/// Cuts, hashes and names one file on one core.
+#[derive(Debug, Clone)]
+pub struct FileCutter {
+    cutter: Cutter,
+    hasher: blake3::Hasher,
     segments: Vec<SegmentRef>,
 }
 
@@ -155,83 +178,155 @@ impl CutFile {
     }
 }
 
+impl Unsealed {
+    /// The bytes: those of the file that follow the segment before.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Hashes and names it.
+    #[must_use]
+    pub fn seal(self) -> Segment {
+        Segment::seal(self.bytes, self.chunks, 1)
+    }
+}
+
+impl Uncounted {
+    /// All bytes of a file that is too small for segments of its own.
+    #[must_use]
+    pub fn small_bytes(&self) -> Option<&[u8]> {
+        self.small.as_ref().map(|(bytes, _)| bytes.as_slice())
+    }
+
+    /// With the file's BLAKE3, and all its segments in order.
+    #[must_use]
+    pub fn counted(self, hash: BlobId, segments: Vec<SegmentRef>) -> CutFile {
+        let body = match self.small {
+            Some((bytes, chunks)) => CutBody::Small { bytes, chunks },
+            None => CutBody::Large(segments),
+        };
+        CutFile { size: self.size, hash, body }
+    }
+}
+
 impl FileCutter {
     /// A cutter for one file.
     #[must_use]
     pub fn new(params: PackParams) -> Self {
-        Self { file: Some(blake3::Hasher::new()), ..Self::unhashed(params) }
-    }
-
-    /// A cutter that leaves the hash of the whole file to its caller, who computes it on another core and ends with
-    /// [`Self::finish_as`].
-    #[must_use]
-    pub fn unhashed(params: PackParams) -> Self {
-        Self {
-            params,
-            file: None,
-            size: 0,
-            scanner: Scanner::new(params),
-            bytes: Vec::new(),
-            open: 0,
-            chunks: Vec::new(),
-            segments: Vec::new(),
-        }
+        Self { cutter: Cutter::new(params), hasher: blake3::Hasher::new(), segments: Vec::new() }
     }
 
     /// Takes the file's next bytes; hands out the segments that are finished. How the file is divided into calls
     /// changes nothing in the result; pieces of 64 KiB and more are fast.
     #[must_use = "these segments are not kept anywhere else"]
     pub fn update(&mut self, bytes: &[u8]) -> Vec<Segment> {
-        if let Some(file) = &mut self.file {
-            file.update(bytes);
+        self.hasher.update(bytes);
+        let done = self.cutter.update(bytes);
+        self.seal(done)
+    }
+
+    /// The end of the file: its last segments, if it is large, and what to give to the packer.
+    #[must_use = "these segments are not kept anywhere else"]
+    pub fn finish(mut self) -> (Vec<Segment>, CutFile) {
+        let hash = BlobId::from_bytes(*self.hasher.finalize().as_bytes());
+        let cutter = core::mem::replace(&mut self.cutter, Cutter::new(PackParams::default()));
+        let (last, file) = cutter.finish(Some(hash));
+        (self.seal(last), file.counted(hash, self.segments))
+    }
+
+    fn seal(&mut self, done: Vec<Unsealed>) -> Vec<Segment> {
+        let done: Vec<Segment> = done.into_iter().map(Unsealed::seal).collect();
+        self.segments.extend(done.iter().map(|segment| segment.id));
+        done
+    }
+}
+
+impl Cutter {
+    /// A cutter for one file.
+    #[must_use]
+    pub fn new(params: PackParams) -> Self {
+        Self {
+            params,
+            size: 0,
+            scanner: Scanner::new(params),
+            bytes: Vec::new(),
+            open: 0,
+            chunks: Vec::new(),
+            has_segments: false,
         }
-        self.size += bytes.len() as u64;
+    }
+
+    /// Takes the file's next bytes; hands out the segments that are finished.
+    #[must_use = "these segments are not kept anywhere else"]
+    pub fn update(&mut self, bytes: &[u8]) -> Vec<Unsealed> {
         let mut done = Vec::new();
         for step in bytes.chunks(STEP) {
             self.bytes.extend_from_slice(step);
-            while let Some(len) = self.scanner.find(&self.bytes[self.open..]) {
-                let hash = ChunkHash::of(&self.bytes[self.open..self.open + len]);
-                self.end_chunk(len, hash, &mut done);
-            }
+            self.cut(step.len(), &mut done);
         }
         done
     }
 
-    /// The end of the file: its last segments, if it is large, and what to give to the packer.
+    /// As [`Self::update`], with bytes that `read` appends to those that it is given, without copying them once more.
+    /// About [`Self::STEP`] in one go are fast.
+    ///
+    /// # Errors
+    /// Those of `read`; the cutter is then of no more use.
     ///
     /// # Panics
-    /// When the cutter was made by [`Self::unhashed`].
-    #[must_use = "these segments are not kept anywhere else"]
-    pub fn finish(mut self) -> (Vec<Segment>, CutFile) {
-        let file = self.file.take().expect("a cutter that hashes");
-        self.finish_as(BlobId::from_bytes(*file.finalize().as_bytes()))
+    /// When `read` takes bytes away.
+    pub fn update_by<E>(&mut self, read: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<Unsealed>, E> {
+        let before = self.bytes.len();
+        read(&mut self.bytes)?;
+        let n = self.bytes.len().checked_sub(before).expect("bytes are appended");
+        let mut done = Vec::new();
+        self.cut(n, &mut done);
+        Ok(done)
     }
 
-    /// As [`Self::finish`], with the file's BLAKE3 from somewhere else.
+    /// Bytes that are cut and hashed while they are still in the processor's cache.
+    pub const STEP: usize = STEP;
+
+    /// Length of the file so far, in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The end of the file: its last segments, if it is large. A file's own hash, if it is known, saves hashing the only
+    /// chunk of a small one.
     #[must_use = "these segments are not kept anywhere else"]
-    pub fn finish_as(mut self, hash: BlobId) -> (Vec<Segment>, CutFile) {
-        let whole = *hash.as_bytes();
+    pub fn finish(mut self, whole: Option<BlobId>) -> (Vec<Unsealed>, Uncounted) {
         let mut done = Vec::new();
         let rest = self.bytes.len() - self.open;
         if rest > 0 {
-            let is_whole = rest as u64 == self.size;
-            let chunk = if is_whole { ChunkHash::truncated(&whole) } else { ChunkHash::of(&self.bytes[self.open..]) };
-            self.end_chunk(rest, chunk, &mut done);
+            let whole = whole.filter(|_| rest as u64 == self.size);
+            let hash = match whole {
+                Some(whole) => ChunkHash::truncated(whole.as_bytes()),
+                None => ChunkHash::of(&self.bytes[self.open..]),
+            };
+            self.end_chunk(rest, hash, &mut done);
         }
-        let small = self.segments.is_empty() && self.size < self.params.segment_min() as u64;
-        let body = if small {
-            CutBody::Small { bytes: self.bytes, chunks: self.chunks }
-        } else {
-            if self.open > 0 {
-                done.push(self.end_segment());
-            }
-            CutBody::Large(self.segments)
-        };
-        (done, CutFile { size: self.size, hash, body })
+        let is_small = !self.has_segments && self.size < self.params.segment_min() as u64;
+        if !is_small && self.open > 0 {
+            done.push(self.end_segment());
+        }
+        let small = is_small.then(|| (self.bytes, self.chunks));
+        (done, Uncounted { size: self.size, small })
+    }
+
+    /// Finds the cuts in the last `n` bytes.
+    fn cut(&mut self, n: usize, done: &mut Vec<Unsealed>) {
+        self.size += n as u64;
+        while let Some(len) = self.scanner.find(&self.bytes[self.open..]) {
+            let hash = ChunkHash::of(&self.bytes[self.open..self.open + len]);
+            self.end_chunk(len, hash, done);
+        }
     }
 
     /// Ends the open chunk after `len` bytes, and with it, perhaps, the segment before or after it.
-    fn end_chunk(&mut self, len: usize, hash: ChunkHash, done: &mut Vec<Segment>) {
+    fn end_chunk(&mut self, len: usize, hash: ChunkHash, done: &mut Vec<Unsealed>) {
         if self.open + len > self.params.segment_max() {
             done.push(self.end_segment());
         }
@@ -243,15 +338,13 @@ impl FileCutter {
     }
 
     /// Takes everything before the open chunk as a segment.
-    fn end_segment(&mut self) -> Segment {
+    fn end_segment(&mut self) -> Unsealed {
         let mut rest = Vec::with_capacity(self.params.segment_max() / 2 + STEP);
         rest.extend_from_slice(&self.bytes[self.open..]);
         self.bytes.truncate(self.open);
         self.open = 0;
-        let bytes = core::mem::replace(&mut self.bytes, rest);
-        let segment = Segment::seal(bytes, core::mem::take(&mut self.chunks), 1);
-        self.segments.push(segment.id);
-        segment
+        self.has_segments = true;
+        Unsealed { bytes: core::mem::replace(&mut self.bytes, rest), chunks: core::mem::take(&mut self.chunks) }
     }
 }
 
@@ -267,21 +360,29 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_from_elsewhere_changes_nothing() {
-        let bytes = noise("file", 700_001);
+    fn cutting_and_hashing_on_two_cores_changes_nothing() {
         let params = PackParams::new(256 << 10, 4 << 10).unwrap();
-        let (mut here, mut beside) = (FileCutter::new(params), FileCutter::unhashed(params));
-        let mut segments = (Vec::new(), Vec::new());
-        for piece in bytes.chunks(100_003) {
-            segments.0.extend(here.update(piece));
-            segments.1.extend(beside.update(piece));
+        for len in [0, 1, 3_000, 60_000, 700_001] {
+            let bytes = noise("file", len);
+            let (mut here, mut beside) = (FileCutter::new(params), Cutter::new(params));
+            let mut segments = (Vec::new(), Vec::new());
+            for (at, piece) in bytes.chunks(100_003).enumerate() {
+                segments.0.extend(here.update(piece));
+                let appended = |buffer: &mut Vec<u8>| Ok::<_, ()>(buffer.extend_from_slice(piece));
+                segments.1.extend(match at % 2 {
+                    0 => beside.update(piece),
+                    _ => beside.update_by(appended).unwrap(),
+                });
+            }
+            let (last, cut) = here.finish();
+            segments.0.extend(last);
+            let (last, same) = beside.finish(None);
+            segments.1.extend(last);
+            let sealed: Vec<Segment> = segments.1.into_iter().map(Unsealed::seal).collect();
+            assert_eq!(segments.0, sealed, "{len}");
+            let same = same.counted(BlobId::of(&bytes), sealed.iter().map(|segment| segment.id).collect());
+            assert_eq!(format!("{cut:?}"), format!("{same:?}"), "{len}");
         }
-        let (last, cut) = here.finish();
-        segments.0.extend(last);
-        let (last, same) = beside.finish_as(BlobId::of(&bytes));
-        segments.1.extend(last);
-        assert_eq!(segments.0, segments.1);
-        assert_eq!((cut.size(), cut.hash()), (same.size(), same.hash()));
     }
 
     #[test]

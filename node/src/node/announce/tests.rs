@@ -1,3 +1,5 @@
+use syncra_protocol::name::PackageName;
+
 use super::*;
 use crate::flow::fixture::{Draft, open};
 use crate::net::NetConfig;
@@ -32,12 +34,14 @@ async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     let announcing = tokio::spawn(keep_announced(Arc::clone(&parts), node.clone(), stop.clone()));
     node.dial(crate::net::with_peer(hub.listen_addrs().remove(0), &hub.key()).unwrap()).await.unwrap();
     let mut routing = hub.routing();
-    let announced = routing.wait_for(|routing| routing.n_records == 1);
+    let announced = routing.wait_for(|routing| routing.n_records == 2);
     tokio::time::timeout(HUNG, announced).await.expect("announced").unwrap();
-    let key = ProviderKey::from(published.package);
+    let name = PackageName::parse("lamp").unwrap();
+    let keys = [published.package.into(), ProviderKey::of_name(&OwnerKey::of(&parts.identity), &name)];
     // The announcement is noted when its query has ended, which may be after the record came.
     let noted = async {
-        while !announced_before(&parts).unwrap().contains_key(&key) {
+        let is_noted = |key| announced_before(&parts).unwrap().contains_key(key);
+        while !keys.iter().all(is_noted) {
             tokio::task::yield_now().await;
         }
     };
@@ -46,8 +50,10 @@ async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     announcing.await.unwrap();
 
     let again = Announcer::new(&parts, &node);
-    let due = Done::due(again.announced.get(&key), GOOD_TABLE, clock::now());
-    assert!(due > clock::now(), "it is not announced again at every start");
+    for key in keys {
+        let due = Done::due(again.announced.get(&key), GOOD_TABLE, clock::now());
+        assert!(due > clock::now(), "it is not announced again at every start");
+    }
 
     // The hub writes down what it keeps, and a later run of it knows it.
     let hub_dir = tempfile::tempdir().unwrap();
@@ -55,7 +61,7 @@ async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     write_down(&hub_parts, &hub);
     let later = quiet([2; 32]).await;
     load(&hub_parts, &later).unwrap();
-    assert_eq!(later.records().n_foreign(), 1);
+    assert_eq!(later.records().n_foreign(), 2);
     for net in [hub, node, later] {
         net.shutdown().await.unwrap();
     }

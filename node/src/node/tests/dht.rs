@@ -1,8 +1,10 @@
 //! A network of many nodes that have nothing but the distributed hash table.
 
+use syncra_protocol::key::DeviceKey;
+
 use super::*;
 use crate::flow::{get, install, reach, seek};
-use crate::net::Inbounds;
+use crate::net::{Inbounds, Provider};
 
 /// Nodes in all.
 const NODES: u8 = 64;
@@ -21,17 +23,14 @@ fn address_of(net: &Net) -> Multiaddr {
     net::with_peer(net.listen_addrs().remove(0), &net.key()).unwrap()
 }
 
-/// Waits until the nodes of the table keep more records than so many.
-async fn until_announced(bystanders: &[(Net, Inbounds)], n_before: usize) {
+/// Waits until a node of the table keeps a record that this provider has this package.
+async fn until_announced(bystanders: &[(Net, Inbounds)], package: PackageId, by: DeviceKey) {
     let mut routings: Vec<_> = bystanders.iter().map(|(net, _)| net.routing()).collect();
-    while n_records(bystanders) <= n_before {
+    let is_wanted = |record: &Provider| record.key == package.into() && record.provider == by && record.ttl.is_some();
+    while !bystanders.iter().any(|(net, _)| net.records().take_changes(usize::MAX).iter().any(is_wanted)) {
         let changes = routings.iter_mut().map(|routing| Box::pin(routing.changed()));
         futures::future::select_all(changes).await.0.unwrap();
     }
-}
-
-fn n_records(bystanders: &[(Net, Inbounds)]) -> usize {
-    bystanders.iter().map(|(net, _)| net.records().n_foreign()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +50,7 @@ async fn found_through_the_table_alone() {
     let (mut alice, mut bob, carol) = (host().await, host().await, host().await);
     let published = alice.publish(package("1.0.0", b"from afar").path()).await;
     alice.node.keep_in_touch(vec![address_of(&bootstrap)]);
-    until_announced(&bystanders, 0).await;
+    until_announced(&bystanders, published.package, alice.node.online().net.key()).await;
 
     // bob knows the bootstrap node and an id.
     bob.node.keep_in_touch(vec![address_of(&bootstrap)]);
@@ -61,7 +60,7 @@ async fn found_through_the_table_alone() {
     let add = install::Request::Add { package: published.package, selector: None };
     let plan = reach::plan(parts, &add).await.unwrap();
     install::apply(parts, plan, &Progress::unwatched()).await.unwrap();
-    until_announced(&bystanders, n_records(&bystanders)).await;
+    until_announced(&bystanders, published.package, bob.node.online().net.key()).await;
 
     alice.end().await;
     bootstrap.shutdown().await.unwrap();
