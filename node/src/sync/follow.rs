@@ -166,7 +166,7 @@ impl Task {
                     let net = self.net.clone();
                     self.jobs.spawn(async move {
                         match ask::entries(&net, peer, origin, from).await {
-                            Ok(entries) => Input::Entries { peer, origin, entries },
+                            Ok(entries) => Input::Entries { peer, origin, from, entries },
                             Err(failure) => Input::Failed { peer, ask: Ask::Entries(origin), failure },
                         }
                     });

@@ -63,6 +63,8 @@ pub enum Input {
         peer: Peer,
         /// The log that was asked for.
         origin: Origin,
+        /// The first entry that was asked for: tells a late answer to an earlier request from a lie.
+        from: u64,
         /// The answer, unverified.
         entries: Entries,
     },
@@ -322,7 +324,7 @@ impl Follower {
             Input::PeerGone(peer) => self.on_peer_gone(peer),
             Input::Notice { peer, note } => self.on_notice(now, peer, &note),
             Input::Heads { peer, heads } => self.on_heads(now, peer, &heads),
-            Input::Entries { peer, origin, entries } => self.on_entries(now, peer, origin, entries),
+            Input::Entries { peer, origin, from, entries } => self.on_entries(now, peer, (origin, from), entries),
             Input::Failed { peer, ask, failure } => self.on_failed(now, peer, ask, failure),
             Input::Committed(origin) => self.on_committed(now, origin),
             Input::CommitFailed(origin) => self.on_commit_failed(now, origin),

@@ -373,6 +373,37 @@ fn unasked_and_late_answers_change_nothing() {
     assert!(follower.evidence().is_none(), "too late");
 }
 
+/// A request that took so long that it was given up, and answered after the next one was asked.
+#[test]
+fn a_late_answer_to_an_earlier_request_is_no_lie() {
+    use syncra_protocol::message::log::Entries;
+    let mut sim = Sim::seeded(14, world_with_releases(9));
+    let server = sim.server(Manner::Honest);
+    let (peer, now, heads) = (sim.nodes[server].peer, sim.queue.now, sim_heads(&sim, server));
+    let mut follower = Follower::new(sim.world.package);
+    follower.handle(now, Input::PeerUp(peer));
+    follower.handle(now, Input::Heads { peer, heads });
+    let chain = &sim.world.writers[0];
+    let origin = chain.origin();
+    let answer = |from: u64, limit: u32| {
+        let entries = chain.slice(from, chain.size()).to_vec();
+        let entries = Entries::answer(&chain.log, &chain.head(), (from, limit), entries).unwrap();
+        Input::Entries { peer, origin, from, entries }
+    };
+    let asked = |effect: Option<Effect>| match effect {
+        Some(Effect::AskEntries { origin: of, from, .. }) if of == origin => Some(from),
+        _ => None,
+    };
+    let mut effects = |input: Input| {
+        follower.handle(now, input);
+        std::iter::from_fn(|| follower.poll_effect()).collect::<Vec<_>>()
+    };
+    assert!(effects(answer(0, 3)).into_iter().any(|effect| asked(Some(effect)) == Some(3)));
+    assert!(effects(answer(0, 3)).is_empty(), "the first three again: late");
+    let last = effects(answer(3, 100));
+    assert!(last.iter().any(|effect| matches!(effect, Effect::Commit(commit) if commit.origin == origin)), "{last:?}");
+}
+
 /// Random networks: two authors, a reader, a mirror, two liars, loss, partitions, failing disks.
 fn random_network(seed: u64) -> (Sim, Vec<usize>) {
     let mut rng = Rng::seeded(seed ^ 0xf0f0);

@@ -359,7 +359,7 @@ impl Sim {
         let input = match ask {
             Ask::Heads => self.heads(of).map(|heads| Input::Heads { peer, heads }),
             Ask::Entries(origin) => {
-                self.entries(of, &origin, from).map(|entries| Input::Entries { peer, origin, entries })
+                self.entries(of, &origin, from).map(|entries| Input::Entries { peer, origin, from, entries })
             }
         };
         match input {

@@ -17,6 +17,13 @@ pub(super) struct Branch {
     work: Log,
 }
 
+impl Branch {
+    /// Whether these entries are asked of this peer.
+    pub(super) fn is_asked(&self, peer: Peer, from: u64) -> bool {
+        self.peer == peer && self.work.size() == from
+    }
+}
+
 impl Follower {
     /// Asks a peer for its history of a forked log, once, unless the common part is known.
     pub(super) fn start_branch(&mut self, now: Timestamp, peer: Peer, origin: Origin) {

@@ -26,11 +26,11 @@ enum Verdict {
 }
 
 impl Follower {
-    pub(super) fn on_entries(&mut self, now: Timestamp, peer: Peer, origin: Origin, answer: Entries) {
-        if self.branches.get(&origin).is_some_and(|branch| branch.peer == peer) {
+    pub(super) fn on_entries(&mut self, now: Timestamp, peer: Peer, (origin, from): (Origin, u64), answer: Entries) {
+        if self.branches.get(&origin).is_some_and(|branch| branch.is_asked(peer, from)) {
             return self.on_branch(now, peer, origin, &answer);
         }
-        if self.fetches.get(&origin).is_none_or(|fetch| fetch.peer != peer) {
+        if self.fetches.get(&origin).is_none_or(|fetch| fetch.peer != peer || fetch.work.size() != from) {
             return; // late: given up or answered already
         }
         let head = Head::verify(&answer.note.0).ok().filter(|head| *head.origin() == origin);
