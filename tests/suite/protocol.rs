@@ -35,13 +35,7 @@ mod oracle;
 mod path_oracle;
 #[path = "protocol/path_vectors.rs"]
 mod path_vectors;
-#[path = "protocol/rng.rs"]
-mod rng;
 #[path = "protocol/shared.rs"]
 mod shared;
-#[path = "protocol/sim.rs"]
-mod sim;
 #[path = "protocol/text_decoders.rs"]
 mod text_decoders;
-#[path = "protocol/world.rs"]
-mod world;

@@ -16,6 +16,8 @@ usage: cargo xtask TASK
   faults [--trials N]         interrupt and damage the real program N times in each way (1000 if not said)
   fuzz [TARGET] [--seconds N] throw mutated bytes at one decoder, or at all in turn, for N seconds (60 if not said);
                               keeps what takes new branches, and shows first that this works; `--list` names the targets
+  sim [--seeds N] [--seed S] [--nodes N] [--minutes M] [--scenario NAME]
+                              many nodes in virtual time, from seeds; of a failure it says how to see it again
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
   fixtures [--again]          write `tests/fixtures/<version>/`: a home, a stick and words on the wire as this version makes
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["faults"] => run::faults("1000"),
         ["faults", "--trials", n_trials] => run::faults(n_trials),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["sim", rest @ ..] => run::sim(rest),
         ["setup"] => debian::install_missing(),
         ["vectors"] => run::vectors(),
         ["fixtures"] => run::fixtures(false),

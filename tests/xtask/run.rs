@@ -54,6 +54,15 @@ pub(crate) fn faults(n_trials: &str) -> Result<(), String> {
     succeeded("cargo test faults", status)
 }
 
+/// Runs the simulation of many nodes.
+///
+/// # Errors
+/// A text for people: it does not build, or an invariant does not hold.
+pub(crate) fn sim(args: &[&str]) -> Result<(), String> {
+    let run = ["run", "--locked", "--quiet", "--package", "syncra-sim", "--"];
+    cargo(&[&run, args].concat(), None)
+}
+
 /// Writes the golden vectors anew.
 ///
 /// # Errors

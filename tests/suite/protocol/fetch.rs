@@ -7,7 +7,7 @@ use syncra_protocol::message::have::Answer;
 use syncra_protocol::sync::fetch::{Failure, Haves, Input, Reach, SHARED_BATCH_BYTES, SILENCE, STALL_MIN};
 
 use crate::fetch_sim::{FetchSim, Manner};
-use crate::rng::Rng;
+use syncra_sim::rng::Rng;
 
 const MIB: u64 = 1 << 20;
 const HOUR: u64 = 3_600_000;

@@ -10,8 +10,8 @@ use syncra_protocol::sync::fetch::{
     BATCH_PARTS, BatchId, Effect, Failure, Fetcher, Haves, Input, Part, Reach, SOLO_BATCH_BYTES,
 };
 
-use crate::rng::Rng;
-use crate::sim::Queue;
+use syncra_sim::net::Queue;
+use syncra_sim::rng::Rng;
 
 /// How a provider behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

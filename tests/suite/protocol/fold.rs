@@ -13,7 +13,7 @@ use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::version::{Version, VersionReq};
 
-use crate::world::{Chain, World, handle, moved, name, release};
+use syncra_sim::world::{Chain, World, handle, moved, name, release};
 
 fn version(text: &str) -> Version {
     Version::parse(text).unwrap()

@@ -13,8 +13,8 @@ use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::follow::{Ask, Effect, Fault, Follower, HEADS_INTERVAL, Input};
 
 use crate::follow_sim::{MINUTE, Manner, SECOND, Sim, Stored};
-use crate::rng::Rng;
-use crate::world::{Chain, World, handle, moved, release};
+use syncra_sim::rng::Rng;
+use syncra_sim::world::{Chain, World, handle, moved, release};
 
 const SEEDS: u64 = 300;
 

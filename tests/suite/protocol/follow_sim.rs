@@ -16,9 +16,9 @@ use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
 
-use crate::rng::Rng;
-use crate::sim::{Fate, Links, Queue};
-use crate::world::{Chain, World};
+use syncra_sim::net::{Fate, Links, Queue};
+use syncra_sim::rng::Rng;
+use syncra_sim::world::{Chain, World};
 
 pub(crate) const SECOND: u64 = 1_000;
 pub(crate) const MINUTE: u64 = 60 * SECOND;

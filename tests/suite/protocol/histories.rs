@@ -8,8 +8,8 @@ use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::{EntryId, ReleaseId};
 use syncra_protocol::origin::{Origin, Subject};
 
-use crate::rng::Rng;
-use crate::world::{World, handle, moved, name, release};
+use syncra_sim::rng::Rng;
+use syncra_sim::world::{World, handle, moved, name, release};
 
 const HISTORIES: u64 = 2_000;
 const CHANNELS: [&str; 2] = ["stable", "beta"];

@@ -6,7 +6,7 @@ use syncra_protocol::evidence::{Evidence, EvidenceError, IdentityLog, STRANGER_L
 use syncra_protocol::log::ExtendError;
 use syncra_protocol::log::fork::ForkProof;
 
-use crate::world::{Chain, World, handle, name, stranger};
+use syncra_sim::world::{Chain, World, handle, name, stranger};
 
 /// Two owners; the first says something.
 fn world() -> World {

@@ -15,84 +15,118 @@ use syncra_protocol::origin::Origin;
 use syncra_protocol::version::Version;
 
 /// One writer's log with its secret: it can sign any of its sizes.
-pub(crate) struct Chain {
+#[derive(Debug)]
+pub struct Chain {
     secret: DeviceSecret,
-    pub(crate) log: Log,
-    pub(crate) entries: Vec<Vec<u8>>,
+    /// Its hashes.
+    pub log: Log,
+    /// Its entries' bytes.
+    pub entries: Vec<Vec<u8>>,
 }
 
 impl Chain {
-    pub(crate) fn new(seed: u8, origin: impl FnOnce(syncra_protocol::key::DeviceKey) -> Origin) -> Self {
+    /// The empty log of the key that `seed` makes.
+    pub fn new(seed: u8, origin: impl FnOnce(syncra_protocol::key::DeviceKey) -> Origin) -> Self {
         let secret = DeviceSecret::from_seed(&[seed; 32]);
         let log = Log::new(origin(secret.public()));
         Self { secret, log, entries: Vec::new() }
     }
 
     /// Another history by the same key: the first `size` entries and nothing since.
-    pub(crate) fn fork(&self, size: u64) -> Self {
+    #[must_use]
+    pub fn fork(&self, size: u64) -> Self {
         let mut fork = Self {
             secret: DeviceSecret::from_seed(&self.secret.seed()),
             log: Log::new(self.origin()),
             entries: vec![],
         };
-        for entry in &self.entries[..usize::try_from(size).unwrap()] {
+        for entry in &self.entries[..usize::try_from(size).expect("a test's own values")] {
             fork.append_bytes(entry.clone());
         }
         fork
     }
 
-    pub(crate) fn origin(&self) -> Origin {
+    /// The key that signs it.
+    #[must_use]
+    pub fn secret(&self) -> DeviceSecret {
+        DeviceSecret::from_seed(&self.secret.seed())
+    }
+
+    /// Which log it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
         *self.log.origin()
     }
 
-    pub(crate) fn size(&self) -> u64 {
+    /// Entries.
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.log.size()
     }
 
-    pub(crate) fn append(&mut self, seen: Vec<SeenHead>, body: Body) -> EntryId {
-        self.append_bytes(Entry { seen, body }.encode().unwrap())
+    /// Appends an entry.
+    pub fn append(&mut self, seen: Vec<SeenHead>, body: Body) -> EntryId {
+        self.append_bytes(Entry { seen, body }.encode().expect("a test's own values"))
     }
 
-    pub(crate) fn append_bytes(&mut self, bytes: Vec<u8>) -> EntryId {
-        self.log.append(&bytes).unwrap();
+    /// Appends an entry's bytes, whatever they are.
+    pub fn append_bytes(&mut self, bytes: Vec<u8>) -> EntryId {
+        self.log.append(&bytes).expect("a test's own values");
         let id = EntryId::of(&bytes);
         self.entries.push(bytes);
         id
     }
 
-    pub(crate) fn head(&self) -> Head {
+    /// The signed head.
+    #[must_use]
+    pub fn head(&self) -> Head {
         self.head_at(self.size())
     }
 
-    pub(crate) fn head_at(&self, size: u64) -> Head {
-        let root = self.log.root_at(size).unwrap();
-        Head::sign(&self.secret, Checkpoint { origin: self.origin(), size, root }).unwrap()
+    /// The signed head of an earlier size.
+    #[must_use]
+    pub fn head_at(&self, size: u64) -> Head {
+        let root = self.log.root_at(size).expect("a test's own values");
+        Head::sign(&self.secret, Checkpoint { origin: self.origin(), size, root }).expect("a test's own values")
     }
 
-    pub(crate) fn slice(&self, from: u64, to: u64) -> &[Vec<u8>] {
-        &self.entries[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()]
+    /// Entries from one index up to another.
+    #[must_use]
+    pub fn slice(&self, from: u64, to: u64) -> &[Vec<u8>] {
+        &self.entries
+            [usize::try_from(from).expect("a test's own values")..usize::try_from(to).expect("a test's own values")]
     }
 
-    pub(crate) fn seen(&self) -> SeenHead {
+    /// What somebody who holds all of it would say to have seen.
+    #[must_use]
+    pub fn seen(&self) -> SeenHead {
         SeenHead { origin: self.origin(), size: self.size(), root: self.log.root() }
     }
 }
 
 /// A package with owners, each with one device, and perhaps a stranger.
-pub(crate) struct World {
-    pub(crate) package: PackageId,
-    pub(crate) genesis: Vec<u8>,
-    pub(crate) identities: Vec<Chain>,
+#[derive(Debug)]
+pub struct World {
+    /// Its id.
+    pub package: PackageId,
+    /// Its Genesis entry.
+    pub genesis: Vec<u8>,
+    /// The owners' own logs.
+    pub identities: Vec<Chain>,
     /// The first belongs to the creator; then the other owners' in order; then strangers'.
-    pub(crate) writers: Vec<Chain>,
+    pub writers: Vec<Chain>,
 }
 
 impl World {
-    pub(crate) fn new(n_owners: u8) -> Self {
+    /// A package of so many owners.
+    #[must_use]
+    pub fn new(n_owners: u8) -> Self {
         Self::with_strangers(n_owners, 0)
     }
 
-    pub(crate) fn with_strangers(n_owners: u8, n_strangers: u8) -> Self {
+    /// A package of so many owners, with writers who own nothing.
+    #[must_use]
+    pub fn with_strangers(n_owners: u8, n_strangers: u8) -> Self {
         let mut people: Vec<_> = (1..=n_owners).map(identity).collect();
         people.sort_by_key(|(id, ..)| *id);
         let (creator, _, seed) = &people[0];
@@ -104,7 +138,7 @@ impl World {
             log_key: DeviceSecret::from_seed(&[*seed; 32]).public(),
             nonce: [9; 16],
         });
-        let genesis = Entry::new(genesis).encode().unwrap();
+        let genesis = Entry::new(genesis).encode().expect("a test's own values");
         let package = PackageId::from(EntryId::of(&genesis));
         let mut writers = Vec::new();
         let strangers = (n_owners + 1..=n_owners + n_strangers).map(identity);
@@ -121,76 +155,93 @@ impl World {
         Self { package, genesis, identities: people.into_iter().map(|(_, chain, _)| chain).collect(), writers }
     }
 
-    pub(crate) fn chains(&self) -> Vec<&Chain> {
+    /// All logs, identities first.
+    #[must_use]
+    pub fn chains(&self) -> Vec<&Chain> {
         self.identities.iter().chain(&self.writers).collect()
     }
 
-    pub(crate) fn chain(&self, origin: &Origin) -> &Chain {
-        self.chains().into_iter().find(|chain| chain.origin() == *origin).unwrap()
+    /// The log of `origin`.
+    #[must_use]
+    pub fn chain(&self, origin: &Origin) -> &Chain {
+        self.chains().into_iter().find(|chain| chain.origin() == *origin).expect("a test's own values")
     }
 
     /// An empty set that knows the owners.
-    pub(crate) fn evidence(&self) -> Evidence {
-        let mut evidence = Evidence::open(self.package, &self.genesis).unwrap();
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::open(self.package, &self.genesis).expect("a test's own values");
         for identity in &self.identities {
-            evidence.admit_identity(&identity.entries[0]).unwrap();
+            evidence.admit_identity(&identity.entries[0]).expect("a test's own values");
         }
         evidence
     }
 
     /// A set that holds everything.
-    pub(crate) fn full_evidence(&self) -> Evidence {
+    #[must_use]
+    pub fn full_evidence(&self) -> Evidence {
         let mut evidence = self.evidence();
         for chain in self.chains() {
-            evidence.extend(&chain.entries, &chain.head()).unwrap();
+            evidence.extend(&chain.entries, &chain.head()).expect("a test's own values");
         }
         evidence
     }
 
     /// What writer `by` would say to have seen of writer `of`.
-    pub(crate) fn seen(&self, of: usize) -> Vec<SeenHead> {
+    #[must_use]
+    pub fn seen(&self, of: usize) -> Vec<SeenHead> {
         vec![self.writers[of].seen()]
     }
 
-    pub(crate) fn publish(&mut self, by: usize, seen: Vec<SeenHead>, version: &str, tree: u8) -> ReleaseId {
+    /// Writer `by` publishes.
+    pub fn publish(&mut self, by: usize, seen: Vec<SeenHead>, version: &str, tree: u8) -> ReleaseId {
         self.writers[by].append(seen, release(version, tree)).into()
     }
 
-    pub(crate) fn set(&mut self, by: usize, seen: Vec<SeenHead>, channel: &str, new: Option<ReleaseId>) -> EntryId {
+    /// Writer `by` moves a channel.
+    pub fn set(&mut self, by: usize, seen: Vec<SeenHead>, channel: &str, new: Option<ReleaseId>) -> EntryId {
         self.writers[by].append(seen, moved(RefClass::Channel, channel, new))
     }
 
-    pub(crate) fn yank(&mut self, by: usize, seen: Vec<SeenHead>, release: ReleaseId, undo: bool) -> EntryId {
+    /// Writer `by` yanks, or takes it back.
+    pub fn yank(&mut self, by: usize, seen: Vec<SeenHead>, release: ReleaseId, undo: bool) -> EntryId {
         self.writers[by].append(seen, Body::Yank(Yank { release, undo, reason: None }))
     }
 }
 
 /// The log of an identity that owns nothing.
-pub(crate) fn stranger(seed: u8) -> Chain {
+#[must_use]
+pub fn stranger(seed: u8) -> Chain {
     identity(seed).1
 }
 
 fn identity(seed: u8) -> (IdentityId, Chain, u8) {
     let log_key = DeviceSecret::from_seed(&[seed; 32]).public();
     let genesis = Body::IdentityGenesis(IdentityGenesis { log_key, recovery: [seed; 32], nonce: [seed; 16] });
-    let genesis = Entry::new(genesis).encode().unwrap();
+    let genesis = Entry::new(genesis).encode().expect("a test's own values");
     let id = IdentityId::from(EntryId::of(&genesis));
     let mut chain = Chain::new(seed, |key| Origin::identity(id, key));
     chain.append_bytes(genesis);
     (id, chain, seed)
 }
 
-pub(crate) fn name(name: &str, package: Option<PackageId>) -> Body {
-    Body::Name(NameClaim { name: PackageName::parse(name).unwrap(), package })
+/// A name claim.
+#[must_use]
+pub fn name(name: &str, package: Option<PackageId>) -> Body {
+    Body::Name(NameClaim { name: PackageName::parse(name).expect("a test's own values"), package })
 }
 
-pub(crate) fn handle(handle: &str) -> Body {
-    Body::Handle(HandleClaim { handle: Handle::parse(handle).unwrap() })
+/// A handle claim.
+#[must_use]
+pub fn handle(handle: &str) -> Body {
+    Body::Handle(HandleClaim { handle: Handle::parse(handle).expect("a test's own values") })
 }
 
-pub(crate) fn release(version: &str, tree: u8) -> Body {
+/// A release of nothing, told apart by `tree`.
+#[must_use]
+pub fn release(version: &str, tree: u8) -> Body {
     Body::Release(Release {
-        version: Version::parse(version).unwrap(),
+        version: Version::parse(version).expect("a test's own values"),
         tree_id: TreeId::from_bytes([tree; 32]),
         content_root: ContentRoot::from_bytes([tree; 32]),
         manifest: BlobId::from_bytes([tree; 32]),
@@ -204,7 +255,8 @@ pub(crate) fn release(version: &str, tree: u8) -> Body {
 }
 
 /// A move that never fails the rule "old and new differ".
-pub(crate) fn moved(class: RefClass, name: &str, new: Option<ReleaseId>) -> Body {
+#[must_use]
+pub fn moved(class: RefClass, name: &str, new: Option<ReleaseId>) -> Body {
     let old = if new.is_none() { Some(ReleaseId::from_bytes([0xee; 32])) } else { None };
-    Body::Ref(RefMove { class, name: RefName::parse(name).unwrap(), old, new })
+    Body::Ref(RefMove { class, name: RefName::parse(name).expect("a test's own values"), old, new })
 }

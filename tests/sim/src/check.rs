@@ -1,0 +1,278 @@
+//! The oracle: it sees everything that nodes do, and says when one of the invariants does not hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use syncra_protocol::fold::PackageState;
+use syncra_protocol::id::{BlobId, ContentRoot, EntryId, LogHash};
+use syncra_protocol::key::DeviceKey;
+use syncra_protocol::limits::EVIDENCE_LOGS;
+use syncra_protocol::log::Log;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::merkle::leaf_hash;
+use syncra_protocol::origin::Origin;
+use syncra_protocol::sync::Peer;
+use syncra_protocol::sync::follow::{Commit, Fault};
+
+use crate::disk::{Bytes, Truth};
+use crate::node::{Node, Observation};
+
+/// Requests that one node may have open towards one peer: four logs, heads, another branch, three contents with their
+/// batches, and as many again that were given up and have not ended yet.
+const ASKS_PER_PEER: usize = 40;
+/// Disk steps of one node under way: one for each log, twice, and one for each content.
+const JOBS: usize = 2 * EVIDENCE_LOGS + 16;
+
+/// What always holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// Nothing unverified is taken as content or state.
+    Verified,
+    /// What was acknowledged survives, and an honest writer has one history.
+    Kept,
+    /// The newest verified head is never lowered, and its entries are there.
+    NeverLowered,
+    /// Equal frontiers are equal states.
+    EqualStates,
+    /// After the network heals everybody honest has everything of everybody honest.
+    Converges,
+    /// Fork proofs are valid and of those who forked; nobody honest is blamed.
+    NobodyFramed,
+    /// Queues and tables are bounded.
+    Bounded,
+    /// Nothing panics.
+    NoPanic,
+}
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// Virtual milliseconds since the beginning.
+    pub at_ms: u64,
+    /// The node.
+    pub who: usize,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, at_ms, who, what } = self;
+        write!(f, "{invariant:?} does not hold at {at_ms} ms of node {who}: {what}")
+    }
+}
+
+/// A fork is part of what a state depends on.
+type StateKey = ([u8; 32], BTreeMap<Origin, u64>);
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// Keys that sign two histories.
+    pub forkers: BTreeSet<DeviceKey>,
+    /// Who must not be blamed.
+    pub honest: BTreeSet<Peer>,
+    /// Every entry that its writer signed: (log, index, entry).
+    spoken: BTreeSet<(Origin, u64, EntryId)>,
+    /// Honest writers' one history.
+    histories: BTreeMap<Origin, Log>,
+    acknowledged: BTreeMap<Origin, (u64, LogHash)>,
+    /// The newest head that a node relied on.
+    relied: BTreeMap<(usize, Origin), u64>,
+    states: BTreeMap<StateKey, PackageState>,
+    /// Content by its parts, as their writer made them.
+    pub contents: BTreeMap<ContentRoot, Vec<BlobId>>,
+    /// What happened, by name: that a run reached what it is there for.
+    pub seen: BTreeMap<&'static str, u64>,
+}
+
+type Finding = Result<(), (Invariant, String)>;
+
+impl Oracle {
+    /// Looks at what an honest node has done.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn observe(&mut self, who: usize, observation: &Observation) -> Finding {
+        match observation {
+            Observation::Signed { first, entries, head } => self.signed(*first, entries, head),
+            Observation::Acknowledged(head) => {
+                self.count("acknowledged");
+                self.acknowledged.insert(*head.origin(), (head.size(), head.root()));
+                Ok(())
+            }
+            Observation::Committed(commit) => self.committed(who, commit),
+            Observation::State(state) => self.state(state),
+            Observation::Fault(peer, fault) => self.fault(*peer, fault),
+            Observation::KeptFork(origin, proof) => self.kept_fork(origin, proof),
+            Observation::Kept(root, part, bytes) => self.kept(root, *part, bytes),
+            Observation::Complete(_) => {
+                self.count("complete");
+                Ok(())
+            }
+            Observation::Banned(peer) => {
+                self.count("banned");
+                self.blame(*peer, "banned")
+            }
+            Observation::Loaded(truth, n_stored) => self.loaded(who, truth, n_stored),
+            Observation::Unreadable(why) => {
+                Err((Invariant::Verified, format!("the disk holds what does not verify: {why}")))
+            }
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// What a writer says, honest or not.
+    pub fn spoke(&mut self, first: u64, entries: &[Bytes], head: &Head) {
+        for (index, entry) in (first..).zip(entries) {
+            self.spoken.insert((*head.origin(), index, EntryId::of(entry)));
+        }
+    }
+
+    fn signed(&mut self, first: u64, entries: &[Bytes], head: &Head) -> Finding {
+        self.spoke(first, entries, head);
+        let log = self.histories.entry(*head.origin()).or_insert_with(|| Log::new(*head.origin()));
+        for (index, entry) in (first..).zip(entries) {
+            match log.leaf(index) {
+                Some(leaf) if leaf == leaf_hash(entry) => {}
+                Some(_) => return Err((Invariant::Kept, format!("entry {index} of an honest log was signed twice"))),
+                None if log.size() == index => drop(log.append(entry)),
+                None => return Err((Invariant::Kept, format!("entry {index} is signed, those before are not"))),
+            }
+        }
+        if log.root_at(head.size()) == Some(head.root()) {
+            Ok(())
+        } else {
+            Err((Invariant::Kept, "a checkpoint of another history was signed".to_owned()))
+        }
+    }
+
+    fn committed(&mut self, who: usize, commit: &Commit) -> Finding {
+        self.count("committed");
+        for (index, entry) in (commit.first..).zip(&commit.entries) {
+            if !self.spoken.contains(&(commit.origin, index, EntryId::of(entry))) {
+                return Err((Invariant::Verified, format!("entry {index} of {} is nobody's", commit.origin)));
+            }
+        }
+        let relied = self.relied.entry((who, commit.origin)).or_default();
+        if commit.head.size() < *relied {
+            let lowered = format!("the head of {} went from {relied} to {}", commit.origin, commit.head.size());
+            return Err((Invariant::NeverLowered, lowered));
+        }
+        *relied = commit.head.size();
+        Ok(())
+    }
+
+    fn state(&mut self, state: &PackageState) -> Finding {
+        self.count("states");
+        let key = (state.frontier.digest(), state.forked.clone());
+        let known = self.states.entry(key).or_insert_with(|| state.clone());
+        if known == state { Ok(()) } else { Err((Invariant::EqualStates, "two states at one frontier".to_owned())) }
+    }
+
+    fn blame(&self, peer: Peer, what: &str) -> Finding {
+        if self.honest.contains(&peer) {
+            return Err((Invariant::NobodyFramed, format!("an honest peer is {what}")));
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, peer: Peer, fault: &Fault) -> Finding {
+        self.count(match fault {
+            Fault::Rollback { .. } => "rollback",
+            Fault::Fork(_) => "fork",
+            Fault::BadGenesis => "bad genesis",
+            Fault::BadNote => "bad note",
+            Fault::BadProof { .. } => "bad proof",
+            Fault::BadEntry { .. } => "bad entry",
+            Fault::Oversized => "oversized",
+            Fault::Malformed => "malformed",
+            Fault::Stalled { .. } => "stalled",
+        });
+        match fault {
+            // Not the peer's doing, or no lie.
+            Fault::Rollback { .. } | Fault::Stalled { .. } => Ok(()),
+            Fault::Fork(proof) => self.forked(proof.origin(), &proof.encode()),
+            other => self.blame(peer, &format!("blamed for {other:?}")),
+        }
+    }
+
+    fn forked(&self, origin: &Origin, proof: &[u8]) -> Finding {
+        match ForkProof::verify(proof) {
+            Ok(proof) if proof.origin() == origin && self.forkers.contains(&origin.key) => Ok(()),
+            Ok(_) => Err((Invariant::NobodyFramed, format!("a fork proof against the honest {origin}"))),
+            Err(error) => Err((Invariant::NobodyFramed, format!("a fork proof of {origin} is none: {error}"))),
+        }
+    }
+
+    fn kept_fork(&mut self, origin: &Origin, proof: &Bytes) -> Finding {
+        self.count("fork kept");
+        self.forked(origin, proof)
+    }
+
+    fn kept(&mut self, root: &ContentRoot, part: u32, bytes: &Bytes) -> Finding {
+        self.count("parts");
+        let expected = self.contents.get(root).and_then(|parts| parts.get(part as usize));
+        if expected == Some(&BlobId::of(bytes)) {
+            Ok(())
+        } else {
+            Err((Invariant::Verified, format!("part {part} of {} is not what its writer made", root.fmt_short())))
+        }
+    }
+
+    fn loaded(&mut self, who: usize, truth: &Truth, n_stored: &BTreeMap<Origin, u64>) -> Finding {
+        self.count("starts");
+        for (origin, own) in &truth.own {
+            if let Some((size, root)) = self.acknowledged.get(origin)
+                && own.log.root_at(*size) != Some(*root)
+            {
+                let kept = own.log.size();
+                return Err((
+                    Invariant::Kept,
+                    format!("of {origin} {size} entries were acknowledged, {kept} are kept"),
+                ));
+            }
+        }
+        for ((_, origin), relied) in self.relied.iter().filter(|((node, _), _)| *node == who) {
+            let known = truth.known.get(origin).map_or(0, Head::size);
+            if known < *relied {
+                return Err((Invariant::NeverLowered, format!("the head of {origin} went from {relied} to {known}")));
+            }
+        }
+        for (origin, head) in &truth.known {
+            let n_stored = n_stored.get(origin).copied().unwrap_or(0);
+            if n_stored < head.size() {
+                let gap = format!("of {origin} a head of {} is remembered with {n_stored} entries", head.size());
+                return Err((Invariant::NeverLowered, gap));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what a node holds in tables.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn bounds(&self, node: &Node) -> Finding {
+        let Some(up) = &node.up else { return Ok(()) };
+        if up.jobs.len() > JOBS {
+            return Err((Invariant::Bounded, format!("{} disk steps", up.jobs.len())));
+        }
+        let mut by_peer: BTreeMap<Peer, usize> = BTreeMap::new();
+        for asked in up.asks.values() {
+            *by_peer.entry(asked.peer).or_default() += 1;
+        }
+        match by_peer.values().max() {
+            Some(n_asks) if *n_asks > ASKS_PER_PEER => {
+                Err((Invariant::Bounded, format!("{n_asks} requests to one peer are open")))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Runs from seeds: a share of what `cargo xtask sim` does, the same seed twice, and faults put in that must be found.
+#![expect(clippy::unwrap_used, reason = "a test that unwraps nothing is a failed test")]
+
+use std::collections::BTreeMap;
+
+use syncra_sim::check::Invariant;
+use syncra_sim::hunt::attempt;
+use syncra_sim::node::Mutation;
+use syncra_sim::scenario::{Config, EVERYTHING, SCENARIOS};
+
+/// Seeds of the scenario that picks from all troubles.
+const SEEDS: u64 = 8;
+/// Seeds within which a fault that was put in must be found.
+const MUTANT_SEEDS: u64 = 12;
+
+fn config(seed: u64, scenario: &'static str) -> Config {
+    Config { scenario, minutes: Some(20), ..Config::seeded(seed) }
+}
+
+#[test]
+fn equal_seeds_have_equal_traces() {
+    let run = |seed| attempt(&config(seed, EVERYTHING)).unwrap();
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7).trace, run(8).trace);
+}
+
+#[test]
+fn a_share_of_the_seeds_holds_all_invariants() {
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    for (scenario, _) in SCENARIOS {
+        for seed in 0..if scenario == EVERYTHING { SEEDS } else { 2 } {
+            let config = config(seed, scenario);
+            let summary = attempt(&config).unwrap_or_else(|failed| panic!("{}: `{}`", failed.0, config.command()));
+            for (name, n) in summary.seen {
+                *seen.entry(name).or_default() += n;
+            }
+        }
+    }
+    for name in ["acknowledged", "committed", "complete", "parts", "rollback", "stalled", "starts", "fork kept"] {
+        assert!(seen.get(name).is_some_and(|n| *n > 5), "{name} hardly happened: {seen:?}");
+    }
+}
+
+/// The invariants that a mutant was seen to break first, within the seeds.
+fn found(mutation: Mutation, scenario: &'static str) -> Option<Invariant> {
+    (0..MUTANT_SEEDS).find_map(|seed| {
+        // A leak takes its time.
+        let minutes = Some(if mutation == Mutation::KeepsAsks { 180 } else { 20 });
+        let config = Config { mutation: Some(mutation), minutes, ..config(seed, scenario) };
+        attempt(&config).err().map(|failed| failed.0.invariant)
+    })
+}
+
+#[test]
+fn every_fault_that_is_put_in_is_found() {
+    let expected = [
+        (Mutation::TakesUnverifiedParts, "liars", Invariant::Verified),
+        (Mutation::TakesUnverifiedEntries, "calm", Invariant::Verified),
+        (Mutation::SignsBeforeJournal, "crashes", Invariant::Kept),
+        (Mutation::AcknowledgesUnsynced, "crashes", Invariant::Kept),
+        (Mutation::HeadBeforeEntries, "crashes", Invariant::NeverLowered),
+        (Mutation::ForgetsHeads, "crashes", Invariant::NeverLowered),
+        (Mutation::StateByArrival, "calm", Invariant::EqualStates),
+        (Mutation::DeafToTime, "lossy", Invariant::Converges),
+        (Mutation::FramesLaggards, "calm", Invariant::NobodyFramed),
+        (Mutation::KeepsAsks, "lossy", Invariant::Bounded),
+    ];
+    let results: Vec<_> = expected.iter().map(|(mutation, scenario, _)| found(*mutation, scenario)).collect();
+    let wanted: Vec<_> = expected.iter().map(|(.., invariant)| Some(*invariant)).collect();
+    assert_eq!(results, wanted);
+    assert_eq!(expected.len(), Mutation::ALL.len());
+}
