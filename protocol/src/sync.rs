@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`follow::Follower`] | package: keeps its evidence set up to date |
 //! | [`fetch::Fetcher`] | content root: chooses who sends which parts |
+//! | [`gossip::Notices`] | node: which head notices it believes and passes on |
 
 use core::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::key::DeviceKey;
 
 pub mod fetch;
 pub mod follow;
+pub mod gossip;
 
 /// A node on the network: its device key is its address there.
 pub type Peer = DeviceKey;
