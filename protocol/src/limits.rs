@@ -21,6 +21,8 @@ pub const NOTICE_BYTES: usize = 1_024;
 pub const NOTICED_LOGS: usize = 4_096;
 /// Peers, and keys that sign logs, that have a token bucket each; only those that used theirs lately count.
 pub const NOTICE_BUCKETS: usize = 4_096;
+/// Peers whose deeds are remembered, bans among them; those treated best go first.
+pub const SCORED_PEERS: usize = 4_096;
 /// Signature lines of one note: C2SP asks for at least 16; each costs a base64 decoding.
 pub const NOTE_SIGNATURES: usize = 32;
 /// Bytes of one fork proof: two notes of the longest origin without cosignatures and 21 hashes; fits one datagram.

@@ -50,6 +50,13 @@ pub enum Input {
         /// The note, unverified.
         note: Vec<u8>,
     },
+    /// A peer is said to have what a verified note of this package, or of an owner, signs: it is asked for that.
+    Told {
+        /// The peer.
+        peer: Peer,
+        /// The note.
+        note: Vec<u8>,
+    },
     /// The answer to [`Effect::AskHeads`].
     Heads {
         /// The peer.
@@ -321,6 +328,7 @@ impl Follower {
             Input::PeerUp(peer) => self.on_peer_up(now, peer),
             Input::PeerGone(peer) => self.on_peer_gone(peer),
             Input::Notice { peer, note } => self.on_notice(now, peer, &note),
+            Input::Told { peer, note } => self.on_told(now, peer, &note),
             Input::Heads { peer, heads } => self.on_heads(now, peer, &heads),
             Input::Entries { peer, origin, entries } => self.on_entries(now, peer, origin, entries),
             Input::Failed { peer, ask, failure } => self.on_failed(now, peer, ask, failure),
