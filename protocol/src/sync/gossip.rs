@@ -6,7 +6,8 @@
 //!
 //! * Of one log at most one notice goes out in [`LOG_INTERVAL`], whatever comes in; the newest of those that had to wait
 //!   goes out when the time has come, so the last one is never lost.
-//! * Each peer, and each key that signs logs, has a token bucket. A peer's is asked before its signature is checked.
+//! * Each peer, and each key that signs logs, has a token bucket. A peer's is asked before a signature is checked. What goes
+//!   out from here has one too, half as large, so that no honest node overdraws what its peers grant it.
 //! * Tables are bounded by [`limits`](crate::limits); what does not fit is left to those who watch.
 //!
 //! The node hands in what it hears ([`Notices::judge`]) and what it holds ([`Notices::grown`]), and does what
@@ -37,6 +38,8 @@ pub const HOLD: Duration = Duration::from_secs(25);
 
 /// Of one peer: it passes on what many writers say.
 const OF_PEER: Allowance = Allowance { burst: 64, refill: Duration::from_millis(250) };
+/// Of all that goes out from here.
+const OF_US: Allowance = Allowance { burst: 32, refill: Duration::from_millis(500) };
 /// Of one key that signs logs: somebody who publishes all of 128 packages at once, then one a second.
 const OF_WRITER: Allowance = Allowance { burst: 128, refill: Duration::from_secs(1) };
 
@@ -123,6 +126,7 @@ pub enum Effect<T> {
 pub struct Notices<T> {
     peers: Buckets<Peer>,
     writers: Buckets<DeviceKey>,
+    ours: Buckets<()>,
     logs: BTreeMap<Origin, Noticed<T>>,
     effects: VecDeque<Effect<T>>,
 }
@@ -172,9 +176,9 @@ impl<T> Noticed<T> {
         self.awaited.is_none() && self.due.is_none() && rests(self.asked_at) && rests(self.sent_at)
     }
 
-    /// When time alone changes something.
-    fn next_timeout(&self, now: Timestamp) -> Option<Timestamp> {
-        let due = self.due.as_ref().map(|_| again_at(now, self.sent_at));
+    /// When time alone changes something, if anything may go out from `out_at` on.
+    fn next_timeout(&self, now: Timestamp, out_at: Timestamp) -> Option<Timestamp> {
+        let due = self.due.as_ref().map(|_| again_at(now, self.sent_at).max(out_at));
         let awaited = self.awaited.as_ref().map(|awaited| {
             let end = awaited.since.after(HOLD);
             match awaited.asks {
@@ -200,6 +204,7 @@ impl<T> Notices<T> {
         Self {
             peers: Buckets::new(OF_PEER, NOTICE_BUCKETS),
             writers: Buckets::new(OF_WRITER, NOTICE_BUCKETS),
+            ours: Buckets::new(OF_US, 1),
             logs: BTreeMap::new(),
             effects: VecDeque::new(),
         }
@@ -305,12 +310,9 @@ impl<T> Notices<T> {
 
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let due: Vec<Origin> = self
-            .logs
-            .iter()
-            .filter(|(_, log)| log.next_timeout(now).is_some_and(|at| at <= now))
-            .map(|(o, _)| *o)
-            .collect();
+        let out_at = self.ours.next_at(now, &());
+        let is_due = |log: &Noticed<T>| log.next_timeout(now, out_at).is_some_and(|at| at <= now);
+        let due: Vec<Origin> = self.logs.iter().filter(|(_, log)| is_due(log)).map(|(origin, _)| *origin).collect();
         for origin in due {
             self.ask_again(now, origin);
             self.send(now, origin);
@@ -320,7 +322,8 @@ impl<T> Notices<T> {
     /// When [`Notices::handle_timeout`] is to be called next.
     #[must_use]
     pub fn next_timeout(&self, now: Timestamp) -> Option<Timestamp> {
-        self.logs.values().filter_map(|log| log.next_timeout(now)).min()
+        let out_at = self.ours.next_at(now, &());
+        self.logs.values().filter_map(|log| log.next_timeout(now, out_at)).min()
     }
 
     /// The next thing to do.
@@ -356,7 +359,7 @@ impl<T> Notices<T> {
             log.sent_at = log.sent_at.map(|last| last.min(now));
             return;
         }
-        if let Some((head, ticket)) = log.due.take() {
+        if let Some((head, ticket)) = log.due.take_if(|_| self.ours.take(now, ())) {
             log.sent_at = Some(now);
             self.effects.push_back(ticket.map_or(Effect::Publish(head), Effect::Forward));
         }
