@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Subject;
+use syncra_protocol::sync::score::Deed;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::Access;
 use crate::flow::Parts;
 use crate::history::{Change, Histories};
+use crate::net::frame::FrameError;
 use crate::net::{Inbound, Inbounds};
 
 mod have;
@@ -126,6 +129,20 @@ where
         }
     }
     tasks.shutdown().await;
+}
+
+/// Counts what a peer did on a stream that failed.
+async fn judge(parts: &Parts, peer: DeviceKey, error: &FrameError) {
+    let deed = match error {
+        FrameError::TooLong { .. } | FrameError::Message(_) => Deed::Malformed,
+        FrameError::Timeout => Deed::Stalled,
+        // Connections break; that is nobody's fault.
+        FrameError::Refused(_) | FrameError::Io(_) => return,
+    };
+    if let Some(online) = parts.online() {
+        // Only a stopping network does not count it.
+        let _ = online.net.report(peer, deed).await;
+    }
 }
 
 async fn blob_stream(parts: Arc<Parts>, served: Arc<Served>, inbound: Inbound) {

@@ -7,6 +7,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, identify};
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::sync::score::Deed;
 
 use super::address::{Scope, is_quic, scope};
 use super::limits;
@@ -36,6 +37,12 @@ pub struct PeerInfo {
     pub received_bytes: u64,
     /// Bytes of streams sent to the peer since it connected.
     pub sent_bytes: u64,
+    /// What it did, as a number: zero is nothing known.
+    pub points: i32,
+    /// It is asked last, and its gossip is not listened to.
+    pub is_poor: bool,
+    /// The last bad thing that it did.
+    pub last_fault: Option<Deed>,
 }
 
 /// What carries a connection.
@@ -182,6 +189,10 @@ impl Peer {
             rtt: self.rtt,
             received_bytes,
             sent_bytes,
+            // Filled in by whoever keeps the scores.
+            points: 0,
+            is_poor: false,
+            last_fault: None,
         })
     }
 }

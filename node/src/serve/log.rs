@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use syncra_protocol::bounded::Blob;
-use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, HEADS_PER_FRAME, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
@@ -16,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::PATIENCE;
 use crate::flow::Parts;
 use crate::history::Change;
-use crate::journal::Regard;
 use crate::net::frame::{FrameError, read_frame, write_frame};
 use crate::net::{Inbound, Stream};
 
@@ -29,6 +27,7 @@ pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound, stop: Cancellati
     };
     if let Err(error) = done {
         tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
+        super::judge(&parts, peer, &error).await;
     }
 }
 
@@ -68,12 +67,7 @@ fn heads(parts: &Parts, package: PackageId) -> Option<Heads> {
 fn readable(parts: &Parts, package: PackageId) -> Option<Arc<crate::history::History>> {
     let history =
         parts.histories.package(package).inspect_err(|error| tracing::warn!(%error, "a history is unreadable"));
-    history.ok().flatten().filter(|history| !is_blocked(parts, &history.state))
-}
-
-fn is_blocked(parts: &Parts, state: &PackageState) -> bool {
-    let truth = parts.histories.journal().truth();
-    state.genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked)
+    history.ok().flatten().filter(|history| !parts.is_blocked(&history.state))
 }
 
 fn entries(parts: &Parts, origin: &Origin, from: u64, limit: u32) -> Option<Entries> {

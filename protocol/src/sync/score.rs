@@ -105,10 +105,6 @@ impl Grade {
 /// What the node is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Listen to the peer's gossip no more.
-    Disregard(Peer),
-    /// Listen to it again.
-    Regard(Peer),
     /// Close its connections and let none in.
     ShutOut(Peer),
     /// Let it in again.
@@ -181,15 +177,11 @@ impl Record {
         self.points == 0 && self.grade == Grade::Good
     }
 
-    /// When time alone changes how it is treated.
+    /// When somebody has to be let in again. Whether a peer is poor is looked up by whoever wants to know.
     fn next_timeout(&self) -> Option<Timestamp> {
         match self.grade {
             Grade::Away(until) => Some(until),
-            Grade::Poor => {
-                let n_above = (POOR - self.points).max(0).unsigned_abs();
-                Some(self.faded_at.after(FADE.saturating_mul(n_above)))
-            }
-            Grade::Good | Grade::Banned => None,
+            Grade::Good | Grade::Poor | Grade::Banned => None,
         }
     }
 }
@@ -253,6 +245,7 @@ impl Scores {
     pub fn get(&self, now: Timestamp, peer: &Peer) -> Score {
         let mut record = self.peers.get(peer).copied().unwrap_or(Record::new(now));
         record.fade(now);
+        record.regrade(now);
         Score { peer: *peer, points: record.points, grade: record.grade, last_fault: record.last_fault }
     }
 
@@ -288,12 +281,6 @@ impl Scores {
     }
 
     fn tell(&mut self, peer: Peer, before: Grade, after: Grade) {
-        let disregards = |grade| grade != Grade::Good;
-        match (disregards(before), disregards(after)) {
-            (false, true) => self.effects.push_back(Effect::Disregard(peer)),
-            (true, false) => self.effects.push_back(Effect::Regard(peer)),
-            _ => {}
-        }
         match (before.is_shut_out(), after.is_shut_out()) {
             (false, true) => self.effects.push_back(Effect::ShutOut(peer)),
             (true, false) => self.effects.push_back(Effect::LetIn(peer)),
@@ -328,20 +315,22 @@ mod tests {
         report(&mut scores, START, 20, Deed::Spam);
         assert_eq!((scores.get(START, &peer(1)).grade, effects(&mut scores)), (Grade::Good, vec![]));
         report(&mut scores, START, 1, Deed::Spam);
-        assert_eq!(effects(&mut scores), [Effect::Disregard(peer(1))]);
+        assert_eq!((scores.get(START, &peer(1)).grade, effects(&mut scores)), (Grade::Poor, vec![]));
         report(&mut scores, START, 30, Deed::Spam);
         assert_eq!(effects(&mut scores), [Effect::ShutOut(peer(1))]);
         assert!(scores.is_shut_out(&peer(1)));
-        let mut now = START;
-        let mut told = Vec::new();
-        while let Some(at) = scores.next_timeout() {
-            assert!(at > now, "time goes on");
-            now = at;
-            scores.handle_timeout(now);
-            told.extend(effects(&mut scores).into_iter().map(|effect| (now.since(START), effect)));
-        }
+        let back = START.after(AWAY_FOR);
+        assert_eq!(scores.next_timeout(), Some(back));
+        scores.handle_timeout(back);
+        assert_eq!(
+            (scores.get(back, &peer(1)).grade, effects(&mut scores)),
+            (Grade::Poor, vec![Effect::LetIn(peer(1))])
+        );
         // 51 points down; 31 of them have to fade before it counts like everybody.
-        assert_eq!(told, [(AWAY_FOR, Effect::LetIn(peer(1))), (FADE * 31, Effect::Regard(peer(1)))]);
+        let (last, then) = (START.after(FADE * 30), START.after(FADE * 31));
+        assert_eq!((scores.get(last, &peer(1)).grade, scores.get(then, &peer(1)).grade), (Grade::Poor, Grade::Good));
+        scores.handle_timeout(START.after(FADE * 51));
+        assert_eq!(scores.all(then).count(), 0, "and then it is forgotten");
     }
 
     #[test]
@@ -369,7 +358,7 @@ mod tests {
         report(&mut scores, START, 100, Deed::Delivered);
         assert_eq!(scores.get(START, &peer(1)).points, BEST, "nobody saves up for mischief");
         report(&mut scores, START, 1, Deed::WrongBytes);
-        assert_eq!(effects(&mut scores), [Effect::Disregard(peer(1)), Effect::ShutOut(peer(1))]);
+        assert_eq!(effects(&mut scores), [Effect::ShutOut(peer(1))]);
         let score = scores.get(START, &peer(1));
         assert_eq!((score.grade, score.points, score.last_fault), (Grade::Banned, WORST, Some(Deed::WrongBytes)));
         report(&mut scores, START, 200, Deed::Delivered);
