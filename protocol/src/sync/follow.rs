@@ -27,8 +27,11 @@ mod plan;
 
 /// How long an answer may take.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often heads are asked for though nothing was pushed: a lost notice costs at most this.
+/// How often heads are asked for though nothing was pushed: what a lost notice costs at first. Doubled each time that the
+/// answer says nothing new: who pushes what it has need not be asked.
 pub const HEADS_INTERVAL: Duration = Duration::from_secs(300);
+/// The longest such interval: what a lost notice costs at most.
+pub const HEADS_INTERVAL_MOST: Duration = Duration::from_secs(3_600);
 /// Logs asked of one peer at a time.
 pub const ASKS_PER_PEER: usize = 4;
 /// Peers asked for heads at a time.
@@ -239,6 +242,8 @@ struct PeerState {
     /// When heads are asked for next; while asked, until when the answer may take.
     heads_at: Timestamp,
     heads_asked: bool,
+    /// Answers in a row that said nothing new.
+    n_quiet: u32,
     /// It lied: nothing of it is taken in any more, not even after it has come back.
     is_barred: bool,
     backoff: Backoff,

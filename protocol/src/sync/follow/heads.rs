@@ -33,7 +33,8 @@ impl Follower {
         if self.peers.get(&peer).is_none_or(|state| !state.heads_asked) {
             return; // late, or not asked for
         }
-        self.heads_answered(now, peer);
+        let is_quiet = self.evidence.is_some() && heads.notes.iter().all(|note| self.is_known(peer, &note.0));
+        self.heads_answered(now, peer, is_quiet);
         if !self.admit(heads) {
             return self.bar(peer, Fault::BadGenesis);
         }
