@@ -41,6 +41,7 @@ const REPORTS: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Sync {
     commands: mpsc::Sender<Command>,
+    arrivals: broadcast::Sender<PackageId>,
 }
 
 #[derive(Debug)]
@@ -54,6 +55,12 @@ enum Command {
 pub struct Ended;
 
 impl Sync {
+    /// Hears of packages of which a peer has content that it had not before.
+    #[must_use]
+    pub fn arrivals(&self) -> broadcast::Receiver<PackageId> {
+        self.arrivals.subscribe()
+    }
+
     /// Asks `peers`, by default everybody connected, about a package, and waits until everything that they offered is
     /// verified and stored, or refused.
     ///
@@ -71,6 +78,7 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let (reports_in, reports) = mpsc::channel(REPORTS);
     let (heard_in, heard) = mpsc::channel(REPORTS);
+    let arrivals = broadcast::Sender::new(REPORTS);
     tasks.spawn(gossip::run(Arc::clone(&parts), net.clone(), heard_in.clone(), stop.clone()));
     let hub = Hub {
         parts,
@@ -78,6 +86,7 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
         stop,
         reports_in,
         heard_in,
+        arrivals: arrivals.clone(),
         running: BTreeMap::new(),
         kept: BTreeSet::new(),
         tasks: JoinSet::new(),
@@ -85,7 +94,7 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
         watches: BTreeMap::new(),
     };
     tasks.spawn(hub.run(mailbox, reports, heard));
-    Sync { commands }
+    Sync { commands, arrivals }
 }
 
 struct Hub {
@@ -94,6 +103,7 @@ struct Hub {
     stop: CancellationToken,
     reports_in: mpsc::Sender<Report>,
     heard_in: mpsc::Sender<Heard>,
+    arrivals: broadcast::Sender<PackageId>,
     running: BTreeMap<PackageId, mpsc::Sender<Message>>,
     /// Packages that stay up to date; the others end once they have answered.
     kept: BTreeSet<PackageId>,

@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::PATIENCE;
+use crate::event::Event;
 use crate::flow::Parts;
 use crate::history::Change;
 use crate::net::frame::{FrameError, read_frame, write_frame};
@@ -93,9 +94,11 @@ fn offers(parts: &Parts, after: Option<PackageId>) -> Offers {
     Offers { offers, more }
 }
 
-/// Pushes new notes of these packages until the peer closes the stream; of those that are not known yet, once they are.
+/// Pushes new notes of these packages until the peer closes the stream; of those that are not known yet, once they are. When
+/// a release was installed here a note is pushed again: whoever heard of it too early to fetch it can do so now.
 async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> Result<(), FrameError> {
     let mut changes = parts.histories.changes();
+    let mut happened = parts.events.subscribe(None);
     let n_served = packages.iter().filter(|package| readable(parts, **package).is_some()).count();
     let n_packages = u32::try_from(n_served).unwrap_or(u32::MAX);
     write_frame(stream, &Answer::Watching { n_packages }, PATIENCE).await?;
@@ -108,10 +111,28 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
                 // Too far behind to know what changed: the peer opens a new watch and asks for heads.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
             },
+            frame = happened.next() => if let Event::Installed { package, .. } = frame.event {
+                push_again(parts, stream, &packages, package).await?;
+            },
             // The peer says nothing more; whatever comes is the end.
             _ = stream.read(&mut byte) => return Ok(()),
         }
     }
+}
+
+async fn push_again(
+    parts: &Parts,
+    stream: &mut Stream,
+    watched: &[PackageId],
+    package: PackageId,
+) -> Result<(), FrameError> {
+    let history = watched.binary_search(&package).ok().and_then(|_| readable(parts, package));
+    let is_packages = |head: &&Head| matches!(head.origin().subject, Subject::Package(_));
+    let Some(head) = history.as_ref().and_then(|history| history.evidence.heads().find(is_packages)) else {
+        return Ok(());
+    };
+    let note: NoteBytes = Blob(head.note().to_vec());
+    write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await
 }
 
 async fn push(parts: &Parts, stream: &mut Stream, watched: &[PackageId], head: &Head) -> Result<(), FrameError> {

@@ -75,6 +75,11 @@ impl Hub {
     pub(super) async fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Note { peer, package, note } if self.kept.contains(&package) => {
+                if self.is_held(package, &note) {
+                    // Nobody waiting for it is fine.
+                    let _ = self.arrivals.send(package);
+                    return;
+                }
                 self.tell(package, Message::input(Input::Notice { peer, note })).await;
             }
             Heard::Note { .. } => {}
@@ -92,6 +97,12 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Whether a note is no news: then it says that its sender has more of the content than before.
+    fn is_held(&self, package: PackageId, note: &[u8]) -> bool {
+        let history = self.parts.histories.package(package).ok().flatten();
+        history.is_some_and(|history| history.evidence.heads().any(|head| head.note() == note))
     }
 
     async fn on_ended(&mut self, peer: Peer, serial: u64, why: Option<Failure>) {

@@ -116,6 +116,28 @@ async fn a_release_is_installed_three_hops_away() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_heard_too_early_is_told_when_the_content_is_there() {
+    within(async {
+        let (alice, bob, carol) = (lonely().await, lonely().await, lonely().await);
+        let first = alice.publish(package("1.0.0", b"small").path()).await;
+        bob.learn(&alice, first.package).await;
+        carol.learn(&bob, first.package).await;
+        let mut arrivals = carol.node.online().sync.arrivals();
+        let mut events = carol.node.parts().events.subscribe(None);
+        assert!(follow::follow(carol.node.parts(), &Followed { package: first.package, channel: None }).await.unwrap());
+        // Her second failure is told; so she watches, and waits for longer and longer.
+        while !matches!(events.next().await.event, Event::FollowFailed { .. }) {}
+        bob.follow(first.package, "1.0.0").await;
+        assert_eq!(arrivals.recv().await.unwrap(), first.package);
+        installed(&mut events, "1.0.0").await;
+        for host in [alice, bob, carol] {
+            host.end().await;
+        }
+    })
+    .await;
+}
+
 /// A node of the network alone, which says what it is told to.
 async fn stranger(seed: u8, near: &Host) -> (Net, Inbounds) {
     let (net, inbounds) = Net::start(quiet([seed; 32])).await.unwrap();
