@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::id::PackageId;
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, HEADS_PER_FRAME, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::Refusal;
@@ -12,19 +13,29 @@ use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::PATIENCE;
+use super::watchers::Watchers;
+use super::{PATIENCE, Turn};
 use crate::event::Event;
 use crate::flow::Parts;
 use crate::history::Change;
 use crate::net::frame::{FrameError, read_frame, write_frame};
 use crate::net::{Inbound, Stream};
 
+/// When somebody who watches too often may try again.
+const TOO_MANY_WATCHES_MS: u32 = 60_000;
+
 /// Answers one stream.
-pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound, stop: CancellationToken) {
+pub(super) async fn answer(
+    parts: Arc<Parts>,
+    watchers: Watchers,
+    turn: Turn,
+    inbound: Inbound,
+    stop: CancellationToken,
+) {
     let Inbound { peer, mut stream } = inbound;
     let done = tokio::select! {
         () = stop.cancelled() => return,
-        done = converse(&parts, &mut stream) => done,
+        done = converse(&parts, &watchers, turn, peer, &mut stream) => done,
     };
     if let Err(error) = done {
         tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
@@ -32,10 +43,22 @@ pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound, stop: Cancellati
     }
 }
 
-async fn converse(parts: &Parts, stream: &mut Stream) -> Result<(), FrameError> {
+async fn converse(
+    parts: &Parts,
+    watchers: &Watchers,
+    turn: Turn,
+    peer: DeviceKey,
+    stream: &mut Stream,
+) -> Result<(), FrameError> {
     let Some(request) = read_frame(stream, PATIENCE, decode_request).await? else { return Ok(()) };
     let answer = match request {
-        Request::Watch { packages } => return watch(parts, stream, packages).await,
+        Request::Watch { packages } => match watchers.enter(peer) {
+            Some(_place) => {
+                drop(turn); // a watch lasts: others have their turn meanwhile
+                return watch(parts, stream, packages).await;
+            }
+            None => Some(Answer::Refused(Refusal::Busy { retry_after_ms: TOO_MANY_WATCHES_MS })),
+        },
         Request::Heads { package } => heads(parts, package).map(Answer::Heads),
         Request::Entries { origin, from, limit } => entries(parts, &origin, from, limit).map(Answer::Entries),
         Request::Offers { after } => Some(Answer::Offers(offers(parts, after))),

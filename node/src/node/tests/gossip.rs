@@ -4,11 +4,13 @@ use syncra_protocol::id::LogHash;
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
 use syncra_protocol::origin::Origin;
+use syncra_protocol::sync::follow::Failure;
 use syncra_protocol::sync::score::{Deed, Grade};
 
 use super::*;
 use crate::event::{Event, Subscription};
 use crate::net::{Inbounds, Part};
+use crate::sync::ask;
 
 /// A test that hangs fails here. Far below the interval at which heads are asked for: only news that are pushed bring a
 /// test to its end before.
@@ -132,6 +134,34 @@ async fn whoever_heard_too_early_is_told_when_the_content_is_there() {
         assert_eq!(arrivals.recv().await.unwrap(), first.package);
         installed(&mut events, "1.0.0").await;
         for host in [alice, bob, carol] {
+            host.end().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_watch_keep_nobody_from_being_answered() {
+    within(async {
+        let (alice, bob) = (lonely().await, lonely().await);
+        let first = alice.publish(package("1.0.0", b"small").path()).await;
+        let (mut strangers, mut watches) = (Vec::new(), Vec::new());
+        // More than are answered at once.
+        for seed in 1..=9 {
+            let (net, inbounds) = Net::start(quiet([seed; 32])).await.unwrap();
+            net.dial(alice.address()).await.unwrap();
+            for _ in 0..8 {
+                watches.push(ask::watch(&net, alice.key(), vec![first.package]).await.unwrap());
+            }
+            let one_more = ask::watch(&net, alice.key(), vec![first.package]).await;
+            assert!(matches!(one_more, Err(Failure::Busy { .. })), "{one_more:?}");
+            strangers.push((net, inbounds));
+        }
+        let learnt = bob.learn(&alice, first.package).await;
+        assert_eq!(learnt.faults, []);
+        assert!(bob.node.parts().histories.package(first.package).unwrap().is_some());
+        drop(watches);
+        for host in [alice, bob] {
             host.end().await;
         }
     })
