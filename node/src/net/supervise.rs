@@ -240,7 +240,7 @@ async fn supervise(
     let mut swarm = Some(swarm);
     let mut restarts = VecDeque::new();
     while let Some(current) = swarm.take() {
-        let end = AssertUnwindSafe(live(current, &mut ports)).catch_unwind().await.unwrap_or(End::Panicked);
+        let end = AssertUnwindSafe(Box::pin(live(current, &mut ports))).catch_unwind().await.unwrap_or(End::Panicked);
         if end == End::Stopped {
             break;
         }

@@ -73,7 +73,7 @@ async fn installed(events: &mut Subscription, wanted: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn news_pass_through_a_node_that_knows_the_package_and_does_not_follow_it() {
-    within(async {
+    within(Box::pin(async {
         let (alice, bob, carol) = (lonely().await, lonely().await, lonely().await);
         let first = alice.publish(package("1.0.0", b"small").path()).await;
         bob.learn(&alice, first.package).await;
@@ -88,13 +88,13 @@ async fn news_pass_through_a_node_that_knows_the_package_and_does_not_follow_it(
         for host in [alice, bob, carol] {
             host.end().await;
         }
-    })
+    }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_is_installed_three_hops_away() {
-    within(async {
+    within(Box::pin(async {
         let (alice, bob, carol, dora) = (lonely().await, lonely().await, lonely().await, lonely().await);
         let first = alice.publish(package("1.0.0", b"small").path()).await;
         line(&[&alice, &bob, &carol, &dora]).await;
@@ -114,13 +114,13 @@ async fn a_release_is_installed_three_hops_away() {
         for host in [alice, bob, carol, dora] {
             host.end().await;
         }
-    })
+    }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_heard_too_early_is_told_when_the_content_is_there() {
-    within(async {
+    within(Box::pin(async {
         let (alice, bob, carol) = (lonely().await, lonely().await, lonely().await);
         let first = alice.publish(package("1.0.0", b"small").path()).await;
         bob.learn(&alice, first.package).await;
@@ -136,13 +136,13 @@ async fn whoever_heard_too_early_is_told_when_the_content_is_there() {
         for host in [alice, bob, carol] {
             host.end().await;
         }
-    })
+    }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_watch_keep_nobody_from_being_answered() {
-    within(async {
+    within(Box::pin(async {
         let (alice, bob) = (lonely().await, lonely().await);
         let first = alice.publish(package("1.0.0", b"small").path()).await;
         let (mut strangers, mut watches) = (Vec::new(), Vec::new());
@@ -164,7 +164,7 @@ async fn those_who_watch_keep_nobody_from_being_answered() {
         for host in [alice, bob] {
             host.end().await;
         }
-    })
+    }))
     .await;
 }
 
@@ -187,7 +187,7 @@ fn of_nobody(n: u32) -> Head {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_unknown_wrong_or_too_much_ends_here_and_a_spammer_is_shut_out() {
-    within(async {
+    within(Box::pin(async {
         let (alice, bob) = (lonely().await, lonely().await);
         let first = alice.publish(package("1.0.0", b"small").path()).await;
         bob.learn(&alice, first.package).await;
@@ -234,6 +234,6 @@ async fn what_is_unknown_wrong_or_too_much_ends_here_and_a_spammer_is_shut_out()
         for host in [alice, bob] {
             host.end().await;
         }
-    })
+    }))
     .await;
 }
