@@ -8,6 +8,7 @@
 //! | `swarm` | the task that owns the swarm; `pending` who waits for a dial, `book` addresses, `peers` who is connected |
 //! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
 //! | `behaviour`, `gate` | who may connect |
+//! | `gossip` | notices of new heads among peers near by; `swarm/conduct` judges peers by what they do |
 //! | `lan` | neighbours on the local links |
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | names of hosts and of lists of nodes in addresses |
@@ -18,7 +19,6 @@
 //! Every call is answered exactly once: with an outcome, a time-out, or [`Stopped`].
 
 pub mod address;
-mod bans;
 mod behaviour;
 mod book;
 mod dht;
@@ -26,6 +26,7 @@ mod dns;
 pub mod error;
 pub mod frame;
 mod gate;
+mod gossip;
 mod lan;
 pub mod limits;
 mod peers;
@@ -40,6 +41,7 @@ mod transport;
 mod yamux;
 mod zoned;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -47,6 +49,7 @@ use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
+use syncra_protocol::sync::score::{Deed, Score};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +57,7 @@ use zeroize::Zeroizing;
 
 pub use dht::{Provider, Records};
 pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
+pub use gossip::{Notice, Settled, Ticket};
 pub use lan::LanConfig;
 pub use libp2p::Multiaddr;
 pub use peers::{Direction, PeerInfo, TransportKind};
@@ -178,6 +182,8 @@ pub struct Net {
     events: broadcast::Sender<NetEvent>,
     listening: watch::Receiver<Vec<Multiaddr>>,
     routing: watch::Receiver<Routing>,
+    mesh: watch::Receiver<usize>,
+    notices: Arc<Mutex<Option<mpsc::Receiver<Notice>>>>,
     records: Records,
     stop: CancellationToken,
     stopped: CancellationToken,
@@ -341,23 +347,58 @@ impl Net {
         self.ask(|reply| Command::Disconnect { peer, reply }).await
     }
 
-    /// Closes all connections with `peer` and lets none in again until [`Net::unban`] or the end of this node.
+    /// Tells what a peer did, for its score; what follows is [`score`](syncra_protocol::sync::score)'s decision. What is
+    /// told after this sees the outcome.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn ban(&self, peer: DeviceKey, why: &str) -> Result<(), Stopped> {
-        tracing::warn!(peer = peer.fmt_short(), why, "banned");
-        let Some(peer) = address::peer_id(&peer) else { return Ok(()) };
-        self.ask(|reply| Command::Ban { peer, reply }).await
+    pub async fn report(&self, peer: DeviceKey, deed: Deed) -> Result<(), Stopped> {
+        self.send(Command::Report { peer, deed }).await
     }
 
-    /// Lifts a ban; says whether there was one.
+    /// Forgets what a peer did; says whether it was shut out.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn unban(&self, peer: DeviceKey) -> Result<bool, Stopped> {
-        let Some(peer) = address::peer_id(&peer) else { return Ok(false) };
-        self.ask(|reply| Command::Unban { peer, reply }).await
+    pub async fn pardon(&self, peer: DeviceKey) -> Result<bool, Stopped> {
+        self.ask(|reply| Command::Pardon { peer, reply }).await
+    }
+
+    /// Peers that no connection is let in from, and for how long; for good where there is no time.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn shut_out(&self) -> Result<Vec<(Score, Option<Duration>)>, Stopped> {
+        let all = self.ask(|reply| Command::ShutOut { reply }).await?;
+        Ok(all.into_iter().map(|score| (score, swarm::away_for(score.grade))).collect())
+    }
+
+    /// Notices that peers pass on. Whoever takes them first judges them all, each by [`Net::settle`].
+    #[must_use]
+    pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Says what becomes of a notice. Nothing is passed on without this.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn settle(&self, ticket: Ticket, settled: Settled) -> Result<(), Stopped> {
+        self.send(Command::Settle { ticket, settled }).await
+    }
+
+    /// Sends a bare note to peers near by.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn announce(&self, note: Vec<u8>) -> Result<(), Stopped> {
+        self.send(Command::Announce { note }).await
+    }
+
+    /// How many peers notices go to, and its changes.
+    #[must_use]
+    pub fn mesh(&self) -> watch::Receiver<usize> {
+        self.mesh.clone()
     }
 
     /// Says farewell to neighbours, closes connections and ends. Whoever still waits is answered. Calling it again, or

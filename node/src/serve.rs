@@ -9,19 +9,25 @@ use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Subject;
+use syncra_protocol::sync::score::Deed;
 use tokio::sync::broadcast::error::TryRecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Access;
 use crate::flow::Parts;
 use crate::history::{Change, Histories};
+use crate::net::frame::FrameError;
 use crate::net::{Inbound, Inbounds};
 
 mod have;
 mod log;
+mod watchers;
+
+use watchers::Watchers;
 
 /// Streams of one protocol that are answered at the same time; more wait in the network's bounded queue.
 const ANSWERED_AT_ONCE: usize = 64;
@@ -98,19 +104,42 @@ fn roots_of(release: &Release) -> impl Iterator<Item = (BlobId, Access)> {
 /// Answers until `stop`. Every task has ended when this returns.
 pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, stop: CancellationToken) {
     let Inbounds { blobs, log, have } = inbounds;
-    let on_blobs = each(blobs, &stop, |inbound| blob_stream(Arc::clone(&parts), Arc::clone(&served), inbound));
-    let on_log = each(log, &stop, |inbound| log::answer(Arc::clone(&parts), inbound, stop.clone()));
-    let on_have = each(have, &stop, |inbound| have::answer(Arc::clone(&parts), Arc::clone(&served), inbound));
+    let watchers = Watchers::default();
+    let on_blobs = each(blobs, &stop, |turn, inbound| {
+        let (parts, served) = (Arc::clone(&parts), Arc::clone(&served));
+        async move {
+            blob_stream(parts, served, inbound).await;
+            drop(turn)
+        }
+    });
+    let on_log = each(log, &stop, |turn, inbound| {
+        log::answer(Arc::clone(&parts), watchers.clone(), turn, inbound, stop.clone())
+    });
+    let on_have = each(have, &stop, |turn, inbound| {
+        let (parts, served) = (Arc::clone(&parts), Arc::clone(&served));
+        async move {
+            have::answer(parts, served, inbound).await;
+            drop(turn)
+        }
+    });
     futures::join!(on_blobs, on_log, on_have);
 }
 
+/// The right to be answered now; dropped when the answer is done.
+type Turn = OwnedSemaphorePermit;
+
 /// One task for each stream, a bounded number at a time.
-async fn each<F>(mut streams: mpsc::Receiver<Inbound>, stop: &CancellationToken, answer: impl Fn(Inbound) -> F)
+async fn each<F>(mut streams: mpsc::Receiver<Inbound>, stop: &CancellationToken, answer: impl Fn(Turn, Inbound) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
+    let turns = Arc::new(Semaphore::new(ANSWERED_AT_ONCE));
     loop {
+        let next = async {
+            let turn = Arc::clone(&turns).acquire_owned().await.ok()?;
+            Some((turn, streams.recv().await?))
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
@@ -119,13 +148,27 @@ where
                     tracing::error!(%error, "a task that answered a peer failed");
                 }
             }
-            inbound = streams.recv(), if tasks.len() < ANSWERED_AT_ONCE => match inbound {
-                Some(inbound) => drop(tasks.spawn(answer(inbound))),
+            next = next => match next {
+                Some((turn, inbound)) => drop(tasks.spawn(answer(turn, inbound))),
                 None => break,
             },
         }
     }
     tasks.shutdown().await;
+}
+
+/// Counts what a peer did on a stream that failed.
+async fn judge(parts: &Parts, peer: DeviceKey, error: &FrameError) {
+    let deed = match error {
+        FrameError::TooLong { .. } | FrameError::Message(_) => Deed::Malformed,
+        FrameError::Timeout => Deed::Stalled,
+        // Connections break; that is nobody's fault.
+        FrameError::Refused(_) | FrameError::Io(_) => return,
+    };
+    if let Some(online) = parts.online() {
+        // Only a stopping network does not count it.
+        let _ = online.net.report(peer, deed).await;
+    }
 }
 
 async fn blob_stream(parts: Arc<Parts>, served: Arc<Served>, inbound: Inbound) {

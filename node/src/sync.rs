@@ -11,7 +11,8 @@ use syncra_protocol::id::PackageId;
 use syncra_protocol::limits::WATCHED_PACKAGES;
 use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
-use syncra_protocol::sync::follow::Input;
+use syncra_protocol::sync::follow::{Fault, Input};
+use syncra_protocol::sync::score::Deed;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::net::{Net, NetEvent};
 pub mod ask;
 pub mod fetch;
 mod follow;
+mod gossip;
 mod watch;
 
 pub use follow::Refreshed;
@@ -39,6 +41,7 @@ const REPORTS: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Sync {
     commands: mpsc::Sender<Command>,
+    arrivals: broadcast::Sender<PackageId>,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,12 @@ enum Command {
 pub struct Ended;
 
 impl Sync {
+    /// Hears of packages of which a peer has content that it had not before.
+    #[must_use]
+    pub fn arrivals(&self) -> broadcast::Receiver<PackageId> {
+        self.arrivals.subscribe()
+    }
+
     /// Asks `peers`, by default everybody connected, about a package, and waits until everything that they offered is
     /// verified and stored, or refused.
     ///
@@ -69,12 +78,15 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let (reports_in, reports) = mpsc::channel(REPORTS);
     let (heard_in, heard) = mpsc::channel(REPORTS);
+    let arrivals = broadcast::Sender::new(REPORTS);
+    tasks.spawn(gossip::run(Arc::clone(&parts), net.clone(), heard_in.clone(), stop.clone()));
     let hub = Hub {
         parts,
         net,
         stop,
         reports_in,
         heard_in,
+        arrivals: arrivals.clone(),
         running: BTreeMap::new(),
         kept: BTreeSet::new(),
         tasks: JoinSet::new(),
@@ -82,7 +94,7 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
         watches: BTreeMap::new(),
     };
     tasks.spawn(hub.run(mailbox, reports, heard));
-    Sync { commands }
+    Sync { commands, arrivals }
 }
 
 struct Hub {
@@ -91,6 +103,7 @@ struct Hub {
     stop: CancellationToken,
     reports_in: mpsc::Sender<Report>,
     heard_in: mpsc::Sender<Heard>,
+    arrivals: broadcast::Sender<PackageId>,
     running: BTreeMap<PackageId, mpsc::Sender<Message>>,
     /// Packages that stay up to date; the others end once they have answered.
     kept: BTreeSet<PackageId>,
@@ -115,7 +128,7 @@ impl Hub {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(report) = reports.recv() => self.on_report(report),
+                Some(report) = reports.recv() => self.on_report(report).await,
                 Some(_) = self.tasks.join_next() => {}
                 event = events.recv() => self.on_net(event).await,
                 Some(heard) = heard.recv() => self.on_heard(heard).await,
@@ -234,13 +247,17 @@ impl Hub {
         }
     }
 
-    fn on_report(&mut self, report: Report) {
+    async fn on_report(&mut self, report: Report) {
         match report {
             Report::Updated(package, changes) => {
                 let n_releases = changes.releases.len();
                 self.parts.emit(Event::PackageUpdated { package_id: package.to_string(), n_releases });
             }
             Report::Fault(package, peer, fault) => {
+                if let Some(deed) = deed(&fault) {
+                    // Only a stopping network does not count it.
+                    let _ = self.net.report(peer, deed).await;
+                }
                 let fault = describe(&fault);
                 self.parts.emit(Event::PeerFault { package_id: package.to_string(), peer: peer.to_string(), fault });
             }
@@ -277,10 +294,20 @@ pub(crate) fn kept(parts: &Parts) -> BTreeSet<PackageId> {
     kept
 }
 
+/// What a fault says about the peer; nothing where the log's writer is to blame.
+const fn deed(fault: &Fault) -> Option<Deed> {
+    match fault {
+        Fault::BadGenesis | Fault::BadNote | Fault::BadProof { .. } => Some(Deed::Forged),
+        Fault::Oversized | Fault::Malformed => Some(Deed::Malformed),
+        Fault::Stalled { .. } => Some(Deed::Stalled),
+        Fault::Rollback { .. } => Some(Deed::Stale),
+        Fault::Fork(_) | Fault::BadEntry { .. } => None,
+    }
+}
+
 /// A fault in a word, for events and people.
 #[must_use]
-pub fn describe(fault: &syncra_protocol::sync::follow::Fault) -> String {
-    use syncra_protocol::sync::follow::Fault;
+pub fn describe(fault: &Fault) -> String {
     match fault {
         Fault::Rollback { held, offered, .. } => {
             format!("offered an older log: {offered} entries, {held} are held")

@@ -13,6 +13,16 @@ pub const SEEN_PER_ENTRY: usize = 32;
 pub const LOG_ENTRIES: u64 = 1 << 20;
 /// Bytes of one signed note, cosignatures included: stops endless signature lines.
 pub const NOTE_BYTES: usize = 4_096;
+/// Bytes of a note that is gossiped: the longest origin twice, size, root and one signature need half of it; cosignatures
+/// do not travel that way.
+pub const NOTICE_BYTES: usize = 1_024;
+/// Logs about whose notices a node remembers when it last passed one on: one note each, so 4 MiB at worst. Beyond that
+/// notices of further logs are left to those who watch them.
+pub const NOTICED_LOGS: usize = 4_096;
+/// Peers, and keys that sign logs, that have a token bucket each; only those that used theirs lately count.
+pub const NOTICE_BUCKETS: usize = 4_096;
+/// Peers whose deeds are remembered, bans among them; those treated best go first.
+pub const SCORED_PEERS: usize = 4_096;
 /// Signature lines of one note: C2SP asks for at least 16; each costs a base64 decoding.
 pub const NOTE_SIGNATURES: usize = 32;
 /// Bytes of one fork proof: two notes of the longest origin without cosignatures and 21 hashes; fits one datagram.

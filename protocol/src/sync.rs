@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`follow::Follower`] | package: keeps its evidence set up to date |
 //! | [`fetch::Fetcher`] | content root: chooses who sends which parts |
+//! | [`gossip::Notices`] | node: which head notices it believes and passes on |
+//! | [`score::Scores`] | node: what peers did, and what follows from it |
 
 use core::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::key::DeviceKey;
 
 pub mod fetch;
 pub mod follow;
+pub mod gossip;
+pub mod score;
 
 /// A node on the network: its device key is its address there.
 pub type Peer = DeviceKey;

@@ -4,7 +4,7 @@ use super::client;
 use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
-use crate::api::verbs::network::{PeerInfo, Peers, PeersResponse};
+use crate::api::verbs::network::{PeerInfo, Peers, PeersResponse, ShutOutInfo};
 use crate::problem::Problem;
 
 /// Show who the running node is connected with
@@ -25,20 +25,38 @@ impl Args {
 }
 
 fn human(peers: &PeersResponse) -> String {
+    let (contacts, others): (Vec<_>, Vec<_>) = peers.peers.iter().partition(|peer| peer.is_contact);
+    let mut lines = Vec::new();
     if peers.peers.is_empty() {
-        return "nobody is connected".to_owned();
+        lines.push("nobody is connected".to_owned());
+    } else {
+        let rows: Vec<[String; 6]> = others.iter().map(|peer| row(peer)).collect();
+        lines.push(text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT", "SCORE"], &rows));
     }
-    let (contacts, peers): (Vec<_>, Vec<_>) = peers.peers.iter().partition(|peer| peer.is_contact);
-    let rows: Vec<[String; 5]> = peers.into_iter().map(row).collect();
-    let mut lines = vec![text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT"], &rows)];
     if !contacts.is_empty() {
         lines.push(format!("and {} for looking things up only", contacts.len()));
     }
+    let poor = others.into_iter().filter(|peer| peer.is_poor);
+    lines.extend(poor.map(|peer| format!("{} is asked last: {}", short(&peer.peer), fault(peer.last_fault.as_ref()))));
+    lines.extend(peers.shut_out.iter().map(shut_out));
     lines.join("\n")
 }
 
-fn row(peer: &PeerInfo) -> [String; 5] {
-    let short: String = peer.peer.chars().take(12).collect();
+fn short(peer: &str) -> String {
+    peer.chars().take(12).collect()
+}
+
+fn fault(last: Option<&String>) -> String {
+    last.map(|last| format!("it {last}")).unwrap_or_default()
+}
+
+fn shut_out(peer: &ShutOutInfo) -> String {
+    let until = peer.for_ms.map_or_else(|| "until this node ends".to_owned(), |ms| format!("for {}", text::span(ms)));
+    format!("{} is not let in {until}: {}", short(&peer.peer), fault(peer.last_fault.as_ref()))
+}
+
+fn row(peer: &PeerInfo) -> [String; 6] {
     let address = peer.addresses.first().cloned().unwrap_or_default();
-    [short, address, text::span(peer.connected_ms), text::bytes(peer.received_bytes), text::bytes(peer.sent_bytes)]
+    let (received, sent) = (text::bytes(peer.received_bytes), text::bytes(peer.sent_bytes));
+    [short(&peer.peer), address, text::span(peer.connected_ms), received, sent, peer.score.to_string()]
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::IdentityId;
 use syncra_protocol::key::DeviceKey;
 use tokio::sync::OnceCell;
@@ -16,7 +17,7 @@ use crate::history::{Histories, OwnError};
 use crate::home::{Home, HomeError, KeyError, Layout};
 use crate::index::{self, Index, RebuildReason};
 use crate::installed::Installed;
-use crate::journal::{self, HomeOrigin, Journal, Provenance};
+use crate::journal::{self, HomeOrigin, Journal, Provenance, Regard};
 use crate::logs::{Logs, LogsError};
 use crate::node::Online;
 
@@ -148,6 +149,13 @@ impl Parts {
             blobs: OnceCell::new(),
             online: OnceLock::new(),
         })
+    }
+
+    /// Whether a package is blocked here, for the sake of one of its owners: nothing of it is served or asked for.
+    #[must_use]
+    pub fn is_blocked(&self, state: &PackageState) -> bool {
+        let truth = self.histories.journal().truth();
+        state.genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked)
     }
 
     /// The network, once this home is online.

@@ -8,6 +8,7 @@ use libp2p::{allow_block_list, identify, identity, memory_connection_limits, pin
 
 use super::dht::Dht;
 use super::gate::Gate;
+use super::gossip::Gossip;
 use super::limits;
 use super::streams::{self, Doors};
 use super::transport::Reach;
@@ -22,6 +23,7 @@ pub(super) struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(super) dht: Dht,
+    pub(super) gossip: Gossip,
     pub(super) streams: streams::Behaviour,
 }
 
@@ -29,7 +31,14 @@ pub(super) struct Behaviour {
 const FAMILY: &str = "/syncra/1";
 
 impl Behaviour {
-    pub(super) fn new(keypair: &identity::Keypair, reach: Reach, agent: String, dht: Dht, doors: Arc<Doors>) -> Self {
+    pub(super) fn new(
+        keypair: &identity::Keypair,
+        reach: Reach,
+        agent: String,
+        dht: Dht,
+        gossip: Gossip,
+        doors: Arc<Doors>,
+    ) -> Self {
         let identify = identify::Config::new(FAMILY.to_owned(), keypair.public())
             .with_agent_version(agent)
             .with_push_listen_addr_updates(true)
@@ -44,6 +53,7 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
             dht,
+            gossip,
             streams: streams::Behaviour::new(doors),
         }
     }

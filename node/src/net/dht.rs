@@ -141,7 +141,7 @@ impl Dht {
     }
 
     /// Keeps what a peer says of itself, if it can be found there: at what it announced, else where it is known to be.
-    pub(super) fn keep(&mut self, mut record: ProviderRecord, known: Vec<Multiaddr>) {
+    pub(super) fn keep(&mut self, mut record: ProviderRecord, known: Vec<Multiaddr>) -> bool {
         use kad::store::RecordStore as _;
         let addresses = record.addresses.iter().map(|address| address::split_peer(address).1).chain(known);
         let mut kept: Vec<Multiaddr> = Vec::new();
@@ -152,12 +152,15 @@ impl Dht {
         }
         if kept.is_empty() {
             tracing::debug!(peer = %record.provider, "says that it provides something, but not where it is");
-            return;
+            return true; // it may have come before the realm was known
         }
         record.addresses = kept;
-        if let Err(error) = self.records.add_provider(record) {
+        let provider = record.provider;
+        let outcome = self.records.add_provider(record);
+        if let Err(error) = &outcome {
             tracing::debug!(%error, "a provider record is not kept");
         }
+        outcome.is_ok() || !self.records.is_flooded_by(&provider)
     }
 
     fn admits(&self, address: &Multiaddr) -> bool {

@@ -123,3 +123,30 @@ pub const RECORDS_PER_PROVIDER: usize = 4_096;
 pub const PROVIDERS_PER_KEY: usize = 20;
 /// Addresses kept with a provider record.
 pub const RECORD_ADDRESSES: usize = 8;
+
+/// Peers that each notice goes to: with six, a thousand neighbours hear of it in four hops.
+pub const GOSSIP_MESH: usize = 6;
+/// With fewer than this, more are looked for at once.
+pub const GOSSIP_MESH_LEAST: usize = 4;
+/// With more than this, some are let go: a bound on what one notice costs.
+pub const GOSSIP_MESH_MOST: usize = 12;
+/// Between two looks at the mesh. It heals at once when somebody comes, so this can be slow: an idle node does nothing in
+/// between.
+pub const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(10);
+/// Heartbeats for which a message can still be passed on, or be asked for: at least 40 s, so longer than a notice waits for
+/// its entries and its turn.
+pub const GOSSIP_HISTORY: usize = 5;
+/// How long a message's id is remembered: longer than the history, so that no message goes round.
+pub const GOSSIP_REMEMBERED: Duration = Duration::from_secs(60);
+/// Bytes of one frame of gossip: the ids of [`GOSSIP_IDS`] messages, or [`GOSSIP_RPC_NOTICES`] notes of 1 KiB.
+pub const GOSSIP_RPC_BYTES: usize = 18 << 10;
+/// Notices in one frame.
+pub const GOSSIP_RPC_NOTICES: usize = 16;
+/// Message ids that are offered to a peer at once, and asked of one peer between two heartbeats.
+pub const GOSSIP_IDS: usize = 256;
+/// Offers taken from one peer between two heartbeats.
+pub const GOSSIP_IHAVES: usize = 10;
+/// Frames that may wait for one peer.
+pub const GOSSIP_QUEUE: usize = 64;
+/// Notices that wait to be judged; more are ignored.
+pub const NOTICES: usize = 256;

@@ -7,9 +7,11 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, identify};
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::sync::score::Deed;
 
 use super::address::{Scope, is_quic, scope};
 use super::limits;
+use super::streams::Totals;
 
 /// A connected peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,14 @@ pub struct PeerInfo {
     pub received_bytes: u64,
     /// Bytes of streams sent to the peer since it connected.
     pub sent_bytes: u64,
+    /// Streams opened since the peer connected, by either side.
+    pub n_streams: u64,
+    /// What it did, as a number: zero is nothing known.
+    pub points: i32,
+    /// It is asked last, and its gossip is not listened to.
+    pub is_poor: bool,
+    /// The last bad thing that it did.
+    pub last_fault: Option<Deed>,
 }
 
 /// What carries a connection.
@@ -147,8 +157,8 @@ impl Peers {
         }
     }
 
-    /// Everybody, with the byte counts that `traffic` knows (received, sent).
-    pub(super) fn list(&self, traffic: impl Fn(&PeerId) -> (u64, u64)) -> Vec<PeerInfo> {
+    /// Everybody, with the traffic that `traffic` knows.
+    pub(super) fn list(&self, traffic: impl Fn(&PeerId) -> Totals) -> Vec<PeerInfo> {
         let mut all: Vec<_> = self.0.iter().filter_map(|(id, peer)| peer.info(traffic(id))).collect();
         all.sort_unstable_by_key(|info| info.key);
         all
@@ -168,7 +178,7 @@ impl Peer {
         }
     }
 
-    fn info(&self, (received_bytes, sent_bytes): (u64, u64)) -> Option<PeerInfo> {
+    fn info(&self, traffic: Totals) -> Option<PeerInfo> {
         let oldest = self.connections.first()?;
         Some(PeerInfo {
             key: self.key,
@@ -180,8 +190,13 @@ impl Peer {
             agent: self.agent.clone(),
             protocols: self.protocols.clone(),
             rtt: self.rtt,
-            received_bytes,
-            sent_bytes,
+            received_bytes: traffic.received_bytes,
+            sent_bytes: traffic.sent_bytes,
+            n_streams: traffic.n_streams,
+            // Filled in by whoever keeps the scores.
+            points: 0,
+            is_poor: false,
+            last_fault: None,
         })
     }
 }

@@ -137,6 +137,7 @@ impl Shared {
 pub(super) struct Traffic {
     received: AtomicU64,
     sent: AtomicU64,
+    n_streams: AtomicU64,
 }
 
 impl Traffic {
@@ -148,10 +149,23 @@ impl Traffic {
         self.sent.fetch_add(n as u64, Ordering::Relaxed);
     }
 
-    /// Bytes received and sent.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    fn add_stream(&self) {
+        self.n_streams.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// What there was until now.
+    pub(super) fn totals(&self) -> Totals {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Totals { received_bytes: of(&self.received), sent_bytes: of(&self.sent), n_streams: of(&self.n_streams) }
+    }
+}
+
+/// Traffic with a peer since it connected.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Totals {
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) n_streams: u64,
 }
 
 /// Why a stream could not be opened on a connection that exists.

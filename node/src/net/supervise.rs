@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -14,6 +14,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{self, Executor, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identity};
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::sync::score::Scores;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -23,10 +24,11 @@ use super::address::{ip, keypair};
 use super::behaviour::Behaviour;
 use super::book::Book;
 use super::dht::{Dht, Records};
+use super::gossip::Gossip;
 use super::lan::{self, Lan};
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
-use super::{CLOSE, Net, NetConfig, NetEvent, Routing, StartError, address, bans, limits, tls, transport};
+use super::{CLOSE, Net, NetConfig, NetEvent, Part, Routing, StartError, address, limits, tls, transport};
 
 /// What it takes to build a swarm, again and again.
 struct Blueprint {
@@ -49,6 +51,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (listening, listening_out) = watch::channel(Vec::new());
     let events = broadcast::Sender::new(limits::EVENTS);
     let (routing, routing_out) = watch::channel(Routing::default());
+    let (notices, notices_out) = mpsc::channel(limits::NOTICES);
+    let (mesh, mesh_out) = watch::channel(0);
     let records = Records::new(keypair.public().to_peer_id());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
     let lan = config.lan;
@@ -59,7 +63,9 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         events: events.clone(),
         listening,
         routing,
-        bans: bans::Bans::default(),
+        scores: Scores::default(),
+        notices,
+        mesh,
         book: Book::default(),
         neighbours: HashMap::new(),
         stop: stop.clone(),
@@ -85,8 +91,9 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         tokio::spawn(lan.run())
     });
     tokio::spawn(supervise(swarm, blueprint, listeners, ports, lan, stopped.clone()));
-    let (listening, routing) = (listening_out, routing_out);
-    Ok((Net { key, commands, events, listening, routing, records, stop, stopped }, inbounds))
+    let (listening, routing, mesh) = (listening_out, routing_out, mesh_out);
+    let notices = Arc::new(Mutex::new(Some(notices_out)));
+    Ok((Net { key, commands, events, listening, routing, mesh, notices, records, stop, stopped }, inbounds))
 }
 
 /// All interfaces, both IP versions, TCP and QUIC.
@@ -114,7 +121,10 @@ impl Blueprint {
         let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach)?;
         let me = self.keypair.public().to_peer_id();
         let dht = Dht::new(me, self.records.clone(), self.config.dht);
-        let behaviour = Behaviour::new(&self.keypair, reach, self.config.agent.clone(), dht, self.doors.clone());
+        // Who ends soon is no use in others' meshes.
+        let gossip = Gossip::new(self.config.dht != Part::Asks);
+        let agent = self.config.agent.clone();
+        let behaviour = Behaviour::new(&self.keypair, reach, agent, dht, gossip, self.doors.clone());
         let config = swarm::Config::with_executor(Guard(self.panics.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
@@ -230,7 +240,7 @@ async fn supervise(
     let mut swarm = Some(swarm);
     let mut restarts = VecDeque::new();
     while let Some(current) = swarm.take() {
-        let end = AssertUnwindSafe(live(current, &mut ports)).catch_unwind().await.unwrap_or(End::Panicked);
+        let end = AssertUnwindSafe(Box::pin(live(current, &mut ports))).catch_unwind().await.unwrap_or(End::Panicked);
         if end == End::Stopped {
             break;
         }

@@ -9,6 +9,7 @@ use libp2p::swarm::{self, ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
+use syncra_protocol::sync::score::{Deed, Score, Scores};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use super::behaviour::{Behaviour, BehaviourEvent};
 use super::book::Book;
 use super::dht::{Searches, Wanted};
 use super::error::DialError;
+use super::gossip::{Notice, Settled, Ticket};
 use super::lan::Sighting;
 use super::peers::Peers;
 use super::pending::{Dials, Next, Waiter};
@@ -25,7 +27,10 @@ use super::streams::{self, OpenRequest};
 use super::transport::Reach;
 use super::{NetEvent, PeerInfo, Routing, limits};
 
+mod conduct;
 mod routing;
+
+pub(super) use conduct::away_for;
 
 /// What handles ask of the task.
 #[derive(Debug)]
@@ -49,13 +54,23 @@ pub(super) enum Command {
         peer: PeerId,
         reply: oneshot::Sender<bool>,
     },
-    Ban {
-        peer: PeerId,
-        reply: oneshot::Sender<()>,
+    Report {
+        peer: DeviceKey,
+        deed: Deed,
     },
-    Unban {
-        peer: PeerId,
+    Pardon {
+        peer: DeviceKey,
         reply: oneshot::Sender<bool>,
+    },
+    ShutOut {
+        reply: oneshot::Sender<Vec<Score>>,
+    },
+    Settle {
+        ticket: Ticket,
+        settled: Settled,
+    },
+    Announce {
+        note: Vec<u8>,
     },
     Seek {
         key: ProviderKey,
@@ -76,7 +91,12 @@ pub(super) struct Ports {
     pub(super) events: broadcast::Sender<NetEvent>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) routing: watch::Sender<Routing>,
-    pub(super) bans: super::bans::Bans,
+    /// What peers did.
+    pub(super) scores: Scores,
+    /// Notices for whoever judges them.
+    pub(super) notices: mpsc::Sender<Notice>,
+    /// Peers that notices go to.
+    pub(super) mesh: watch::Sender<usize>,
     pub(super) book: Book,
     /// Who was seen on the local links and has not gone.
     pub(super) neighbours: HashMap<PeerId, DeviceKey>,
@@ -105,15 +125,16 @@ pub(super) struct Driver<'a> {
     searches: Searches,
     /// Wrong answers met while dialling a peer.
     wrong: HashMap<PeerId, usize>,
+    /// When time changes how somebody is treated.
+    scores_wake: Option<Instant>,
 }
 
 impl<'a> Driver<'a> {
     pub(super) fn new(mut swarm: Swarm<Behaviour>, ports: &'a mut Ports) -> Self {
-        for peer in ports.bans.iter() {
-            swarm.behaviour_mut().bans.block_peer(*peer);
-        }
+        Self::remember_scores(&mut swarm, ports);
         let (peers, dials, searches, wrong) = Default::default();
-        Self { swarm, ports, peers, dials, searches, wrong }
+        // Looks at the scores at once: who is away may be let in again by now.
+        Self { swarm, ports, peers, dials, searches, wrong, scores_wake: Some(Instant::now()) }
     }
 
     /// Runs until it is stopped or cannot go on. Whoever waits is answered by then or by the drop of its channel.
@@ -122,12 +143,16 @@ impl<'a> Driver<'a> {
         let stop = self.ports.stop.clone();
         loop {
             let wake = self.dials.next_timeout();
+            let scores_wake = self.scores_wake;
             tokio::select! {
                 () = stop.cancelled() => return End::Stopped,
                 Some(()) = self.ports.panics.recv() => return End::Panicked,
                 event = self.swarm.select_next_some() => if let Some(end) = self.on_event(event) { return end },
                 Some(sighting) = self.ports.sightings.recv() => self.on_sighting(sighting),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.on_timeout(),
+                () = sleep_until(scores_wake.unwrap_or_else(Instant::now)), if scores_wake.is_some() => {
+                    self.on_scores_timeout();
+                }
                 command = self.ports.commands.recv() => match command {
                     Some(command) => self.on_command(command),
                     None => return End::Stopped,
@@ -165,11 +190,11 @@ impl<'a> Driver<'a> {
             Command::Disconnect { peer, reply } => {
                 let _ = reply.send(self.swarm.disconnect_peer_id(peer).is_ok());
             }
-            Command::Ban { peer, reply } => self.ban(peer, reply),
-            Command::Unban { peer, reply } => {
-                self.swarm.behaviour_mut().bans.unblock_peer(peer);
-                let _ = reply.send(self.ports.bans.remove(&peer));
-            }
+            Command::Report { peer, deed } => self.report(peer, deed),
+            Command::Pardon { peer, reply } => drop(reply.send(self.pardon(&peer))),
+            Command::ShutOut { reply } => self.answer_shut_out(reply),
+            Command::Settle { ticket, settled } => self.settle(&ticket, settled),
+            Command::Announce { note } => self.announce(note),
             Command::Seek { key, wanted } => self.seek(key, wanted),
             Command::StopProviding { key } => self.swarm.behaviour_mut().dht.stop_providing(key),
             #[cfg(test)]
@@ -276,16 +301,9 @@ impl<'a> Driver<'a> {
 
     fn answer_peers(&self, reply: oneshot::Sender<Vec<PeerInfo>>) {
         let traffic = |peer: &PeerId| self.swarm.behaviour().streams.traffic(peer);
-        drop(reply.send(self.peers.list(traffic)));
-    }
-
-    fn ban(&mut self, peer: PeerId, reply: oneshot::Sender<()>) {
-        if let Some(oldest) = self.ports.bans.add(peer) {
-            self.swarm.behaviour_mut().bans.unblock_peer(oldest);
-        }
-        self.swarm.behaviour_mut().bans.block_peer(peer); // closes its connections
-        self.finish_dial(peer, |waiter| waiter.fail(DialError::Banned));
-        let _ = reply.send(());
+        let mut all = self.peers.list(traffic);
+        all.iter_mut().for_each(|info| self.score_into(info));
+        drop(reply.send(all));
     }
 
     /// Dispatches one event of the swarm; says so when the swarm cannot go on.
@@ -294,6 +312,7 @@ impl<'a> Driver<'a> {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.on_dht(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Streams(streams::Opened { peer })) => self.promote(peer),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
@@ -355,6 +374,7 @@ impl<'a> Driver<'a> {
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, cause: Option<&swarm::ConnectionError>) {
         let Some((key, was_contact)) = self.peers.closed(&peer, connection) else { return };
         self.review_realm();
+        self.tell_mesh();
         if was_contact {
             return;
         }
@@ -427,7 +447,7 @@ impl<'a> Driver<'a> {
     fn on_neighbour(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let is_known = self.ports.neighbours.contains_key(&peer);
         let Some(key) = device_key(&peer) else { return };
-        if !is_known && self.ports.neighbours.len() >= limits::NEIGHBOURS || self.ports.bans.contains(&peer) {
+        if !is_known && self.ports.neighbours.len() >= limits::NEIGHBOURS || self.is_shut_out(&peer) {
             return;
         }
         self.learn(peer, addresses.clone());

@@ -73,6 +73,7 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let mut changes = self.parts.histories.changes();
+        let mut arrivals = self.online.sync.arrivals();
         // What stands still since the last run, for instance because that was killed.
         self.all_due();
         loop {
@@ -85,6 +86,11 @@ impl Keeper {
                     change = changes.recv() => match change {
                         Ok(change) => self.on_change(&change),
                         Err(RecvError::Lagged(_)) => self.all_due(),
+                        Err(RecvError::Closed) => return,
+                    },
+                    arrival = arrivals.recv() => match arrival {
+                        Ok(package) => self.on_arrival(package),
+                        Err(RecvError::Lagged(_)) => self.due.extend(self.retries.keys()),
                         Err(RecvError::Closed) => return,
                     },
                     frame = self.happened.next() => self.on_event(frame.event),
@@ -109,6 +115,15 @@ impl Keeper {
             }
             Subject::Package(package) => drop(self.due.insert(package)),
             Subject::Identity(_) => self.all_due(),
+        }
+    }
+
+    /// A peer has content that it had not before: what failed for the lack of it is tried at once.
+    fn on_arrival(&mut self, package: PackageId) {
+        if follow::get(&self.parts, package).is_none() {
+            self.due.extend(self.retries.keys()); // a followed one may wait for it
+        } else if self.retries.contains_key(&package) {
+            self.due.insert(package);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
 mod dht;
+mod gossip;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -16,6 +16,7 @@ pub(super) async fn answer(parts: Arc<Parts>, served: Arc<Served>, inbound: Inbo
     let peer = inbound.peer;
     if let Err(error) = converse(&parts, &served, inbound).await {
         tracing::debug!(peer = peer.fmt_short(), %error, "a have stream ended early");
+        super::judge(&parts, peer, &error).await;
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use syncra_protocol::bounded::Blob;
-use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::PackageId;
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, HEADS_PER_FRAME, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::Refusal;
@@ -13,29 +13,52 @@ use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::PATIENCE;
+use super::watchers::Watchers;
+use super::{PATIENCE, Turn};
+use crate::event::Event;
 use crate::flow::Parts;
 use crate::history::Change;
-use crate::journal::Regard;
 use crate::net::frame::{FrameError, read_frame, write_frame};
 use crate::net::{Inbound, Stream};
 
+/// When somebody who watches too often may try again.
+const TOO_MANY_WATCHES_MS: u32 = 60_000;
+
 /// Answers one stream.
-pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound, stop: CancellationToken) {
+pub(super) async fn answer(
+    parts: Arc<Parts>,
+    watchers: Watchers,
+    turn: Turn,
+    inbound: Inbound,
+    stop: CancellationToken,
+) {
     let Inbound { peer, mut stream } = inbound;
     let done = tokio::select! {
         () = stop.cancelled() => return,
-        done = converse(&parts, &mut stream) => done,
+        done = converse(&parts, &watchers, turn, peer, &mut stream) => done,
     };
     if let Err(error) = done {
         tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
+        super::judge(&parts, peer, &error).await;
     }
 }
 
-async fn converse(parts: &Parts, stream: &mut Stream) -> Result<(), FrameError> {
+async fn converse(
+    parts: &Parts,
+    watchers: &Watchers,
+    turn: Turn,
+    peer: DeviceKey,
+    stream: &mut Stream,
+) -> Result<(), FrameError> {
     let Some(request) = read_frame(stream, PATIENCE, decode_request).await? else { return Ok(()) };
     let answer = match request {
-        Request::Watch { packages } => return watch(parts, stream, packages).await,
+        Request::Watch { packages } => match watchers.enter(peer) {
+            Some(_place) => {
+                drop(turn); // a watch lasts: others have their turn meanwhile
+                return watch(parts, stream, packages).await;
+            }
+            None => Some(Answer::Refused(Refusal::Busy { retry_after_ms: TOO_MANY_WATCHES_MS })),
+        },
         Request::Heads { package } => heads(parts, package).map(Answer::Heads),
         Request::Entries { origin, from, limit } => entries(parts, &origin, from, limit).map(Answer::Entries),
         Request::Offers { after } => Some(Answer::Offers(offers(parts, after))),
@@ -68,12 +91,7 @@ fn heads(parts: &Parts, package: PackageId) -> Option<Heads> {
 fn readable(parts: &Parts, package: PackageId) -> Option<Arc<crate::history::History>> {
     let history =
         parts.histories.package(package).inspect_err(|error| tracing::warn!(%error, "a history is unreadable"));
-    history.ok().flatten().filter(|history| !is_blocked(parts, &history.state))
-}
-
-fn is_blocked(parts: &Parts, state: &PackageState) -> bool {
-    let truth = parts.histories.journal().truth();
-    state.genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked)
+    history.ok().flatten().filter(|history| !parts.is_blocked(&history.state))
 }
 
 fn entries(parts: &Parts, origin: &Origin, from: u64, limit: u32) -> Option<Entries> {
@@ -99,9 +117,11 @@ fn offers(parts: &Parts, after: Option<PackageId>) -> Offers {
     Offers { offers, more }
 }
 
-/// Pushes new notes of these packages until the peer closes the stream; of those that are not known yet, once they are.
+/// Pushes new notes of these packages until the peer closes the stream; of those that are not known yet, once they are. When
+/// a release was installed here a note is pushed again: whoever heard of it too early to fetch it can do so now.
 async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> Result<(), FrameError> {
     let mut changes = parts.histories.changes();
+    let mut happened = parts.events.subscribe(None);
     let n_served = packages.iter().filter(|package| readable(parts, **package).is_some()).count();
     let n_packages = u32::try_from(n_served).unwrap_or(u32::MAX);
     write_frame(stream, &Answer::Watching { n_packages }, PATIENCE).await?;
@@ -114,10 +134,28 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
                 // Too far behind to know what changed: the peer opens a new watch and asks for heads.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
             },
+            frame = happened.next() => if let Event::Installed { package, .. } = frame.event {
+                push_again(parts, stream, &packages, package).await?;
+            },
             // The peer says nothing more; whatever comes is the end.
             _ = stream.read(&mut byte) => return Ok(()),
         }
     }
+}
+
+async fn push_again(
+    parts: &Parts,
+    stream: &mut Stream,
+    watched: &[PackageId],
+    package: PackageId,
+) -> Result<(), FrameError> {
+    let history = watched.binary_search(&package).ok().and_then(|_| readable(parts, package));
+    let is_packages = |head: &&Head| matches!(head.origin().subject, Subject::Package(_));
+    let Some(head) = history.as_ref().and_then(|history| history.evidence.heads().find(is_packages)) else {
+        return Ok(());
+    };
+    let note: NoteBytes = Blob(head.note().to_vec());
+    write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await
 }
 
 async fn push(parts: &Parts, stream: &mut Stream, watched: &[PackageId], head: &Head) -> Result<(), FrameError> {

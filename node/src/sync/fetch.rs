@@ -12,6 +12,7 @@ use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::fetch::{Haves, Reach};
+use syncra_protocol::sync::score::Deed;
 use syncra_protocol::tree::Declared;
 
 use crate::blobs::{self, BlobError, Blobs, Pins};
@@ -157,6 +158,10 @@ pub async fn fetch(parts: &Parts, net: &Net, want: &Want, terms: Terms<'_>) -> R
     run.batches(want.root, work, providers, progress, &landed).await?;
     landing.begin(&index, vec![true; index.segments().len()]);
     blobs.sync_pending().await?;
+    for peer in run.cost.sources.keys() {
+        // Only a stopping network does not count it.
+        let _ = net.report(*peer, Deed::Delivered).await;
+    }
     Ok(run.cost)
 }
 
@@ -217,7 +222,7 @@ impl Run<'_> {
         let event = crate::event::Event::PeerFault { package_id: String::new(), peer: peer.to_string(), fault };
         self.parts.emit(event);
         // Only a stopping network does not ban, and then nothing is fetched either.
-        let _ = self.net.ban(peer, "sent wrong bytes").await;
+        let _ = self.net.report(peer, Deed::WrongBytes).await;
     }
 
     fn nobody(&self, asked: usize) -> FetchError {

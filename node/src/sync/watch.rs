@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use syncra_protocol::id::PackageId;
+use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Failure, Input};
 use tokio::sync::mpsc;
@@ -32,6 +33,8 @@ pub(super) enum Heard {
     Note { peer: Peer, package: PackageId, note: Vec<u8> },
     /// It will push nothing more on this watch.
     Ended { peer: Peer, serial: u64, why: Option<Failure> },
+    /// What a notice promises is to be asked for: of its bringer, or of others if that did not deliver.
+    Told { peer: Option<Peer>, head: Head },
     /// Time to try again.
     Again { peer: Peer, serial: u64 },
 }
@@ -72,6 +75,11 @@ impl Hub {
     pub(super) async fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Note { peer, package, note } if self.kept.contains(&package) => {
+                if self.is_held(package, &note) {
+                    // Nobody waiting for it is fine.
+                    let _ = self.arrivals.send(package);
+                    return;
+                }
                 self.tell(package, Message::input(Input::Notice { peer, note })).await;
             }
             Heard::Note { .. } => {}
@@ -82,12 +90,19 @@ impl Hub {
                 self.ask_heads(peer, packages).await;
             }
             Heard::Ended { peer, serial, why } => self.on_ended(peer, serial, why).await,
+            Heard::Told { peer, head } => self.on_told(peer, &head).await,
             Heard::Again { peer, serial } => {
                 if self.watches.get(&peer).is_some_and(|watch| watch.serial == serial) {
                     self.watch(peer);
                 }
             }
         }
+    }
+
+    /// Whether a note is no news: then it says that its sender has more of the content than before.
+    fn is_held(&self, package: PackageId, note: &[u8]) -> bool {
+        let history = self.parts.histories.package(package).ok().flatten();
+        history.is_some_and(|history| history.evidence.heads().any(|head| head.note() == note))
     }
 
     async fn on_ended(&mut self, peer: Peer, serial: u64, why: Option<Failure>) {

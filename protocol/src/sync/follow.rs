@@ -27,8 +27,11 @@ mod plan;
 
 /// How long an answer may take.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often heads are asked for though nothing was pushed: a lost notice costs at most this.
+/// How often heads are asked for though nothing was pushed: what a lost notice costs at first. Doubled each time that the
+/// answer says nothing new: who pushes what it has need not be asked.
 pub const HEADS_INTERVAL: Duration = Duration::from_secs(300);
+/// The longest such interval: what a lost notice costs at most.
+pub const HEADS_INTERVAL_MOST: Duration = Duration::from_secs(3_600);
 /// Logs asked of one peer at a time.
 pub const ASKS_PER_PEER: usize = 4;
 /// Peers asked for heads at a time.
@@ -48,6 +51,13 @@ pub enum Input {
         /// The peer.
         peer: Peer,
         /// The note, unverified.
+        note: Vec<u8>,
+    },
+    /// A peer is said to have what a verified note of this package, or of an owner, signs: it is asked for that.
+    Told {
+        /// The peer.
+        peer: Peer,
+        /// The note.
         note: Vec<u8>,
     },
     /// The answer to [`Effect::AskHeads`].
@@ -234,6 +244,8 @@ struct PeerState {
     /// When heads are asked for next; while asked, until when the answer may take.
     heads_at: Timestamp,
     heads_asked: bool,
+    /// Answers in a row that said nothing new.
+    n_quiet: u32,
     /// It lied: nothing of it is taken in any more, not even after it has come back.
     is_barred: bool,
     backoff: Backoff,
@@ -323,6 +335,7 @@ impl Follower {
             Input::PeerUp(peer) => self.on_peer_up(now, peer),
             Input::PeerGone(peer) => self.on_peer_gone(peer),
             Input::Notice { peer, note } => self.on_notice(now, peer, &note),
+            Input::Told { peer, note } => self.on_told(now, peer, &note),
             Input::Heads { peer, heads } => self.on_heads(now, peer, &heads),
             Input::Entries { peer, origin, from, entries } => self.on_entries(now, peer, (origin, from), entries),
             Input::Failed { peer, ask, failure } => self.on_failed(now, peer, ask, failure),

@@ -10,7 +10,7 @@ use syncra_protocol::id::ReleaseId;
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
-use syncra_protocol::sync::follow::{Ask, Effect, Fault, Follower, HEADS_INTERVAL, Input};
+use syncra_protocol::sync::follow::{Ask, Effect, Fault, Follower, HEADS_INTERVAL, HEADS_INTERVAL_MOST, Input};
 
 use crate::follow_sim::{MINUTE, Manner, SECOND, Sim, Stored};
 use syncra_sim::rng::Rng;
@@ -81,6 +81,23 @@ fn a_lost_notice_costs_no_more_than_the_interval() {
     sim.run_for(u64::try_from(HEADS_INTERVAL.as_millis()).unwrap() - 20 * SECOND);
     assert_eq!(stable(&sim, reader).as_deref(), Some("1.0.0"));
     sim.run_for(30 * SECOND);
+    assert_eq!(stable(&sim, reader).as_deref(), Some("2.0.0"));
+}
+
+#[test]
+fn whoever_says_nothing_new_is_asked_less_and_less_often_and_still_within_the_hour() {
+    let mut sim = Sim::seeded(3, world_with_releases(1));
+    let author = sim.author(0);
+    let reader = sim.reader();
+    sim.run_for(10 * SECOND);
+    let n_asked = sim.n_heads_asked;
+    sim.run_for(6 * 60 * MINUTE);
+    let n_quiet = sim.n_heads_asked - n_asked;
+    assert!((2 * 8..=2 * 10).contains(&n_quiet), "both ask the other {n_quiet} times in all");
+    sim.links.loss_percent = 100;
+    publish(&mut sim, author, "2.0.0");
+    sim.links.loss_percent = 0;
+    sim.run_for(u64::try_from(HEADS_INTERVAL_MOST.as_millis()).unwrap() + 10 * SECOND);
     assert_eq!(stable(&sim, reader).as_deref(), Some("2.0.0"));
 }
 

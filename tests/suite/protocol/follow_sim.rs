@@ -100,6 +100,8 @@ pub(crate) struct Sim {
     pub(crate) world: World,
     /// Percent of commits that fail.
     pub(crate) disk_fails: u64,
+    /// How often anybody was asked for heads.
+    pub(crate) n_heads_asked: usize,
     identity_geneses: Vec<Vec<u8>>,
 }
 
@@ -108,7 +110,7 @@ impl Sim {
         let links = Links::new(5..80, 0);
         let identity_geneses = world.identities.iter().map(|chain| chain.entries[0].clone()).collect();
         let (rng, queue) = (Rng::seeded(seed), Queue::new());
-        Self { rng, queue, links, nodes: vec![], world, disk_fails: 0, identity_geneses }
+        Self { rng, queue, links, nodes: vec![], world, disk_fails: 0, n_heads_asked: 0, identity_geneses }
     }
 
     /// A node that holds nothing and follows.
@@ -299,7 +301,10 @@ impl Sim {
         let Some(follower) = &mut node.follower else { return };
         while let Some(effect) = follower.poll_effect() {
             match effect {
-                Effect::AskHeads { peer } => asks.push((peer, Ask::Heads, 0)),
+                Effect::AskHeads { peer } => {
+                    self.n_heads_asked += 1;
+                    asks.push((peer, Ask::Heads, 0));
+                }
                 Effect::AskEntries { peer, origin, from } => asks.push((peer, Ask::Entries(origin), from)),
                 Effect::Commit(commit) => {
                     let ms = self.rng.between(1..30);

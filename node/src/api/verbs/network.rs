@@ -1,8 +1,10 @@
 //! Peers: who is connected, and connecting to somebody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::sync::score::Score;
 use utoipa::ToSchema;
 
 use super::find;
@@ -67,6 +69,22 @@ pub struct Peers;
 pub struct PeersResponse {
     /// By key.
     pub peers: Vec<PeerInfo>,
+    /// Who is not let in, for what they did; by key.
+    #[serde(default)]
+    pub shut_out: Vec<ShutOutInfo>,
+}
+
+/// Somebody who is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShutOutInfo {
+    /// Its device key.
+    pub peer: String,
+    /// What it did, as a number from -100 to 20.
+    pub score: i32,
+    /// The last bad thing that it did: completes "this peer …".
+    pub last_fault: Option<String>,
+    /// How long it stays out, in milliseconds; none: until this node ends.
+    pub for_ms: Option<u64>,
 }
 
 /// One peer.
@@ -93,6 +111,15 @@ pub struct PeerInfo {
     pub received_bytes: u64,
     /// Bytes of streams sent to it.
     pub sent_bytes: u64,
+    /// What it did, as a number from -100 to 20 that fades towards zero; zero is nothing known.
+    #[serde(default)]
+    pub score: i32,
+    /// It is asked last, and its notices are not listened to, for what it did.
+    #[serde(default)]
+    pub is_poor: bool,
+    /// The last bad thing that it did: completes "this peer …".
+    #[serde(default)]
+    pub last_fault: Option<String>,
 }
 
 impl Verb for Peers {
@@ -105,11 +132,27 @@ impl Verb for Peers {
     type Response = PeersResponse;
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<PeersResponse, Problem> {
-        let Some(online) = service.parts().online() else { return Ok(PeersResponse { peers: Vec::new() }) };
+        let Some(online) = service.parts().online() else {
+            return Ok(PeersResponse { peers: Vec::new(), shut_out: Vec::new() });
+        };
         let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
         let mut peers: Vec<PeerInfo> = online.net.connected().await.map_err(stopping)?.into_iter().map(info).collect();
         peers.sort_by(|a, b| a.peer.cmp(&b.peer));
-        Ok(PeersResponse { peers })
+        let shut_out = online.net.shut_out().await.map_err(stopping)?.into_iter().map(shut_out).collect();
+        Ok(PeersResponse { peers, shut_out })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn shut_out((score, away_for): (Score, Option<Duration>)) -> ShutOutInfo {
+    ShutOutInfo {
+        peer: score.peer.to_string(),
+        score: score.points,
+        last_fault: score.last_fault.map(|deed| deed.says().to_owned()),
+        for_ms: away_for.map(millis),
     }
 }
 
@@ -128,10 +171,13 @@ fn info(peer: crate::net::PeerInfo) -> PeerInfo {
         transport: transport.to_owned(),
         direction: direction.to_owned(),
         is_contact: peer.is_contact,
-        connected_ms: u64::try_from(peer.connected_for.as_millis()).unwrap_or(u64::MAX),
+        connected_ms: millis(peer.connected_for),
         agent: peer.agent,
         rtt_us: peer.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         received_bytes: peer.received_bytes,
         sent_bytes: peer.sent_bytes,
+        score: peer.points,
+        is_poor: peer.is_poor,
+        last_fault: peer.last_fault.map(|deed| deed.says().to_owned()),
     }
 }

@@ -77,6 +77,11 @@ impl Records {
         inner.changed.clear();
     }
 
+    /// Whether a provider has used up its share.
+    pub(in crate::net) fn is_flooded_by(&self, provider: &PeerId) -> bool {
+        self.lock().by_provider.get(provider).is_some_and(|n| *n >= limits::RECORDS_PER_PROVIDER)
+    }
+
     /// How many are kept for others.
     #[must_use]
     pub fn n_foreign(&self) -> usize {

@@ -14,7 +14,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::handler::{Asked, Handler};
-use super::{Doors, OpenRequest, Shared, StreamError};
+use super::{Doors, OpenRequest, Shared, StreamError, Totals};
 use crate::net::address::device_key;
 use crate::net::gate::Refusal;
 
@@ -61,9 +61,9 @@ impl Behaviour {
         });
     }
 
-    /// Bytes received from and sent to a connected peer over streams.
-    pub(in crate::net) fn traffic(&self, peer: &PeerId) -> (u64, u64) {
-        self.peers.get(peer).map_or((0, 0), |peer| peer.shared.traffic.totals())
+    /// Traffic with a connected peer over streams.
+    pub(in crate::net) fn traffic(&self, peer: &PeerId) -> Totals {
+        self.peers.get(peer).map_or_else(Totals::default, |peer| peer.shared.traffic.totals())
     }
 
     fn handler(&mut self, peer: PeerId) -> Result<Handler, ConnectionDenied> {

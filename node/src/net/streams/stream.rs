@@ -34,6 +34,7 @@ const BUSY: u8 = 2;
 impl Stream {
     /// A stream that we opened: its verdict is still to come.
     pub(super) fn opened(inner: libp2p::Stream, shared: Arc<Shared>, places: Places) -> Self {
+        shared.traffic.add_stream();
         Self { inner, undecided: true, shared, _places: places }
     }
 
@@ -41,6 +42,7 @@ impl Stream {
     pub(super) async fn accept(mut inner: libp2p::Stream, shared: Arc<Shared>, places: Places) -> io::Result<Self> {
         inner.write_all(&[ACCEPTED]).await?;
         inner.flush().await?;
+        shared.traffic.add_stream();
         Ok(Self { inner, undecided: false, shared, _places: places })
     }
 

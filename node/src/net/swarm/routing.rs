@@ -6,11 +6,12 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
+use syncra_protocol::sync::score::Deed;
 use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::net::Routing;
-use crate::net::address::{Scope, scope};
+use crate::net::address::{Scope, device_key, scope};
 use crate::net::dht::{self, Wanted};
 use crate::net::pending::Waiter;
 
@@ -70,7 +71,10 @@ impl Driver<'_> {
             }
             Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 let known = self.ports.book.addresses(&record.provider);
-                self.swarm.behaviour_mut().dht.keep(record, known);
+                let provider = device_key(&record.provider);
+                if let (false, Some(peer)) = (self.swarm.behaviour_mut().dht.keep(record, known), provider) {
+                    self.report(peer, Deed::BadRecord);
+                }
                 self.tell_routing();
             }
             Event::RoutingUpdated { .. } => self.tell_routing(),
@@ -80,7 +84,7 @@ impl Driver<'_> {
 
     /// Connects to a provider that the table has named.
     fn meet(&mut self, provider: PeerId, wanted_by: mpsc::Sender<DeviceKey>) {
-        if provider == *self.swarm.local_peer_id() || self.ports.bans.contains(&provider) {
+        if provider == *self.swarm.local_peer_id() || self.is_shut_out(&provider) {
             return;
         }
         if let Some(key) = self.peers.key(&provider) {

@@ -3,6 +3,8 @@
 use futures::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::{DialError, Direction, NetEvent, OpenError, Protocol, StartError, Stopped, TransportKind, limits};
+use syncra_protocol::sync::score::Deed;
+
 use super::{QUIC, TCP, address, connect, node, quiet, until, within};
 use crate::net::Net;
 
@@ -133,7 +135,7 @@ async fn a_banned_peer_is_cut_off_and_stays_out_until_the_ban_is_lifted() {
         let ((a, _a), (b, _b)) = (node(1).await, node(2).await);
         connect(&b, &a).await;
         let mut events = a.events();
-        a.ban(b.key(), "a test").await.expect("runs");
+        a.report(b.key(), Deed::WrongBytes).await.expect("runs");
         until(&mut events, &NetEvent::Disconnected { peer: b.key() }).await;
         assert_eq!(a.dial(address(&b)).await, Err(DialError::Banned));
         // The dialler's handshake may succeed before it is thrown out; what it never gets is a stream.
@@ -144,7 +146,7 @@ async fn a_banned_peer_is_cut_off_and_stays_out_until_the_ban_is_lifted() {
         if let Ok(mut stream) = opened {
             assert!(stream.accepted().await.is_err());
         }
-        assert_eq!(a.unban(b.key()).await, Ok(true));
+        assert_eq!(a.pardon(b.key()).await, Ok(true));
         connect(&b, &a).await;
         b.open(a.key(), Protocol::Log).await.expect("welcome again");
     })

@@ -154,8 +154,11 @@ impl Providers {
 /// How near the connection is that streams to a peer use.
 async fn reach(net: &Net, peer: Peer) -> Reach {
     let peers = net.peers().await.unwrap_or_default();
-    let address = peers.iter().find(|known| known.key == peer).and_then(|known| known.addresses.first());
-    match address.map(scope) {
+    let known = peers.iter().find(|known| known.key == peer);
+    if known.is_some_and(|known| known.is_poor) {
+        return Reach::Relayed; // asked last, like whoever is far
+    }
+    match known.and_then(|known| known.addresses.first()).map(scope) {
         Some(Scope::Loopback | Scope::Local) => Reach::Lan,
         // Gone meanwhile: then nothing is asked of it either.
         Some(Scope::Public) | None => Reach::Direct,

@@ -20,11 +20,21 @@ impl Follower {
         self.on_note(now, peer, note);
     }
 
+    /// All heads are asked for, not only these entries: the log may name others that are news too.
+    pub(super) fn on_told(&mut self, now: Timestamp, peer: Peer, note: &[u8]) {
+        let state = self.peers.entry(peer).or_default();
+        if !state.is_barred && !state.heads_asked {
+            state.heads_at = now;
+        }
+        self.on_notice(now, peer, note);
+    }
+
     pub(super) fn on_heads(&mut self, now: Timestamp, peer: Peer, heads: &Heads) {
         if self.peers.get(&peer).is_none_or(|state| !state.heads_asked) {
             return; // late, or not asked for
         }
-        self.heads_answered(now, peer);
+        let is_quiet = self.evidence.is_some() && heads.notes.iter().all(|note| self.is_known(peer, &note.0));
+        self.heads_answered(now, peer, is_quiet);
         if !self.admit(heads) {
             return self.bar(peer, Fault::BadGenesis);
         }

@@ -1,7 +1,8 @@
 //! Whom to ask for what, and when to stop waiting.
 
 use super::{
-    ASK_TIMEOUT, ASKS_PER_PEER, Ask, Effect, Failure, Fault, Fetch, Follower, HEADS_ASKS, HEADS_INTERVAL, PeerState,
+    ASK_TIMEOUT, ASKS_PER_PEER, Ask, Effect, Failure, Fault, Fetch, Follower, HEADS_ASKS, HEADS_INTERVAL,
+    HEADS_INTERVAL_MOST, PeerState,
 };
 use crate::Timestamp;
 use crate::log::Log;
@@ -193,10 +194,12 @@ impl Follower {
     }
 
     /// After an answer: heads again in a while.
-    pub(super) fn heads_answered(&mut self, now: Timestamp, peer: Peer) {
+    pub(super) fn heads_answered(&mut self, now: Timestamp, peer: Peer, is_quiet: bool) {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.heads_asked = false;
-            state.heads_at = now.after(HEADS_INTERVAL);
+            state.n_quiet = if is_quiet { state.n_quiet.saturating_add(1) } else { 0 };
+            let interval = HEADS_INTERVAL.saturating_mul(1 << state.n_quiet.saturating_sub(1).min(16));
+            state.heads_at = now.after(interval.min(HEADS_INTERVAL_MOST));
             state.backoff.succeed();
         }
     }
