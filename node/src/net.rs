@@ -8,6 +8,8 @@
 //! | `swarm` | the task that owns the swarm; `pending` who waits for a dial, `book` addresses, `peers` who is connected |
 //! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
 //! | `behaviour`, `gate` | who may connect |
+//! | `introduce` | what peers are told of this node, the near and the far |
+//! | [`nat`] | being reached from behind NATs: probes, relays, hole punching, port mapping |
 //! | `lan` | neighbours on the local links |
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | names of hosts and of lists of nodes in addresses |
@@ -26,8 +28,10 @@ mod dns;
 pub mod error;
 pub mod frame;
 mod gate;
+mod introduce;
 mod lan;
 pub mod limits;
+pub mod nat;
 mod peers;
 mod pending;
 pub(crate) mod probe;
@@ -56,6 +60,7 @@ pub use dht::{Provider, Records};
 pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
 pub use lan::LanConfig;
 pub use libp2p::Multiaddr;
+pub use nat::{Mapping, NatConfig, Reachability, Reached};
 pub use peers::{Direction, PeerInfo, TransportKind};
 pub use streams::{Inbound, Inbounds, Protocol, Stream, StreamError};
 pub use transport::Reach;
@@ -78,6 +83,8 @@ pub struct NetConfig {
     pub lan: Option<LanConfig>,
     /// What part to take in the distributed hash table.
     pub dht: Part,
+    /// What to do to be reached from beyond the own network.
+    pub nat: NatConfig,
     /// How this node describes itself to peers.
     pub agent: String,
     /// Accepted streams of one protocol that may wait for their server.
@@ -94,6 +101,7 @@ impl NetConfig {
             reach: Reach::Everywhere,
             lan: Some(LanConfig::default()),
             dht: Part::Serves,
+            nat: NatConfig::default(),
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
             inbound_queue: limits::INBOUND_QUEUE,
         }
@@ -178,6 +186,7 @@ pub struct Net {
     events: broadcast::Sender<NetEvent>,
     listening: watch::Receiver<Vec<Multiaddr>>,
     routing: watch::Receiver<Routing>,
+    reached: watch::Receiver<Reached>,
     records: Records,
     stop: CancellationToken,
     stopped: CancellationToken,
@@ -202,6 +211,25 @@ impl Net {
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.listening.borrow().clone()
+    }
+
+    /// How this node is reached from beyond its own network, and its changes.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<Reached> {
+        self.reached.clone()
+    }
+
+    /// Where this node may be said to be, without its `/p2p/…`: where it listens and where it is reached from afar. A
+    /// public address where others were seen not to get through is left out.
+    #[must_use]
+    pub fn told_addrs(&self) -> Vec<Multiaddr> {
+        let Reached { reachability, addresses, relayed, .. } = self.reached.borrow().clone();
+        let mut told = self.listen_addrs();
+        told.retain(|address| {
+            reachability == Reachability::Unknown || address::scope(address) < address::Scope::Public
+        });
+        told.extend(addresses.into_iter().chain(relayed).filter(|_| reachability != Reachability::Unknown));
+        told
     }
 
     /// Events from now on. A slow reader is told how many it has missed.

@@ -29,16 +29,18 @@ fn human(peers: &PeersResponse) -> String {
         return "nobody is connected".to_owned();
     }
     let (contacts, peers): (Vec<_>, Vec<_>) = peers.peers.iter().partition(|peer| peer.is_contact);
-    let rows: Vec<[String; 5]> = peers.into_iter().map(row).collect();
-    let mut lines = vec![text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT"], &rows)];
+    let rows: Vec<[String; 6]> = peers.into_iter().map(row).collect();
+    let mut lines = vec![text::table(["PEER", "ADDRESS", "WAY", "FOR", "RECEIVED", "SENT"], &rows)];
     if !contacts.is_empty() {
         lines.push(format!("and {} for looking things up only", contacts.len()));
     }
     lines.join("\n")
 }
 
-fn row(peer: &PeerInfo) -> [String; 5] {
+fn row(peer: &PeerInfo) -> [String; 6] {
     let short: String = peer.peer.chars().take(12).collect();
     let address = peer.addresses.first().cloned().unwrap_or_default();
-    [short, address, text::span(peer.connected_ms), text::bytes(peer.received_bytes), text::bytes(peer.sent_bytes)]
+    let way = if peer.is_relayed { "relayed" } else { "direct" };
+    let way = way.to_owned();
+    [short, address, way, text::span(peer.connected_ms), text::bytes(peer.received_bytes), text::bytes(peer.sent_bytes)]
 }

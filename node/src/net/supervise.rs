@@ -12,7 +12,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, ListenerId};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{self, Executor, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identity};
+use libp2p::{Multiaddr, PeerId, Swarm, identity, relay};
 use syncra_protocol::key::DeviceKey;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,9 +24,12 @@ use super::behaviour::Behaviour;
 use super::book::Book;
 use super::dht::{Dht, Records};
 use super::lan::{self, Lan};
+use super::nat::Nat;
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
-use super::{CLOSE, Net, NetConfig, NetEvent, Routing, StartError, address, bans, limits, tls, transport};
+use super::{
+    CLOSE, Net, NetConfig, NetEvent, Reach, Reached, Routing, StartError, address, bans, limits, tls, transport,
+};
 
 /// What it takes to build a swarm, again and again.
 struct Blueprint {
@@ -49,6 +52,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (listening, listening_out) = watch::channel(Vec::new());
     let events = broadcast::Sender::new(limits::EVENTS);
     let (routing, routing_out) = watch::channel(Routing::default());
+    let (reached, reached_out) = watch::channel(Reached::default());
     let records = Records::new(keypair.public().to_peer_id());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
     let lan = config.lan;
@@ -59,12 +63,15 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         events: events.clone(),
         listening,
         routing,
+        reached,
         bans: bans::Bans::default(),
         book: Book::default(),
         neighbours: HashMap::new(),
         stop: stop.clone(),
         reach: config.reach,
         dials_neighbours: lan.is_some_and(|lan| lan.dial),
+        uses_relays: config.nat.probes && config.nat.uses_relays,
+        maps_ports: config.nat.maps_ports && config.reach == Reach::Everywhere,
     };
     let blueprint = Blueprint { keypair, config, doors, records: records.clone(), panics };
     probe_ports(&blueprint.config.listen)?;
@@ -85,8 +92,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         tokio::spawn(lan.run())
     });
     tokio::spawn(supervise(swarm, blueprint, listeners, ports, lan, stopped.clone()));
-    let (listening, routing) = (listening_out, routing_out);
-    Ok((Net { key, commands, events, listening, routing, records, stop, stopped }, inbounds))
+    let (listening, routing, reached) = (listening_out, routing_out, reached_out);
+    Ok((Net { key, commands, events, listening, routing, reached, records, stop, stopped }, inbounds))
 }
 
 /// All interfaces, both IP versions, TCP and QUIC.
@@ -111,10 +118,18 @@ pub(super) fn home_port(key: &DeviceKey) -> u16 {
 impl Blueprint {
     fn build(&self) -> Result<Swarm<Behaviour>, StartError> {
         let reach = self.config.reach;
-        let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach)?;
         let me = self.keypair.public().to_peer_id();
-        let dht = Dht::new(me, self.records.clone(), self.config.dht);
-        let behaviour = Behaviour::new(&self.keypair, reach, self.config.agent.clone(), dht, self.doors.clone());
+        let (relayed, through) = match reach {
+            Reach::Everywhere => Some(relay::client::new(me)).unzip(),
+            Reach::LocalLinks => (None, None),
+        };
+        let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach, relayed)?;
+        let nat = Nat::new(me, self.config.nat, through);
+        let mut dht = Dht::new(me, self.records.clone(), self.config.dht);
+        if self.config.nat.probes && reach == Reach::Everywhere {
+            dht.believe_confirmed_only();
+        }
+        let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, nat, self.doors.clone());
         let config = swarm::Config::with_executor(Guard(self.panics.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);

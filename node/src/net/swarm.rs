@@ -19,13 +19,17 @@ use super::book::Book;
 use super::dht::{Searches, Wanted};
 use super::error::DialError;
 use super::lan::Sighting;
+use super::nat::Mapping;
 use super::peers::Peers;
 use super::pending::{Dials, Next, Waiter};
 use super::streams::{self, OpenRequest};
 use super::transport::Reach;
-use super::{NetEvent, PeerInfo, Routing, limits};
+use super::{NetEvent, PeerInfo, Reached, Routing, limits};
 
 mod routing;
+mod traversal;
+
+use traversal::Traversal;
 
 /// What handles ask of the task.
 #[derive(Debug)]
@@ -76,6 +80,7 @@ pub(super) struct Ports {
     pub(super) events: broadcast::Sender<NetEvent>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) routing: watch::Sender<Routing>,
+    pub(super) reached: watch::Sender<Reached>,
     pub(super) bans: super::bans::Bans,
     pub(super) book: Book,
     /// Who was seen on the local links and has not gone.
@@ -83,6 +88,8 @@ pub(super) struct Ports {
     pub(super) stop: CancellationToken,
     pub(super) reach: Reach,
     pub(super) dials_neighbours: bool,
+    pub(super) uses_relays: bool,
+    pub(super) maps_ports: bool,
 }
 
 /// Why the loop ended.
@@ -103,6 +110,7 @@ pub(super) struct Driver<'a> {
     peers: Peers,
     dials: Dials,
     searches: Searches,
+    traversal: Traversal,
     /// Wrong answers met while dialling a peer.
     wrong: HashMap<PeerId, usize>,
 }
@@ -112,8 +120,14 @@ impl<'a> Driver<'a> {
         for peer in ports.bans.iter() {
             swarm.behaviour_mut().bans.block_peer(*peer);
         }
-        let (peers, dials, searches, wrong) = Default::default();
-        Self { swarm, ports, peers, dials, searches, wrong }
+        ports.reached.send_replace(Reached::default());
+        let (peers, dials, searches, traversal, wrong) = Default::default();
+        let mut driver = Self { swarm, ports, peers, dials, searches, traversal, wrong };
+        if driver.ports.maps_ports {
+            driver.traversal.mapping(Mapping::Asked);
+            driver.review_reached();
+        }
+        driver
     }
 
     /// Runs until it is stopped or cannot go on. Whoever waits is answered by then or by the drop of its channel.
@@ -121,7 +135,7 @@ impl<'a> Driver<'a> {
         self.dial_neighbours(); // after a restart; there are none before
         let stop = self.ports.stop.clone();
         loop {
-            let wake = self.dials.next_timeout();
+            let wake = self.dials.next_timeout().into_iter().chain(self.traversal.next_timeout()).min();
             tokio::select! {
                 () = stop.cancelled() => return End::Stopped,
                 Some(()) = self.ports.panics.recv() => return End::Panicked,
@@ -189,7 +203,7 @@ impl<'a> Driver<'a> {
             return;
         }
         match self.dials.wait(peer, Waiter::Dial(reply)) {
-            Ok(_) => self.attempt(peer, vec![bare]),
+            Ok(_) => self.try_all(peer, vec![bare]),
             Err(waiter) => waiter.fail(DialError::TooManyWaiters),
         }
     }
@@ -228,7 +242,10 @@ impl<'a> Driver<'a> {
     fn try_all(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let (first, second) = address::by_preference(addresses);
         self.dials.keep_for_later(peer, second);
-        self.attempt(peer, first);
+        match first.first().is_some_and(address::is_relayed) {
+            true => self.dial_through(peer, first),
+            false => self.attempt(peer, first),
+        }
     }
 
     fn attempt(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -248,7 +265,10 @@ impl<'a> Driver<'a> {
             Next::Wait => {}
             Next::Try(addresses) => self.try_all(peer, addresses),
             Next::Fail if self.may_try_others(peer, error) => self.begin(peer),
-            Next::Fail => self.finish_dial(peer, |waiter| waiter.fail(error.into())),
+            Next::Fail => {
+                self.finish_dial(peer, |waiter| waiter.fail(error.into()));
+                self.fail_circuits(&peer, error);
+            }
         }
     }
 
@@ -272,6 +292,7 @@ impl<'a> Driver<'a> {
         for (peer, addresses) in self.dials.due(Instant::now()) {
             self.try_all(peer, addresses);
         }
+        self.on_traversal_timeout();
     }
 
     fn answer_peers(&self, reply: oneshot::Sender<Vec<PeerInfo>>) {
@@ -306,6 +327,11 @@ impl<'a> Driver<'a> {
             }
             SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.on_not_listening(&address),
+            SwarmEvent::Behaviour(BehaviourEvent::Nat(event)) => self.on_nat(event),
+            SwarmEvent::NewExternalAddrCandidate { address } => self.on_observed(&address),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_confirmed(&address),
+            SwarmEvent::ExternalAddrExpired { address } => self.on_expired(&address),
+            SwarmEvent::ListenerClosed { listener_id, .. } if self.was_place(listener_id) => {}
             SwarmEvent::ListenerClosed { reason, .. } => {
                 tracing::warn!(?reason, "a listener has closed");
                 return Some(End::ListenerLost);
@@ -322,8 +348,9 @@ impl<'a> Driver<'a> {
         if endpoint.is_dialer() {
             self.ports.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
         }
+        self.note_guest(endpoint, self.peers.key(&peer).is_some());
         let stranger = self.dials.stranger(connection);
-        let is_meant = stranger.is_some() || self.dials.is_dialling(&peer) || self.ports.neighbours.contains_key(&peer);
+        let is_meant = stranger.is_some() || self.dials.is_meant(&peer) || self.ports.neighbours.contains_key(&peer);
         self.peers.opened(peer, key, connection, endpoint);
         if let Some(reply) = stranger {
             drop(reply.send(Ok(key)));
@@ -335,12 +362,14 @@ impl<'a> Driver<'a> {
                 Waiter::Dial(reply) => drop(reply.send(Ok(key))),
                 Waiter::Open(request) => self.swarm.behaviour_mut().streams.open(peer, request),
                 Waiter::Found(found) => drop(found.try_send(key)), // there is room for every provider
+                Waiter::Relay => {}                                // told when it has introduced itself
             }
         }
         if is_meant || routing::is_near_guest(endpoint) {
             self.promote(peer);
         }
         self.review_realm();
+        self.review_superseded();
     }
 
     /// From now on a peer is connected for the sake of packages.
@@ -354,6 +383,7 @@ impl<'a> Driver<'a> {
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, cause: Option<&swarm::ConnectionError>) {
         let Some((key, was_contact)) = self.peers.closed(&peer, connection) else { return };
+        self.fail_circuits(&peer, &swarm::DialError::Aborted);
         self.review_realm();
         if was_contact {
             return;
@@ -379,6 +409,8 @@ impl<'a> Driver<'a> {
         self.learn(peer_id, addresses);
         self.peers.identified(&peer_id, &info);
         self.route(peer_id);
+        self.open_circuits(&peer_id);
+        self.review_relays();
         if let Some(key) = self.peers.key(&peer_id).filter(|_| !self.peers.is_contact(&peer_id)) {
             self.tell_addresses(key, &peer_id);
         }
@@ -403,6 +435,9 @@ impl<'a> Driver<'a> {
     }
 
     fn on_listening(&mut self, address: Multiaddr) {
+        if address::is_relayed(&address) {
+            return; // a place at a relay is told by the relay, see `on_confirmed`
+        }
         tracing::debug!(%address, "listening");
         self.ports.listening.send_modify(|known| known.push(address.clone()));
         self.emit(NetEvent::NewListenAddr { address });

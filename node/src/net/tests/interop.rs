@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::super::behaviour::{Behaviour, BehaviourEvent};
 use super::super::dht::Dht;
+use super::super::nat::{Nat, NatConfig};
 use super::super::streams::{Doors, OpenRequest};
 use super::super::{Inbounds, Net, Part, Protocol, Reach, Records, Stream, address, limits};
 use super::{QUIC, TCP, quiet, within};
@@ -33,7 +34,10 @@ fn stock(seed: u8, security: Security) -> (Swarm<Behaviour>, Inbounds) {
                 .with_tcp(tcp::Config::default(), $security, libp2p::yamux::Config::default)
                 .expect("tcp")
                 .with_quic()
-                .with_behaviour(|key| Behaviour::new(key, Reach::Everywhere, "stock".to_owned(), no_dht(key), doors))
+                .with_behaviour(|key| {
+                    let nat = Nat::new(key.public().to_peer_id(), NatConfig::default(), None);
+                    Behaviour::new(key, Reach::Everywhere, "stock", no_dht(key), nat, doors)
+                })
                 .expect("behaviour")
                 .build()
         };

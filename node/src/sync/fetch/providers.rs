@@ -154,10 +154,12 @@ impl Providers {
 /// How near the connection is that streams to a peer use.
 async fn reach(net: &Net, peer: Peer) -> Reach {
     let peers = net.peers().await.unwrap_or_default();
-    let address = peers.iter().find(|known| known.key == peer).and_then(|known| known.addresses.first());
-    match address.map(scope) {
+    let Some(known) = peers.iter().find(|known| known.key == peer) else {
+        return Reach::Direct; // gone meanwhile: then nothing is asked of it either
+    };
+    match known.addresses.first().map(scope) {
+        _ if known.is_relayed => Reach::Relayed,
         Some(Scope::Loopback | Scope::Local) => Reach::Lan,
-        // Gone meanwhile: then nothing is asked of it either.
         Some(Scope::Public) | None => Reach::Direct,
     }
 }

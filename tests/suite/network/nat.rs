@@ -1,0 +1,144 @@
+//! Two homes behind routers of their own, and a relay out in the open.
+#![cfg(target_os = "linux")]
+
+use serde_json::Value;
+use syncra_tests::hosts::{Internet, Mapping, passed, ran_inside};
+use syncra_tests::{Home, Node};
+
+use crate::people::{assert_same_files, number, publish, text, word};
+
+/// Fits through a relay.
+const SMALL: usize = 1 << 20;
+/// Does not.
+const LARGE: usize = 40 << 20;
+
+/// A host that looks for nobody around it: this is about those far away.
+fn home(host: u32) -> Home {
+    Home::on_host(host).with("SYNCRA_LAN_PORT", "0".to_owned())
+}
+
+struct Relay {
+    home: Home,
+    host: u32,
+    address: String,
+    _up: Node,
+}
+
+/// A node that is a relay, and its address as others take it.
+fn relay(internet: &mut Internet) -> Relay {
+    let (host, ip) = internet.public();
+    let home = home(host);
+    home.json(["config", "set", "relay", "true"]);
+    let listen = [format!("/ip4/{ip}/udp/4001/quic-v1"), format!("/ip4/{ip}/tcp/4001")];
+    let up = home.up(["--listen", &listen[0], "--listen", &listen[1]]);
+    let address = format!(
+        "{}/p2p/{}",
+        listen[0],
+        up.ready()["listen"][0].as_str().expect("an address").rsplit_once("/p2p/").expect("its key").1
+    );
+    Relay { home, host, address, _up: up }
+}
+
+/// Somebody behind a router, whose node knows the relay.
+fn behind(internet: &mut Internet, mapping: Mapping, relay: &Relay) -> Home {
+    let home = home(internet.home(mapping));
+    home.json(["config", "set", "bootstrap", &format!("[\"{}\"]", relay.address)]);
+    home
+}
+
+fn reached(home: &Home) -> Value {
+    home.json(["status"])["reached"].take()
+}
+
+/// Waits until a node has a place at a relay: asking is slow enough to be no busy loop.
+fn has_a_place(home: &Home) {
+    while reached(home)["relayed"].as_array().is_none_or(Vec::is_empty) {}
+}
+
+/// Whether a node reaches another through a relay; none if not at all.
+fn way(home: &Home, other: &Home) -> Option<bool> {
+    let peers = home.json(["peers"])["peers"].take();
+    let key = word(&other.json(["id"]), "device");
+    let found = peers.as_array().expect("peers").iter().find(|peer| peer["peer"] == *key);
+    found.map(|peer| peer["is_relayed"].as_bool().expect("told"))
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn behind_two_routers_content_arrives_directly() {
+    if ran_inside("nat::behind_two_routers_content_arrives_directly") {
+        return;
+    }
+    let mut internet = Internet::new();
+    let relay = relay(&mut internet);
+    let (alice, bob) = (behind(&mut internet, Mapping::Kept, &relay), behind(&mut internet, Mapping::Kept, &relay));
+    let _alice_up = alice.up(NOTHING);
+    let published = publish(&alice, "1.0.0", LARGE);
+    has_a_place(&alice);
+    assert_eq!(reached(&alice)["reachability"], "behind");
+    let shared = alice.json(["share", &published.reference]);
+    let link = word(&shared, "link");
+    assert!(shared["addresses"].to_string().contains("/p2p-circuit/p2p/"), "{shared}");
+    assert!(!shared["addresses"].to_string().contains("192.168."), "{shared}");
+
+    let _bob_up = bob.up(NOTHING);
+    let before = passed(relay.host);
+    let opened = bob.json(["open", &link, "--yes"]);
+    let path = opened["change"]["changes"][0]["path"].as_str().expect("a path").to_owned();
+    assert_same_files(path.as_ref(), &published);
+    assert_eq!(way(&bob, &alice), Some(false), "met in the middle");
+    let by_relay = passed(relay.host) - before;
+    assert!(by_relay < 4 << 20, "{by_relay} bytes went through the relay for {}", published.total_bytes);
+    assert_eq!(number(&relay.home.json(["status"])["packages"], "known"), 0);
+}
+
+#[test]
+fn where_no_hole_can_be_made_a_relay_carries_what_is_small() {
+    if ran_inside("nat::where_no_hole_can_be_made_a_relay_carries_what_is_small") {
+        return;
+    }
+    let mut internet = Internet::new();
+    let relay = relay(&mut internet);
+    let (alice, bob) = (behind(&mut internet, Mapping::Random, &relay), behind(&mut internet, Mapping::Random, &relay));
+    let _alice_up = alice.up(NOTHING);
+    let small = publish(&alice, "1.0.0", SMALL);
+    has_a_place(&alice);
+    let link = word(&alice.json(["share", &small.reference]), "link");
+
+    let _bob_up = bob.up(NOTHING);
+    let before = passed(relay.host);
+    let opened = bob.json(["open", &link, "--yes"]);
+    let path = opened["change"]["changes"][0]["path"].as_str().expect("a path").to_owned();
+    assert_same_files(path.as_ref(), &small);
+    assert_eq!(way(&bob, &alice), Some(true));
+    assert!(passed(relay.host) - before >= 2 * small.total_bytes, "in and out again");
+
+    let large = publish(&alice, "2.0.0", LARGE);
+    let before = passed(relay.host);
+    let (exit, error) = bob.fails(["get", &large.reference, "-o", text(&bob.work().join("out"))]);
+    assert_eq!((exit, error["code"].as_str()), (6, Some("E0604")), "{error}");
+    assert!(passed(relay.host) - before < 4 << 20, "none of it was sent");
+}
+
+#[test]
+fn a_publisher_behind_a_router_is_found_by_the_id_of_what_they_publish() {
+    if ran_inside("nat::a_publisher_behind_a_router_is_found_by_the_id_of_what_they_publish") {
+        return;
+    }
+    let mut internet = Internet::new();
+    let relay = relay(&mut internet);
+    let (alice, bob) = (behind(&mut internet, Mapping::Kept, &relay), behind(&mut internet, Mapping::Random, &relay));
+    let _alice_up = alice.up(NOTHING);
+    let published = publish(&alice, "1.0.0", SMALL);
+    let id = word(&alice.json(["info", &published.reference]), "package_id");
+    has_a_place(&alice);
+    assert_eq!(alice.json(["status"])["dht"]["is_server"], false, "nobody can ask it");
+    while number(&relay.home.json(["status"])["dht"], "n_records") == 0 {}
+
+    // bob's command is a node for a moment only, and knows the relay.
+    let target = bob.work().join("out");
+    let got = bob.json(["get", &format!("syncra:{id}"), "-o", text(&target)]);
+    assert_eq!(got["sources"].as_array().map(Vec::len), Some(1), "{got}");
+    assert_same_files(&target, &published);
+}
