@@ -198,7 +198,7 @@ impl Net {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub async fn start(config: NetConfig) -> Result<(Self, Inbounds), StartError> {
-        supervise::start(config).await
+        Box::pin(supervise::start(config)).await
     }
 
     /// Our own key.

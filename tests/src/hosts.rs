@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 mod internet;
 
-pub use internet::{Internet, Mapping, passed};
+pub use internet::{Internet, Mapping, passed, shut};
 
 /// Says inside the namespaces that the test goes on there.
 const INSIDE: &str = "SYNCRA_TEST_INSIDE";
@@ -35,7 +35,8 @@ pub fn ran_inside(test: &str) -> bool {
         command.args(["-Urnpf", "--mount-proc", "--kill-child", "sh", "-c", script]);
         command
     };
-    let may = inside("ip link set lo up && ip link add switch type bridge && command -v nsenter").output();
+    let may = inside("ip link set lo up && ip link add switch type bridge && command -v nsenter && nft list ruleset")
+        .output();
     if !may.as_ref().is_ok_and(|output| output.status.success()) {
         crate::skip(test, &format!("no namespaces with a bridge here: {may:?}"));
         return true;

@@ -138,9 +138,10 @@ pub(super) fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
 /// Whether an address leads through a relay that we may dial because somebody told us: one out in the open. Who is near
 /// needs none.
 fn is_dialable_relayed(address: &Multiaddr) -> bool {
+    let is_one = address.iter().filter(|part| *part == Protocol::P2pCircuit).count() == 1;
     let ends_there = address.iter().last() == Some(Protocol::P2pCircuit);
     let is_public = |at: &Multiaddr| told_scope(at) == Some(Scope::Public) && is_dialable(at);
-    ends_there && relay_of(address).is_some_and(|(_, at)| !is_relayed(&at) && is_public(&at))
+    is_one && ends_there && relay_of(address).is_some_and(|(_, at)| is_public(&at))
 }
 
 /// Whether we can dial an address that somebody told us: a plain IP address with a TCP or QUIC port, of sane length; a

@@ -70,6 +70,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         stop: stop.clone(),
         reach: config.reach,
         dials_neighbours: lan.is_some_and(|lan| lan.dial),
+        probes: config.nat.probes,
         uses_relays: config.nat.probes && config.nat.uses_relays,
         maps_ports: config.nat.maps_ports && config.reach == Reach::Everywhere,
     };
@@ -245,7 +246,7 @@ async fn supervise(
     let mut swarm = Some(swarm);
     let mut restarts = VecDeque::new();
     while let Some(current) = swarm.take() {
-        let end = AssertUnwindSafe(live(current, &mut ports)).catch_unwind().await.unwrap_or(End::Panicked);
+        let end = AssertUnwindSafe(Box::pin(live(current, &mut ports))).catch_unwind().await.unwrap_or(End::Panicked);
         if end == End::Stopped {
             break;
         }

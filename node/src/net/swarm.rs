@@ -88,6 +88,8 @@ pub(super) struct Ports {
     pub(super) stop: CancellationToken,
     pub(super) reach: Reach,
     pub(super) dials_neighbours: bool,
+    /// Whether it is found out at which public addresses others reach us; else all are taken for such.
+    pub(super) probes: bool,
     pub(super) uses_relays: bool,
     pub(super) maps_ports: bool,
 }
@@ -123,6 +125,8 @@ impl<'a> Driver<'a> {
         ports.reached.send_replace(Reached::default());
         let (peers, dials, searches, traversal, wrong) = Default::default();
         let mut driver = Self { swarm, ports, peers, dials, searches, traversal, wrong };
+        let listening = driver.ports.listening.borrow().clone();
+        listening.into_iter().for_each(|address| driver.believe(address));
         if driver.ports.maps_ports {
             driver.traversal.mapping(Mapping::Asked);
             driver.review_reached();
@@ -439,6 +443,7 @@ impl<'a> Driver<'a> {
             return; // a place at a relay is told by the relay, see `on_confirmed`
         }
         tracing::debug!(%address, "listening");
+        self.believe(address.clone());
         self.ports.listening.send_modify(|known| known.push(address.clone()));
         self.emit(NetEvent::NewListenAddr { address });
     }

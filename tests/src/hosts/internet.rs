@@ -97,12 +97,26 @@ fn translate(router: u32, mapping: Mapping) {
             chain to {{ type filter hook input priority filter; iifname card ct state new drop; }}
         }}"
     );
-    let mut nft = Command::new("nsenter");
-    nft.args(["-t", &router.to_string(), "-n", "nft", "-f", "-"]).stdin(Stdio::piped());
-    let mut nft = nft.spawn().expect("`nft` runs");
-    nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("it reads");
-    assert!(nft.wait().is_ok_and(|status| status.success()), "the rules were refused");
+    nft(router, &rules);
     let mut forward = Command::new("nsenter");
     forward.args(["-t", &router.to_string(), "-n", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
     assert!(forward.status().is_ok_and(|status| status.success()), "it does not forward");
+}
+
+/// A firewall on a host that lets in only answers.
+pub fn shut(host: u32) {
+    nft(
+        host,
+        "table ip firewall {
+            chain to { type filter hook input priority filter; iifname card ct state new drop; }
+        }",
+    );
+}
+
+fn nft(host: u32, rules: &str) {
+    let mut nft = Command::new("nsenter");
+    nft.args(["-t", &host.to_string(), "-n", "nft", "-f", "-"]).stdin(Stdio::piped());
+    let mut nft = nft.spawn().expect("`nft` runs");
+    nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("it reads");
+    assert!(nft.wait().is_ok_and(|status| status.success()), "the rules were refused");
 }

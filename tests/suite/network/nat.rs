@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use serde_json::Value;
-use syncra_tests::hosts::{Internet, Mapping, passed, ran_inside};
+use syncra_tests::hosts::{Internet, Mapping, passed, ran_inside, shut};
 use syncra_tests::{Home, Node};
 
 use crate::people::{assert_same_files, number, publish, text, word};
@@ -31,11 +31,7 @@ fn relay(internet: &mut Internet) -> Relay {
     home.json(["config", "set", "relay", "true"]);
     let listen = [format!("/ip4/{ip}/udp/4001/quic-v1"), format!("/ip4/{ip}/tcp/4001")];
     let up = home.up(["--listen", &listen[0], "--listen", &listen[1]]);
-    let address = format!(
-        "{}/p2p/{}",
-        listen[0],
-        up.ready()["listen"][0].as_str().expect("an address").rsplit_once("/p2p/").expect("its key").1
-    );
+    let address = format!("{}/p2p/{}", listen[0], key(up.ready()["listen"][0].as_str().expect("an address")));
     Relay { home, host, address, _up: up }
 }
 
@@ -63,7 +59,71 @@ fn way(home: &Home, other: &Home) -> Option<bool> {
     found.map(|peer| peer["is_relayed"].as_bool().expect("told"))
 }
 
+/// A key that nobody has.
+const NOBODY: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+/// The key at the end of an address.
+fn key(address: &str) -> &str {
+    address.rsplit_once("/p2p/").expect("a key").1
+}
+
 const NOTHING: [&str; 0] = [];
+
+/// What the doctor says about being reached.
+fn doctor(home: &Home) -> Value {
+    let output = home.run(["doctor", "--quick", "--json"]);
+    let told: Value = serde_json::from_str(&output.stdout).expect("JSON on stdout");
+    let checks = told["data"]["checks"].as_array().expect("checks");
+    checks.iter().find(|check| check["name"] == "reached").expect("it is looked at").clone()
+}
+
+#[test]
+fn a_firewall_is_told_from_the_open_by_somebody_who_tries() {
+    if ran_inside("nat::a_firewall_is_told_from_the_open_by_somebody_who_tries") {
+        return;
+    }
+    let mut internet = Internet::new();
+    let relay = relay(&mut internet);
+    let ((open, open_ip), (closed, closed_ip)) = (internet.public(), internet.public());
+    shut(closed);
+    let nodes = [(open, open_ip), (closed, closed_ip)].map(|(host, ip)| {
+        let home = home(host);
+        home.json(["config", "set", "bootstrap", &format!("[\"{}\"]", relay.address)]);
+        let up =
+            home.up(["--listen", &format!("/ip4/{ip}/udp/4001/quic-v1"), "--listen", &format!("/ip4/{ip}/tcp/4001")]);
+        (home, up)
+    });
+    let [(open, _open_up), (closed, _closed_up)] = &nodes;
+    while reached(open)["reachability"] == "unknown" {}
+    assert_eq!(reached(open)["reachability"], "public");
+    while open.json(["status"])["dht"]["is_server"] == false {}
+    assert_eq!((&doctor(open)["ok"], reached(open)["relayed"].as_array().map(Vec::len)), (&Value::Bool(true), Some(0)));
+    assert_eq!(reached(&relay.home)["reachability"], "public", "others have come to it");
+
+    has_a_place(closed);
+    assert_eq!(
+        (&reached(closed)["reachability"], &reached(closed)["addresses"]),
+        (&"behind".into(), &Value::Array(vec![]))
+    );
+    assert_eq!(closed.json(["status"])["dht"]["is_server"], false);
+    assert!(doctor(closed)["detail"].as_str().is_some_and(|detail| detail.contains("through")), "{}", doctor(closed));
+    let status = closed.run(["status"]).stdout;
+    assert!(status.contains("reached: through relays"), "{status}");
+
+    // Nobody is carried by who is no relay, and nobody to whom has no place at one.
+    let place = reached(closed)["relayed"][0].as_str().expect("one").to_owned();
+    let no_relay = reached(open)["addresses"][0].as_str().expect("one").to_owned();
+    let through_no_relay = format!("{no_relay}/p2p-circuit/p2p/{}", key(&place));
+    let to_no_place = place.replace(key(&place), NOBODY);
+    let stranger = home(internet.public().0);
+    stranger.json(["config", "set", "dht", "false"]); // the table would name ways around
+    let _stranger_up = stranger.up(NOTHING);
+    for address in [through_no_relay, to_no_place] {
+        let (exit, error) = stranger.fails(["connect", &address]);
+        assert_eq!((exit, error["code"].as_str()), (6, Some("E0600")), "{address}: {error}");
+    }
+    stranger.json(["connect", &place]);
+}
 
 #[test]
 fn behind_two_routers_content_arrives_directly() {

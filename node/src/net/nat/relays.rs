@@ -24,7 +24,7 @@ struct Place {
 
 impl Relays {
     /// Which of the relays that offer places to ask now.
-    pub(in crate::net) fn to_ask(
+    pub(in crate::net) fn wanted(
         &mut self,
         offering: Vec<(PeerId, Multiaddr)>,
         now: Instant,
@@ -84,21 +84,21 @@ mod tests {
         let mut relays = Relays::default();
         let all: Vec<_> = (0..5).map(|_| (PeerId::random(), Multiaddr::empty())).collect();
         let now = Instant::now();
-        let asked = relays.to_ask(all.clone(), now);
+        let asked = relays.wanted(all.clone(), now);
         assert_eq!(asked.len(), limits::RELAYS);
         let listeners: Vec<_> = asked.iter().map(|_| ListenerId::next()).collect();
         for (listener, (relay, _)) in listeners.iter().zip(&asked) {
             relays.asked(*listener, *relay);
         }
-        assert!(relays.to_ask(all.clone(), now).is_empty());
+        assert!(relays.wanted(all.clone(), now).is_empty());
         relays.granted(&asked[1].0);
         assert_eq!(relays.held(), [listeners[1]]);
         assert!(relays.closed(listeners[0], now));
         assert!(!relays.closed(listeners[0], now), "known no more");
-        let next = relays.to_ask(all.clone(), now);
+        let next = relays.wanted(all.clone(), now);
         assert!(next.len() == 1 && next[0].0 != asked[0].0 && next[0].0 != asked[1].0);
         assert_eq!(relays.next_try(), Some(now + limits::RELAY_RETRY));
         let only = vec![all[0].clone()];
-        assert_eq!(relays.to_ask(only.clone(), now + limits::RELAY_RETRY).len(), 1, "in the end it is asked again");
+        assert_eq!(relays.wanted(only.clone(), now + limits::RELAY_RETRY).len(), 1, "in the end it is asked again");
     }
 }

@@ -78,6 +78,13 @@ impl Driver<'_> {
         self.review_reached();
     }
 
+    /// Without anybody to try it, a public address is taken for one where we are reached.
+    pub(super) fn believe(&mut self, address: Multiaddr) {
+        if !self.ports.probes && scope(&address) == Scope::Public {
+            self.swarm.add_external_address(address);
+        }
+    }
+
     pub(super) fn on_observed(&mut self, address: &Multiaddr) {
         self.traversal.evidence.observed(address);
         self.review_reached();
@@ -147,7 +154,7 @@ impl Driver<'_> {
             Reachability::Behind if self.ports.uses_relays => {
                 let offering = self.peers.reached_publicly(RELAY_PROTOCOL.as_ref());
                 let now = Instant::now();
-                for (relay, at) in self.traversal.relays.to_ask(offering, now) {
+                for (relay, at) in self.traversal.relays.wanted(offering, now) {
                     let address = at.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
                     match self.swarm.listen_on(address) {
                         Ok(listener) => self.traversal.relays.asked(listener, relay),
