@@ -1,6 +1,8 @@
 //! Two homes behind routers of their own, and a relay out in the open.
 #![cfg(target_os = "linux")]
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use syncra_tests::hosts::{Internet, Mapping, passed, ran_inside, shut};
 use syncra_tests::{Home, Node};
@@ -46,9 +48,19 @@ fn reached(home: &Home) -> Value {
     home.json(["status"])["reached"].take()
 }
 
-/// Waits until a node has a place at a relay: asking is slow enough to be no busy loop.
+/// After this what never came is a failed test: far above anything a loaded machine needs.
+const HUNG: Duration = Duration::from_secs(120);
+
+/// Waits for something: asking is slow enough to be no busy loop.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < HUNG, "{what}: never");
+    }
+}
+
 fn has_a_place(home: &Home) {
-    while reached(home)["relayed"].as_array().is_none_or(Vec::is_empty) {}
+    until("a place at a relay", || reached(home)["relayed"].as_array().is_some_and(|places| !places.is_empty()));
 }
 
 /// Whether a node reaches another through a relay; none if not at all.
@@ -94,9 +106,9 @@ fn a_firewall_is_told_from_the_open_by_somebody_who_tries() {
         (home, up)
     });
     let [(open, _open_up), (closed, _closed_up)] = &nodes;
-    while reached(open)["reachability"] == "unknown" {}
+    until("somebody has tried", || reached(open)["reachability"] != "unknown");
     assert_eq!(reached(open)["reachability"], "public");
-    while open.json(["status"])["dht"]["is_server"] == false {}
+    until("a server of the table", || open.json(["status"])["dht"]["is_server"] == true);
     assert_eq!((&doctor(open)["ok"], reached(open)["relayed"].as_array().map(Vec::len)), (&Value::Bool(true), Some(0)));
     assert_eq!(reached(&relay.home)["reachability"], "public", "others have come to it");
 
@@ -194,7 +206,7 @@ fn a_publisher_behind_a_router_is_found_by_the_id_of_what_they_publish() {
     let id = word(&alice.json(["info", &published.reference]), "package_id");
     has_a_place(&alice);
     assert_eq!(alice.json(["status"])["dht"]["is_server"], false, "nobody can ask it");
-    while number(&relay.home.json(["status"])["dht"], "n_records") == 0 {}
+    until("a record", || number(&relay.home.json(["status"])["dht"], "n_records") > 0);
 
     // bob's command is a node for a moment only, and knows the relay.
     let target = bob.work().join("out");
