@@ -93,6 +93,13 @@ pub struct Config {
     /// Whether to take part in the distributed hash table: it finds packages beyond who is connected, and shows others
     /// which packages are here.
     pub dht: bool,
+    /// Whether to be a relay: to let nodes that nobody can dial be reached through this one, within limits. Only of use
+    /// on a machine that others can dial.
+    pub relay: bool,
+    /// Whether to ask the router to forward the node's ports (UPnP); in the profile `desktop` it is asked unless this
+    /// says no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upnp: Option<bool>,
     /// How much is logged.
     pub log: LogLevel,
     /// The API's doors.
@@ -103,8 +110,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let (profile, listen, bootstrap, log, api, limits) = Default::default();
-        Self { profile, listen, bootstrap, dht: true, log, api, limits }
+        let (profile, listen, bootstrap, relay, upnp, log, api, limits) = Default::default();
+        Self { profile, listen, bootstrap, dht: true, relay, upnp, log, api, limits }
     }
 }
 
@@ -214,6 +221,7 @@ impl Config {
     #[must_use]
     pub fn every_key() -> toml::Table {
         let config = Self {
+            upnp: Some(true),
             api: Api { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
             limits: Limits { upload_bytes_per_second: Some(1), ..Limits::default() },
             ..Self::default()
@@ -225,6 +233,9 @@ impl Config {
         let problem = |key, problem| Err(ConfigError::Value { key, problem });
         if self.api.listen.is_some_and(|address| !address.ip().is_loopback()) {
             return problem("api.listen", "must be a loopback address; other machines use a mirror's public gateway");
+        }
+        if self.profile == Profile::Lan && self.relay {
+            return problem("relay", "is of no use with the profile `lan`, which stays on the local links");
         }
         if self.limits.peers == 0 {
             return problem("limits.peers", "must be at least 1");
@@ -295,7 +306,12 @@ mod tests {
         ] {
             assert!(matches!(Config::parse(text), Err(ConfigError::Malformed { .. })), "{text}");
         }
-        for text in ["api.listen = '0.0.0.0:80'", "limits.peers = 0", "limits.upload_bytes_per_second = 0"] {
+        for text in [
+            "profile = 'lan'\nrelay = true",
+            "api.listen = '0.0.0.0:80'",
+            "limits.peers = 0",
+            "limits.upload_bytes_per_second = 0",
+        ] {
             assert!(matches!(Config::parse(text), Err(ConfigError::Value { .. })), "{text}");
         }
     }

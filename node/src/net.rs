@@ -9,6 +9,8 @@
 //! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
 //! | `behaviour`, `gate` | who may connect |
 //! | `gossip` | notices of new heads among peers near by; `swarm/conduct` judges peers by what they do |
+//! | `introduce` | what peers are told of this node, the near and the far |
+//! | [`nat`] | being reached from behind NATs: probes, relays, hole punching, port mapping |
 //! | `lan` | neighbours on the local links |
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | names of hosts and of lists of nodes in addresses |
@@ -27,8 +29,10 @@ pub mod error;
 pub mod frame;
 mod gate;
 mod gossip;
+mod introduce;
 mod lan;
 pub mod limits;
+pub mod nat;
 mod peers;
 mod pending;
 pub(crate) mod probe;
@@ -60,6 +64,7 @@ pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
 pub use gossip::{Notice, Settled, Ticket};
 pub use lan::LanConfig;
 pub use libp2p::Multiaddr;
+pub use nat::{Mapping, NatConfig, Reachability, Reached};
 pub use peers::{Direction, PeerInfo, TransportKind};
 pub use streams::{Inbound, Inbounds, Protocol, Stream, StreamError};
 pub use transport::Reach;
@@ -82,6 +87,8 @@ pub struct NetConfig {
     pub lan: Option<LanConfig>,
     /// What part to take in the distributed hash table.
     pub dht: Part,
+    /// What to do to be reached from beyond the own network.
+    pub nat: NatConfig,
     /// How this node describes itself to peers.
     pub agent: String,
     /// Accepted streams of one protocol that may wait for their server.
@@ -98,6 +105,7 @@ impl NetConfig {
             reach: Reach::Everywhere,
             lan: Some(LanConfig::default()),
             dht: Part::Serves,
+            nat: NatConfig::default(),
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
             inbound_queue: limits::INBOUND_QUEUE,
         }
@@ -184,6 +192,7 @@ pub struct Net {
     routing: watch::Receiver<Routing>,
     mesh: watch::Receiver<usize>,
     notices: Arc<Mutex<Option<mpsc::Receiver<Notice>>>>,
+    reached: watch::Receiver<Reached>,
     records: Records,
     stop: CancellationToken,
     stopped: CancellationToken,
@@ -195,7 +204,7 @@ impl Net {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub async fn start(config: NetConfig) -> Result<(Self, Inbounds), StartError> {
-        supervise::start(config).await
+        Box::pin(supervise::start(config)).await
     }
 
     /// Our own key.
@@ -208,6 +217,25 @@ impl Net {
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.listening.borrow().clone()
+    }
+
+    /// How this node is reached from beyond its own network, and its changes.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<Reached> {
+        self.reached.clone()
+    }
+
+    /// Where this node may be said to be, without its `/p2p/…`: where it listens and where it is reached from afar. A
+    /// public address where others were seen not to get through is left out.
+    #[must_use]
+    pub fn told_addrs(&self) -> Vec<Multiaddr> {
+        let Reached { reachability, addresses, relayed, .. } = self.reached.borrow().clone();
+        let mut told = self.listen_addrs();
+        told.retain(|address| {
+            reachability == Reachability::Unknown || address::scope(address) < address::Scope::Public
+        });
+        told.extend(addresses.into_iter().chain(relayed).filter(|_| reachability != Reachability::Unknown));
+        told
     }
 
     /// Events from now on. A slow reader is told how many it has missed.

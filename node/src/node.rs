@@ -6,10 +6,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Profile;
+use crate::config::{Config, Profile};
 use crate::flow::Parts;
 use crate::home::KeyError;
-use crate::net::{self, LanConfig, Multiaddr, Net, NetConfig, Part, Reach};
+use crate::net::{self, LanConfig, Multiaddr, NatConfig, Net, NetConfig, Part, Reach};
 use crate::redial;
 use crate::serve::{self, Served};
 use crate::sync::{self, Sync};
@@ -59,7 +59,19 @@ pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
         config.reach = Reach::LocalLinks;
     }
     config.lan = lan_config();
+    config.nat = nat_config(&parts.config, parts.config.profile);
     Ok(config)
+}
+
+/// What a node of this profile that stays does to be reached from beyond its own network.
+pub(crate) fn nat_config(settings: &Config, profile: Profile) -> NatConfig {
+    if profile == Profile::Lan {
+        return NatConfig::default();
+    }
+    // Looking for a router is multicast on the local links: whoever has a LAN of its own for a test does not do that.
+    let is_at_home = lan_config() == Some(LanConfig::default());
+    let maps_ports = is_at_home && settings.upnp.unwrap_or(profile == Profile::Desktop);
+    NatConfig { probes: true, uses_relays: true, is_relay: settings.relay, maps_ports }
 }
 
 /// How neighbours are looked for; `None`: not at all.

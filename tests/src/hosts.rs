@@ -3,6 +3,10 @@
 
 use std::process::{Child, Command, Stdio};
 
+mod internet;
+
+pub use internet::{Internet, Mapping, passed, shut};
+
 /// Says inside the namespaces that the test goes on there.
 const INSIDE: &str = "SYNCRA_TEST_INSIDE";
 
@@ -31,7 +35,8 @@ pub fn ran_inside(test: &str) -> bool {
         command.args(["-Urnpf", "--mount-proc", "--kill-child", "sh", "-c", script]);
         command
     };
-    let may = inside("ip link set lo up && ip link add switch type bridge && command -v nsenter").output();
+    let may = inside("ip link set lo up && ip link add switch type bridge && command -v nsenter && nft list ruleset")
+        .output();
     if !may.as_ref().is_ok_and(|output| output.status.success()) {
         crate::skip(test, &format!("no namespaces with a bridge here: {may:?}"));
         return true;
@@ -72,12 +77,7 @@ impl Lan {
     #[must_use]
     pub fn host(&mut self) -> u32 {
         let n = self.hosts.len() + 1;
-        let mut command = Command::new("unshare");
-        // Says when its namespace exists, then holds it until its input ends.
-        command.args(["-n", "sh", "-c", "ip link set lo up && echo up && read _"]);
-        let holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`unshare` runs");
-        let mut host = Host(holder);
-        let id = host.wait_until_up();
+        let (host, id) = Host::start();
         ip(&format!("link add port{n} type veth peer name card netns {id}"));
         ip(&format!("link set port{n} master switch up"));
         if self.addresses == Addresses::Private {
@@ -91,6 +91,17 @@ impl Lan {
 }
 
 impl Host {
+    /// A host without a card, and what to give [`crate::Home::on_host`].
+    fn start() -> (Self, u32) {
+        let mut command = Command::new("unshare");
+        // Says when its namespace exists, then holds it until its input ends.
+        command.args(["-n", "sh", "-c", "ip link set lo up && echo up && read _"]);
+        let holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`unshare` runs");
+        let mut host = Self(holder);
+        let id = host.wait_until_up();
+        (host, id)
+    }
+
     fn wait_until_up(&mut self) -> u32 {
         use std::io::{BufRead as _, BufReader};
         let mut line = String::new();

@@ -16,5 +16,7 @@ mod liar;
 mod lies;
 #[path = "network/log.rs"]
 mod log;
+#[path = "network/nat.rs"]
+mod nat;
 #[path = "network/people.rs"]
 mod people;

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::event::{Event, Events};
 use crate::flow::{Parts, reach};
 use crate::home::{Home, Layout};
-use crate::net::{Multiaddr, NetConfig, Part};
+use crate::net::{Multiaddr, NatConfig, NetConfig, Part};
 use crate::node::{self, Node, Online};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -110,6 +110,8 @@ impl Service {
         if config.dht == Part::Serves {
             config.dht = Part::Asks;
         }
+        // It ends before others could make use of it.
+        config.nat = NatConfig::default();
         let online = self.go_online(config).await?;
         if let Some(node) = &mut *self.node.lock().await {
             node.dial_again(self.parts.config.bootstrap.clone());

@@ -30,8 +30,8 @@ fn human(peers: &PeersResponse) -> String {
     if peers.peers.is_empty() {
         lines.push("nobody is connected".to_owned());
     } else {
-        let rows: Vec<[String; 6]> = others.iter().map(|peer| row(peer)).collect();
-        lines.push(text::table(["PEER", "ADDRESS", "FOR", "RECEIVED", "SENT", "SCORE"], &rows));
+        let rows: Vec<[String; 7]> = others.iter().map(|peer| row(peer)).collect();
+        lines.push(text::table(["PEER", "ADDRESS", "WAY", "FOR", "RECEIVED", "SENT", "SCORE"], &rows));
     }
     if !contacts.is_empty() {
         lines.push(format!("and {} for looking things up only", contacts.len()));
@@ -55,8 +55,9 @@ fn shut_out(peer: &ShutOutInfo) -> String {
     format!("{} is not let in {until}: {}", short(&peer.peer), fault(peer.last_fault.as_ref()))
 }
 
-fn row(peer: &PeerInfo) -> [String; 6] {
+fn row(peer: &PeerInfo) -> [String; 7] {
     let address = peer.addresses.first().cloned().unwrap_or_default();
+    let way = if peer.is_relayed { "relayed" } else { "direct" }.to_owned();
     let (received, sent) = (text::bytes(peer.received_bytes), text::bytes(peer.sent_bytes));
-    [short(&peer.peer), address, text::span(peer.connected_ms), received, sent, peer.score.to_string()]
+    [short(&peer.peer), address, way, text::span(peer.connected_ms), received, sent, peer.score.to_string()]
 }

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
-use crate::api::verbs::status::{DhtInfo, PackageCounts, Status, StatusResponse};
+use crate::api::verbs::status::{DhtInfo, PackageCounts, ReachedInfo, Status, StatusResponse};
 use crate::problem::Problem;
 
 /// Show how the node is
@@ -40,6 +40,24 @@ fn table(dht: &DhtInfo) -> String {
     }
 }
 
+fn reached(reached: &ReachedInfo) -> Vec<String> {
+    let how = match &*reached.reachability {
+        "public" => "from everywhere".to_owned(),
+        "behind" if reached.relayed.is_empty() => {
+            "not from beyond its own network: behind a NAT or a firewall".to_owned()
+        }
+        "behind" => "through relays: behind a NAT or a firewall".to_owned(),
+        _ => "from its own network; whether from beyond nobody has tried".to_owned(),
+    };
+    let router = match &*reached.mapping {
+        "mapped" => "; the router forwards its ports",
+        "router_behind" => "; the router would forward its ports, and is behind another one",
+        _ => "",
+    };
+    let addresses = reached.addresses.iter().chain(&reached.relayed).map(|address| format!("reached: {address}"));
+    std::iter::once(format!("reached: {how}{router}")).chain(addresses).collect()
+}
+
 fn human(status: &StatusResponse) -> String {
     let mut lines = vec![format!("home:    {}", status.home)];
     match (status.running, status.pid, status.uptime_ms) {
@@ -55,6 +73,7 @@ fn human(status: &StatusResponse) -> String {
     lines.extend(status.listen.iter().map(|address| format!("listens: {address}")));
     if status.running {
         lines.push(format!("peers:   {}", status.n_peers));
+        lines.extend(status.reached.iter().flat_map(reached));
         lines.extend(status.dht.as_ref().map(table));
     }
     let handle = status.handle.as_ref().map(|handle| format!("{handle}, ")).unwrap_or_default();

@@ -116,6 +116,9 @@ impl Args {
             Some(_) => config.reach = Reach::Everywhere,
             None => {}
         }
+        if let Some(profile) = self.profile {
+            config.nat = node::nat_config(&service.parts().config, profile);
+        }
         let online = service.go_online(config).await?;
         let bootstrap = service.parts().config.bootstrap.iter().chain(&self.bootstrap);
         service.keep_in_touch(bootstrap.cloned().collect()).await;

@@ -8,7 +8,7 @@ use syncra_protocol::reference::{QualifiedName, Reference};
 use super::Parts;
 use super::resolve::{self, ResolveError};
 use crate::blobs::{self, BlobError};
-use crate::net::address::Scope;
+use crate::net::address::{Scope, is_relayed};
 use crate::net::{Multiaddr, told, with_peer};
 
 /// Addresses in a link that is made here: two of each transport. A link can have more, but not a QR code that fits in a
@@ -37,6 +37,8 @@ pub enum Doubt {
     ThisMachine,
     /// It is reached on the networks around it alone.
     ThisNetwork,
+    /// From elsewhere it is reached through a relay, as long as that holds a place for it.
+    ThroughRelay,
     /// This node knows the package and does not hold all of the release.
     NotHeld,
     /// The release is selected with a warning.
@@ -89,12 +91,13 @@ pub async fn share(parts: &Parts, reference: &Reference) -> Result<Shared, Share
 /// Where this node is reached, as far away as it is reached at all, and what limits that.
 fn addresses(parts: &Parts) -> (Vec<PeerAddress>, Option<Doubt>) {
     let Some(online) = parts.online() else { return (Vec::new(), Some(Doubt::Offline)) };
-    let Some((scope, addresses)) = told::widest(online.net.listen_addrs()) else {
+    let Some((scope, addresses)) = told::widest(online.net.told_addrs()) else {
         return (Vec::new(), Some(Doubt::NoAddress));
     };
     let doubt = match scope {
         Scope::Loopback => Some(Doubt::ThisMachine),
         Scope::Local => Some(Doubt::ThisNetwork),
+        Scope::Public if addresses.iter().all(is_relayed) => Some(Doubt::ThroughRelay),
         Scope::Public => None,
     };
     let key = online.net.key();

@@ -8,6 +8,7 @@ use libp2p::{PeerId, identity};
 use syncra_protocol::key::DeviceKey;
 
 use super::limits;
+use super::told::told_scope;
 
 /// How far away an address is. The order is from near to far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,11 +122,36 @@ pub(super) fn zoned_tcp(address: &Multiaddr) -> Option<SocketAddrV6> {
     }
 }
 
+/// Whether an address leads through a relay.
+#[must_use]
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The relay of a relayed address, and where it is.
+pub(super) fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
+    let before: Multiaddr = address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+    let (relay, at) = split_peer(&before);
+    relay.filter(|_| is_relayed(address)).map(|relay| (relay, at))
+}
+
+/// Whether an address leads through a relay that we may dial because somebody told us: one out in the open. Who is near
+/// needs none.
+fn is_dialable_relayed(address: &Multiaddr) -> bool {
+    let is_one = address.iter().filter(|part| *part == Protocol::P2pCircuit).count() == 1;
+    let ends_there = address.iter().last() == Some(Protocol::P2pCircuit);
+    let is_public = |at: &Multiaddr| told_scope(at) == Some(Scope::Public) && is_dialable(at);
+    is_one && ends_there && relay_of(address).is_some_and(|(_, at)| is_public(&at))
+}
+
 /// Whether we can dial an address that somebody told us: a plain IP address with a TCP or QUIC port, of sane length; a
-/// link-local IPv6 address only with the number of the interface that it is on.
+/// link-local IPv6 address only with the number of the interface that it is on; or a public relay's, with its key.
 pub(super) fn is_dialable(address: &Multiaddr) -> bool {
     if address.len() > limits::ADDRESS_BYTES {
         return false;
+    }
+    if is_relayed(address) {
+        return is_dialable_relayed(address);
     }
     if zoned_tcp(address).is_some() {
         return true;
@@ -146,11 +172,19 @@ pub(super) fn is_dialable(address: &Multiaddr) -> bool {
 }
 
 /// Splits addresses into those to dial at once and those to dial after a head start: TCP before QUIC near by (twice as
-/// fast there), QUIC before TCP far away (fewer round trips, passes NATs).
+/// fast there), QUIC before TCP far away (fewer round trips, passes NATs). Relays come last, and alone.
 pub(super) fn by_preference(addresses: Vec<Multiaddr>) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
-    let (now, later): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| is_quic(address) == (scope(address) == Scope::Public));
-    if now.is_empty() { (later, now) } else { (now, later) }
+    let (relayed, direct): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_relayed);
+    if direct.is_empty() {
+        return (relayed, direct);
+    }
+    let (mut now, mut later): (Vec<_>, Vec<_>) =
+        direct.into_iter().partition(|address| is_quic(address) == (scope(address) == Scope::Public));
+    if now.is_empty() {
+        std::mem::swap(&mut now, &mut later);
+    }
+    later.extend(relayed);
+    (now, later)
 }
 
 #[cfg(test)]
@@ -159,6 +193,22 @@ mod tests {
 
     fn address(text: &str) -> Multiaddr {
         text.parse().expect("address")
+    }
+
+    const RELAY: &str = "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    #[test]
+    fn a_relay_is_told_from_whom_it_leads_to() {
+        let relay: PeerId = RELAY[5..].parse().expect("a peer id");
+        let at = "/ip4/203.0.113.9/tcp/1";
+        let through = address(&format!("{at}{RELAY}/p2p-circuit/p2p/{}", PeerId::random()));
+        assert_eq!(relay_of(&through), Some((relay, address(at))));
+        for text in [at.to_owned(), format!("{at}{RELAY}"), format!("{at}/p2p-circuit")] {
+            assert_eq!(relay_of(&address(&text)), None, "{text}");
+        }
+        let direct = address(at);
+        let order = by_preference(vec![split_peer(&through).1, direct.clone()]);
+        assert_eq!(order, (vec![direct], vec![split_peer(&through).1]), "a relay is the last resort");
     }
 
     #[test]
@@ -210,6 +260,14 @@ mod tests {
             ("/ip4/10.1.2.3/udp/5", false),
             ("/dns4/example.org/tcp/5", false),
             ("/ip4/10.1.2.3/tcp/1/ws", false),
+            (&format!("/ip4/203.0.113.9/udp/1/quic-v1{RELAY}/p2p-circuit"), true),
+            (&format!("/ip4/10.1.2.3/tcp/1{RELAY}/p2p-circuit"), false),
+            (&format!("/ip4/100.64.2.3/tcp/1{RELAY}/p2p-circuit"), false),
+            (&format!("/ip4/203.0.113.9/tcp/1{RELAY}/p2p-circuit/ip4/10.0.0.1/tcp/1"), false),
+            (&format!("/ip4/203.0.113.9/tcp/1{RELAY}/p2p-circuit{RELAY}/p2p-circuit"), false),
+            (&format!("/dns4/relay.example/tcp/1{RELAY}/p2p-circuit"), false),
+            ("/ip4/203.0.113.9/tcp/1/p2p-circuit", false),
+            ("/p2p-circuit", false),
             ("/memory/5", false),
         ] {
             assert_eq!(is_dialable(&address(text)), expected, "{text}");

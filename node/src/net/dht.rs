@@ -25,7 +25,7 @@ use syncra_protocol::record::ProviderKey;
 pub use records::{Provider, Records};
 pub(super) use searches::{Searches, Wanted};
 
-use super::address::{self, Scope, is_dialable};
+use super::address::{self, Scope, is_dialable, is_relayed, scope};
 use super::told::told_scope;
 use super::{Part, limits};
 
@@ -41,6 +41,10 @@ pub(super) struct Dht {
     realm: Scope,
     part: Part,
     listening: Vec<Multiaddr>,
+    /// Where this node is reached from afar, through relays too.
+    external: Vec<Multiaddr>,
+    /// Whether a public address counts only when others were seen to reach it.
+    confirmed_only: bool,
     /// Of these, what others are told.
     announced: Vec<Multiaddr>,
 }
@@ -66,8 +70,31 @@ impl Dht {
             .set_caching(kad::Caching::Disabled);
         let mut kademlia = Kademlia::with_config(me, records.clone(), config);
         kademlia.set_mode(Some(Mode::Client));
-        let (listening, announced) = (Vec::new(), Vec::new());
-        Self { kademlia, records, realm: Scope::Loopback, part, listening, announced }
+        let (listening, external, announced) = (Vec::new(), Vec::new(), Vec::new());
+        let (realm, confirmed_only) = (Scope::Loopback, false);
+        Self { kademlia, records, realm, part, listening, external, confirmed_only, announced }
+    }
+
+    /// From now on the node takes itself for reached from afar only where [`Dht::set_external`] says so.
+    pub(super) fn believe_confirmed_only(&mut self) {
+        self.confirmed_only = true;
+    }
+
+    /// Where this node is reached from afar, through relays too.
+    pub(super) fn set_external(&mut self, external: Vec<Multiaddr>) {
+        self.external = external;
+        self.announce();
+    }
+
+    /// Where a peer is, as far as the table and queries under way know.
+    pub(super) fn addresses(&mut self, peer: PeerId) -> Vec<Multiaddr> {
+        let nobody = ConnectionId::new_unchecked(0); // asks only, and dials nobody
+        let named = self.kademlia.handle_pending_outbound_connection(nobody, Some(peer), &[], Endpoint::Dialer);
+        let mut named: Vec<_> =
+            named.unwrap_or_default().iter().map(|address| address::split_peer(address).1).collect();
+        named.retain(|address| self.admits(address));
+        named.truncate(limits::ADDRESSES_PER_PEER);
+        named
     }
 
     /// How far away the farthest peer is now. What is too near for it is forgotten.
@@ -171,9 +198,12 @@ impl Dht {
 
     /// Announces what reaches as far as the realm, and answers others if there is anything.
     fn announce(&mut self) {
+        let is_believed = |address: &&Multiaddr| !self.confirmed_only || scope(address) < Scope::Public;
         let wanted: Vec<Multiaddr> = self
             .listening
             .iter()
+            .filter(is_believed)
+            .chain(&self.external)
             .filter(|address| self.part == Part::Serves && self.admits(address))
             .take(limits::ANNOUNCED_ADDRESSES)
             .cloned()
@@ -185,7 +215,9 @@ impl Dht {
         for addr in wanted.iter().filter(|address| !before.contains(address)) {
             self.kademlia.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr }));
         }
-        let mode = if wanted.is_empty() { Mode::Client } else { Mode::Server };
+        // Through a relay providers are fetched from; those who answer questions have to be reached by everybody.
+        let is_dialled = wanted.iter().any(|address| !is_relayed(address));
+        let mode = if is_dialled { Mode::Server } else { Mode::Client };
         if mode != self.kademlia.mode() {
             self.kademlia.set_mode(Some(mode));
         }
@@ -204,7 +236,8 @@ impl NetworkBehaviour for Dht {
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let mut named = self.kademlia.handle_pending_outbound_connection(connection, peer, addresses, role)?;
-        named.retain(|address| self.admits(address));
+        // Relays are connected first, which only the network task can do.
+        named.retain(|address| self.admits(address) && !is_relayed(address));
         named.truncate(limits::ADDRESSES_PER_PEER);
         Ok(named)
     }
@@ -232,6 +265,9 @@ impl NetworkBehaviour for Dht {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
+            // What is told of them is decided above.
+            FromSwarm::ExternalAddrConfirmed(_) | FromSwarm::ExternalAddrExpired(_) => {}
+            FromSwarm::NewListenAddr(NewListenAddr { addr, .. }) if is_relayed(addr) => {}
             FromSwarm::NewListenAddr(NewListenAddr { addr, .. }) => {
                 self.listening.push(addr.clone());
                 self.announce();

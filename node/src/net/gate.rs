@@ -99,10 +99,12 @@ impl NetworkBehaviour for Gate {
     fn handle_pending_inbound_connection(
         &mut self,
         id: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.admit(id, remote).map_err(ConnectionDenied::new)
+        // Who comes through a relay has no address here: all of them together have the relay's places.
+        let from = if address::is_relayed(local) { local } else { remote };
+        self.admit(id, from).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(

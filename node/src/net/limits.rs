@@ -11,8 +11,9 @@ pub const INBOUND_CONNECTIONS: u32 = 384;
 pub const INBOUND_HANDSHAKES: u32 = 64;
 /// Handshakes that we began and have not finished.
 pub const OUTBOUND_HANDSHAKES: u32 = 64;
-/// Connections with one peer: two that dialled each other at once on two transports.
-pub const CONNECTIONS_PER_PEER: u32 = 4;
+/// Connections with one peer: two that dialled each other at once on two transports, one through a relay, and those by
+/// which it tried whether we can be reached at each of our addresses.
+pub const CONNECTIONS_PER_PEER: u32 = 8;
 /// Connections from one IPv4 address or one IPv6 /64: one machine cannot take all places. This machine is exempt.
 pub const CONNECTIONS_PER_PREFIX: usize = 32;
 /// New connections are refused while this process uses more than this share of the machine's memory.
@@ -48,8 +49,9 @@ pub const EVENTS: usize = 256;
 /// Callers waiting for one dial or for a connection to one peer.
 pub const WAITERS_PER_PEER: usize = 256;
 
-/// A handshake, security and multiplexer included.
-pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A handshake, security and multiplexer included. Shorter than the 10 s within which whoever asks to be dialled back
+/// wants to hear that nobody answered.
+pub const HANDSHAKE: Duration = Duration::from_secs(8);
 /// A dial as its caller sees it, all addresses included.
 pub const DIAL: Duration = Duration::from_secs(20);
 /// Looking up a host name.
@@ -150,3 +152,40 @@ pub const GOSSIP_IHAVES: usize = 10;
 pub const GOSSIP_QUEUE: usize = 64;
 /// Notices that wait to be judged; more are ignored.
 pub const NOTICES: usize = 256;
+/// Relays at which a node that cannot be reached has itself reached: one may go away, and each costs a connection.
+pub const RELAYS: usize = 2;
+/// Before a relay that refused or was lost is asked again.
+pub const RELAY_RETRY: Duration = Duration::from_secs(30);
+/// Relays that are remembered as not to be asked for now.
+pub const RELAYS_REFUSING: usize = 64;
+/// Relayed addresses that one dial tries.
+pub const RELAYED_ADDRESSES: usize = 4;
+/// Dials that wait until their relay is connected.
+pub const CIRCUITS_WAITING: usize = 64;
+/// How long a relayed connection is kept beside a direct one, for what is still under way on it.
+pub const RELAYED_GRACE: Duration = Duration::from_secs(5);
+/// Addresses at which others say they see us, and of those that were tried in vain, that are remembered.
+pub const OBSERVED_ADDRESSES: usize = 16;
+/// Dials on behalf of others, to try whether they can be reached or to meet in the middle, under way at the same time: a
+/// quarter of [`OUTBOUND_HANDSHAKES`] for each of the two, so that strangers cannot take the rest.
+pub const DIALS_FOR_OTHERS: usize = 16;
+
+/// Peers that one relay serves: a reservation is a connection that is kept open.
+pub const RELAY_RESERVATIONS: usize = 128;
+/// Reservations of one peer; the library grants one more.
+pub const RELAY_RESERVATIONS_PER_PEER: usize = 1;
+/// How long a reservation lasts; it is renewed before.
+pub const RELAY_RESERVATION: Duration = Duration::from_secs(3600);
+/// Connections that one relay carries at the same time; each has two streams with windows of 256 KiB.
+pub const RELAY_CIRCUITS: usize = 64;
+/// Connections that one relay carries for one peer, either end; the library grants one more.
+pub const RELAY_CIRCUITS_PER_PEER: usize = 8;
+/// Bytes that one relayed connection carries, both ways together: histories and small packages, twice over. Larger ones
+/// wait for a direct connection.
+pub const RELAY_CIRCUIT_BYTES: u64 = 16 << 20;
+/// How long one relayed connection lasts.
+pub const RELAY_CIRCUIT: Duration = Duration::from_secs(300);
+/// Bytes of content that are fetched through a relay; what is more is fetched directly or not at all.
+pub const RELAYED_FETCH_BYTES: u64 = 8 << 20;
+/// How long a fetch that is too large for a relay waits for a direct connection.
+pub const PUNCH: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId, identify};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::sync::score::Deed;
 
-use super::address::{Scope, is_quic, scope};
+use super::address::{Scope, is_dialable, is_quic, is_relayed, scope, split_peer};
 use super::limits;
 use super::streams::Totals;
 
@@ -18,12 +18,14 @@ use super::streams::Totals;
 pub struct PeerInfo {
     /// Who, proven by the handshake.
     pub key: DeviceKey,
-    /// The far end of every connection, oldest first.
+    /// The far end of every connection, the one that streams use first: direct ones before relayed ones, then the oldest.
     pub addresses: Vec<Multiaddr>,
-    /// The transport of the oldest connection: the one that streams use.
+    /// The transport of that connection.
     pub transport: TransportKind,
-    /// Who dialled the oldest connection.
+    /// Who dialled it.
     pub direction: Direction,
+    /// Whether it leads through a relay: then there is no direct one.
+    pub is_relayed: bool,
     /// Only for the distributed hash table: nobody has asked for packages, here or there.
     pub is_contact: bool,
     /// How long the peer has been connected.
@@ -86,13 +88,30 @@ struct Connection {
     id: ConnectionId,
     address: Multiaddr,
     direction: Direction,
+    since: Instant,
+}
+
+impl Connection {
+    fn is_relayed(&self) -> bool {
+        is_relayed(&self.address)
+    }
+}
+
+/// The far end of a connection. Who has come through a relay has no address of their own: the relay's, then.
+pub(super) fn far_end(end: &ConnectedPoint) -> Multiaddr {
+    match end {
+        ConnectedPoint::Listener { local_addr, send_back_addr } if is_relayed(local_addr) => {
+            local_addr.iter().chain(send_back_addr.iter()).collect()
+        }
+        end => end.get_remote_address().clone(),
+    }
 }
 
 impl Peers {
     /// Notes a connection. The peer is a contact until it is promoted.
     pub(super) fn opened(&mut self, peer: PeerId, key: DeviceKey, id: ConnectionId, end: &ConnectedPoint) {
         let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        let connection = Connection { id, address: end.get_remote_address().clone(), direction };
+        let connection = Connection { id, address: far_end(end), direction, since: Instant::now() };
         self.0.entry(peer).or_insert_with(|| Peer::new(key)).connections.push(connection);
     }
 
@@ -137,6 +156,42 @@ impl Peers {
         self.0.get(peer).is_some_and(|known| known.protocols.iter().any(|spoken| spoken == protocol))
     }
 
+    /// Whether a peer has said what it speaks.
+    pub(super) fn is_identified(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_some_and(|known| !known.protocols.is_empty())
+    }
+
+    /// Whether a peer is connected without a relay between.
+    pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_some_and(|known| known.connections.iter().any(|connection| !connection.is_relayed()))
+    }
+
+    /// Those who speak a protocol and whom we have dialled ourselves in the open, and where.
+    pub(super) fn reached_publicly(&self, protocol: &str) -> Vec<(PeerId, Multiaddr)> {
+        let address = |(id, peer): (&PeerId, &Peer)| {
+            let far = peer.connections.iter().filter(|connection| connection.direction == Direction::Outbound);
+            let mut far = far.map(|connection| split_peer(&connection.address).1);
+            let address =
+                far.find(|address| scope(address) == Scope::Public && !is_relayed(address) && is_dialable(address));
+            address.filter(|_| self.speaks(id, protocol)).map(|address| (*id, address))
+        };
+        self.0.iter().filter_map(address).collect()
+    }
+
+    /// Relayed connections with peers who have had a direct one for as long as `grace`; and whether there will be more.
+    pub(super) fn superseded(&self, grace: Duration) -> (Vec<ConnectionId>, bool) {
+        let (mut due, mut is_more) = (Vec::new(), false);
+        for peer in self.0.values() {
+            let (relayed, direct): (Vec<_>, Vec<_>) = peer.connections.iter().partition(|one| one.is_relayed());
+            let Some(since) = direct.iter().map(|one| one.since).min() else { continue };
+            match since.elapsed() >= grace {
+                true => due.extend(relayed.iter().map(|one| one.id)),
+                false => is_more |= !relayed.is_empty(),
+            }
+        }
+        (due, is_more)
+    }
+
     /// All ids.
     pub(super) fn ids(&self) -> impl Iterator<Item = &PeerId> {
         self.0.keys()
@@ -179,12 +234,15 @@ impl Peer {
     }
 
     fn info(&self, traffic: Totals) -> Option<PeerInfo> {
-        let oldest = self.connections.first()?;
+        let (relayed, direct): (Vec<_>, Vec<_>) = self.connections.iter().partition(|one| one.is_relayed());
+        let connections: Vec<_> = direct.into_iter().chain(relayed).collect();
+        let used = connections.first()?;
         Some(PeerInfo {
             key: self.key,
-            addresses: self.connections.iter().map(|connection| connection.address.clone()).collect(),
-            transport: if is_quic(&oldest.address) { TransportKind::Quic } else { TransportKind::Tcp },
-            direction: oldest.direction,
+            addresses: connections.iter().map(|connection| connection.address.clone()).collect(),
+            transport: if is_quic(&used.address) { TransportKind::Quic } else { TransportKind::Tcp },
+            direction: used.direction,
+            is_relayed: used.is_relayed(),
             is_contact: self.is_contact,
             connected_for: self.since.elapsed(),
             agent: self.agent.clone(),

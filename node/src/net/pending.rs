@@ -22,6 +22,8 @@ pub(super) enum Waiter {
     Open(OpenRequest),
     /// Looks for providers, of which this is one.
     Found(mpsc::Sender<DeviceKey>),
+    /// Wants to reach others through it, see `swarm/traversal.rs`.
+    Relay,
 }
 
 /// All dials.
@@ -66,6 +68,12 @@ impl Dials {
     /// Whether a dial to `peer` is under way.
     pub(super) fn is_dialling(&self, peer: &PeerId) -> bool {
         self.peers.contains_key(peer)
+    }
+
+    /// Whether `peer` is dialled for its own sake, not as a way to others.
+    pub(super) fn is_meant(&self, peer: &PeerId) -> bool {
+        let is_meant = |waiter: &Waiter| !matches!(waiter, Waiter::Relay);
+        self.peers.get(peer).is_some_and(|dial| dial.waiters.is_empty() || dial.waiters.iter().any(is_meant))
     }
 
     /// Notes an attempt to reach `peer`.
@@ -131,6 +139,8 @@ impl Waiter {
             Self::Open(request) => drop(request.reply.send(Err(error.into()))),
             // Others may be found; the last end of the channel tells that there are none.
             Self::Found(_) => {}
+            // Whoever waits for the relay is told apart.
+            Self::Relay => {}
         }
     }
 }

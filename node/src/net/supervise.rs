@@ -12,7 +12,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, ListenerId};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{self, Executor, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identity};
+use libp2p::{Multiaddr, PeerId, Swarm, identity, relay};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::sync::score::Scores;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -26,9 +26,12 @@ use super::book::Book;
 use super::dht::{Dht, Records};
 use super::gossip::Gossip;
 use super::lan::{self, Lan};
+use super::nat::Nat;
 use super::streams::{Doors, Inbounds};
 use super::swarm::{Driver, End, Ports};
-use super::{CLOSE, Net, NetConfig, NetEvent, Part, Routing, StartError, address, limits, tls, transport};
+use super::{
+    CLOSE, Net, NetConfig, NetEvent, Part, Reach, Reached, Routing, StartError, address, limits, tls, transport,
+};
 
 /// What it takes to build a swarm, again and again.
 struct Blueprint {
@@ -53,6 +56,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (routing, routing_out) = watch::channel(Routing::default());
     let (notices, notices_out) = mpsc::channel(limits::NOTICES);
     let (mesh, mesh_out) = watch::channel(0);
+    let (reached, reached_out) = watch::channel(Reached::default());
     let records = Records::new(keypair.public().to_peer_id());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
     let lan = config.lan;
@@ -66,11 +70,15 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         scores: Scores::default(),
         notices,
         mesh,
+        reached,
         book: Book::default(),
         neighbours: HashMap::new(),
         stop: stop.clone(),
         reach: config.reach,
         dials_neighbours: lan.is_some_and(|lan| lan.dial),
+        probes: config.nat.probes,
+        uses_relays: config.nat.probes && config.nat.uses_relays,
+        maps_ports: config.nat.maps_ports && config.reach == Reach::Everywhere,
     };
     let blueprint = Blueprint { keypair, config, doors, records: records.clone(), panics };
     probe_ports(&blueprint.config.listen)?;
@@ -91,9 +99,10 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         tokio::spawn(lan.run())
     });
     tokio::spawn(supervise(swarm, blueprint, listeners, ports, lan, stopped.clone()));
-    let (listening, routing, mesh) = (listening_out, routing_out, mesh_out);
+    let (listening, routing, mesh, reached) = (listening_out, routing_out, mesh_out, reached_out);
     let notices = Arc::new(Mutex::new(Some(notices_out)));
-    Ok((Net { key, commands, events, listening, routing, mesh, notices, records, stop, stopped }, inbounds))
+    let net = Net { key, commands, events, listening, routing, mesh, notices, reached, records, stop, stopped };
+    Ok((net, inbounds))
 }
 
 /// All interfaces, both IP versions, TCP and QUIC.
@@ -118,13 +127,20 @@ pub(super) fn home_port(key: &DeviceKey) -> u16 {
 impl Blueprint {
     fn build(&self) -> Result<Swarm<Behaviour>, StartError> {
         let reach = self.config.reach;
-        let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach)?;
         let me = self.keypair.public().to_peer_id();
-        let dht = Dht::new(me, self.records.clone(), self.config.dht);
+        let (relayed, through) = match reach {
+            Reach::Everywhere => Some(relay::client::new(me)).unzip(),
+            Reach::LocalLinks => (None, None),
+        };
+        let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach, relayed)?;
+        let nat = Nat::new(me, self.config.nat, through);
+        let mut dht = Dht::new(me, self.records.clone(), self.config.dht);
+        if self.config.nat.probes && reach == Reach::Everywhere {
+            dht.believe_confirmed_only();
+        }
         // Who ends soon is no use in others' meshes.
         let gossip = Gossip::new(self.config.dht != Part::Asks);
-        let agent = self.config.agent.clone();
-        let behaviour = Behaviour::new(&self.keypair, reach, agent, dht, gossip, self.doors.clone());
+        let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, gossip, nat, self.doors.clone());
         let config = swarm::Config::with_executor(Guard(self.panics.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);

@@ -21,14 +21,18 @@ use super::dht::{Searches, Wanted};
 use super::error::DialError;
 use super::gossip::{Notice, Settled, Ticket};
 use super::lan::Sighting;
+use super::nat::Mapping;
 use super::peers::Peers;
 use super::pending::{Dials, Next, Waiter};
 use super::streams::{self, OpenRequest};
 use super::transport::Reach;
-use super::{NetEvent, PeerInfo, Routing, limits};
+use super::{NetEvent, PeerInfo, Reached, Routing, limits};
 
 mod conduct;
 mod routing;
+mod traversal;
+
+use traversal::Traversal;
 
 pub(super) use conduct::away_for;
 
@@ -97,12 +101,17 @@ pub(super) struct Ports {
     pub(super) notices: mpsc::Sender<Notice>,
     /// Peers that notices go to.
     pub(super) mesh: watch::Sender<usize>,
+    pub(super) reached: watch::Sender<Reached>,
     pub(super) book: Book,
     /// Who was seen on the local links and has not gone.
     pub(super) neighbours: HashMap<PeerId, DeviceKey>,
     pub(super) stop: CancellationToken,
     pub(super) reach: Reach,
     pub(super) dials_neighbours: bool,
+    /// Whether it is found out at which public addresses others reach us; else all are taken for such.
+    pub(super) probes: bool,
+    pub(super) uses_relays: bool,
+    pub(super) maps_ports: bool,
 }
 
 /// Why the loop ended.
@@ -123,6 +132,7 @@ pub(super) struct Driver<'a> {
     peers: Peers,
     dials: Dials,
     searches: Searches,
+    traversal: Traversal,
     /// Wrong answers met while dialling a peer.
     wrong: HashMap<PeerId, usize>,
     /// When time changes how somebody is treated.
@@ -132,9 +142,18 @@ pub(super) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(super) fn new(mut swarm: Swarm<Behaviour>, ports: &'a mut Ports) -> Self {
         Self::remember_scores(&mut swarm, ports);
-        let (peers, dials, searches, wrong) = Default::default();
+        ports.reached.send_replace(Reached::default());
+        let (peers, dials, searches, traversal, wrong) = Default::default();
         // Looks at the scores at once: who is away may be let in again by now.
-        Self { swarm, ports, peers, dials, searches, wrong, scores_wake: Some(Instant::now()) }
+        let scores_wake = Some(Instant::now());
+        let mut driver = Self { swarm, ports, peers, dials, searches, traversal, wrong, scores_wake };
+        let listening = driver.ports.listening.borrow().clone();
+        listening.into_iter().for_each(|address| driver.believe(address));
+        if driver.ports.maps_ports {
+            driver.traversal.mapping(Mapping::Asked);
+            driver.review_reached();
+        }
+        driver
     }
 
     /// Runs until it is stopped or cannot go on. Whoever waits is answered by then or by the drop of its channel.
@@ -142,7 +161,7 @@ impl<'a> Driver<'a> {
         self.dial_neighbours(); // after a restart; there are none before
         let stop = self.ports.stop.clone();
         loop {
-            let wake = self.dials.next_timeout();
+            let wake = self.dials.next_timeout().into_iter().chain(self.traversal.next_timeout()).min();
             let scores_wake = self.scores_wake;
             tokio::select! {
                 () = stop.cancelled() => return End::Stopped,
@@ -214,7 +233,7 @@ impl<'a> Driver<'a> {
             return;
         }
         match self.dials.wait(peer, Waiter::Dial(reply)) {
-            Ok(_) => self.attempt(peer, vec![bare]),
+            Ok(_) => self.try_all(peer, vec![bare]),
             Err(waiter) => waiter.fail(DialError::TooManyWaiters),
         }
     }
@@ -253,7 +272,10 @@ impl<'a> Driver<'a> {
     fn try_all(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let (first, second) = address::by_preference(addresses);
         self.dials.keep_for_later(peer, second);
-        self.attempt(peer, first);
+        match first.first().is_some_and(address::is_relayed) {
+            true => self.dial_through(peer, first),
+            false => self.attempt(peer, first),
+        }
     }
 
     fn attempt(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -273,7 +295,10 @@ impl<'a> Driver<'a> {
             Next::Wait => {}
             Next::Try(addresses) => self.try_all(peer, addresses),
             Next::Fail if self.may_try_others(peer, error) => self.begin(peer),
-            Next::Fail => self.finish_dial(peer, |waiter| waiter.fail(error.into())),
+            Next::Fail => {
+                self.finish_dial(peer, |waiter| waiter.fail(error.into()));
+                self.fail_circuits(&peer, error);
+            }
         }
     }
 
@@ -297,6 +322,7 @@ impl<'a> Driver<'a> {
         for (peer, addresses) in self.dials.due(Instant::now()) {
             self.try_all(peer, addresses);
         }
+        self.on_traversal_timeout();
     }
 
     fn answer_peers(&self, reply: oneshot::Sender<Vec<PeerInfo>>) {
@@ -325,6 +351,11 @@ impl<'a> Driver<'a> {
             }
             SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.on_not_listening(&address),
+            SwarmEvent::Behaviour(BehaviourEvent::Nat(event)) => self.on_nat(event),
+            SwarmEvent::NewExternalAddrCandidate { address } => self.on_observed(&address),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_confirmed(&address),
+            SwarmEvent::ExternalAddrExpired { address } => self.on_expired(&address),
+            SwarmEvent::ListenerClosed { listener_id, .. } if self.was_place(listener_id) => {}
             SwarmEvent::ListenerClosed { reason, .. } => {
                 tracing::warn!(?reason, "a listener has closed");
                 return Some(End::ListenerLost);
@@ -341,8 +372,9 @@ impl<'a> Driver<'a> {
         if endpoint.is_dialer() {
             self.ports.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
         }
+        self.note_guest(endpoint, self.peers.key(&peer).is_some());
         let stranger = self.dials.stranger(connection);
-        let is_meant = stranger.is_some() || self.dials.is_dialling(&peer) || self.ports.neighbours.contains_key(&peer);
+        let is_meant = stranger.is_some() || self.dials.is_meant(&peer) || self.ports.neighbours.contains_key(&peer);
         self.peers.opened(peer, key, connection, endpoint);
         if let Some(reply) = stranger {
             drop(reply.send(Ok(key)));
@@ -354,12 +386,14 @@ impl<'a> Driver<'a> {
                 Waiter::Dial(reply) => drop(reply.send(Ok(key))),
                 Waiter::Open(request) => self.swarm.behaviour_mut().streams.open(peer, request),
                 Waiter::Found(found) => drop(found.try_send(key)), // there is room for every provider
+                Waiter::Relay => {}                                // told when it has introduced itself
             }
         }
         if is_meant || routing::is_near_guest(endpoint) {
             self.promote(peer);
         }
         self.review_realm();
+        self.review_superseded();
     }
 
     /// From now on a peer is connected for the sake of packages.
@@ -373,6 +407,7 @@ impl<'a> Driver<'a> {
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, cause: Option<&swarm::ConnectionError>) {
         let Some((key, was_contact)) = self.peers.closed(&peer, connection) else { return };
+        self.fail_circuits(&peer, &swarm::DialError::Aborted);
         self.review_realm();
         self.tell_mesh();
         if was_contact {
@@ -399,6 +434,8 @@ impl<'a> Driver<'a> {
         self.learn(peer_id, addresses);
         self.peers.identified(&peer_id, &info);
         self.route(peer_id);
+        self.open_circuits(&peer_id);
+        self.review_relays();
         if let Some(key) = self.peers.key(&peer_id).filter(|_| !self.peers.is_contact(&peer_id)) {
             self.tell_addresses(key, &peer_id);
         }
@@ -423,7 +460,11 @@ impl<'a> Driver<'a> {
     }
 
     fn on_listening(&mut self, address: Multiaddr) {
+        if address::is_relayed(&address) {
+            return; // a place at a relay is told by the relay, see `on_confirmed`
+        }
         tracing::debug!(%address, "listening");
+        self.believe(address.clone());
         self.ports.listening.send_modify(|known| known.push(address.clone()));
         self.emit(NetEvent::NewListenAddr { address });
     }

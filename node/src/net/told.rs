@@ -3,7 +3,7 @@
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-use super::address::{Scope, ip, is_quic, scope};
+use super::address::{Scope, ip, is_quic, is_relayed, scope};
 
 /// From how far away addresses lead here: the widest that any of them has, and those that have it, each IP address once
 /// before any of them comes a second time with another transport.
@@ -16,7 +16,8 @@ pub fn widest(addresses: Vec<Multiaddr>) -> Option<(Scope, Vec<Multiaddr>)> {
     let widest = usable.iter().map(|(scope, _)| *scope).max()?;
     let mut widest_ones: Vec<_> =
         usable.into_iter().filter(|(scope, _)| *scope == widest).map(|(_, address)| address).collect();
-    widest_ones.sort_by_key(is_quic);
+    // Relays last: whoever gets only some of them should get those that last.
+    widest_ones.sort_by_key(|address| (is_relayed(address), is_quic(address)));
     Some((widest, widest_ones))
 }
 

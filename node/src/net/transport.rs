@@ -9,7 +9,7 @@ use futures::{AsyncRead, AsyncWrite, FutureExt, TryFutureExt};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, OrTransport, Transport, TransportError, TransportEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version};
-use libp2p::{Multiaddr, PeerId, identity, noise, quic, tcp};
+use libp2p::{Multiaddr, PeerId, identity, noise, quic, relay, tcp};
 
 use super::address::{Scope, scope};
 use super::gate::Refusal;
@@ -47,12 +47,22 @@ impl Reach {
     }
 }
 
-/// All transports of the node.
+/// All transports of the node; `through`: the one through relays, if there is to be one.
 pub(super) fn build(
     keypair: &identity::Keypair,
     reach: Reach,
+    through: Option<relay::client::Transport>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportSetupError> {
     let security = Security { tls: Tls::new(keypair)?, noise: noise::Config::new(keypair)? };
+    let relayed = through.map(|through| {
+        // The relay carries bytes and cannot read them: the same layers as over TCP.
+        through
+            .upgrade(Version::V1Lazy)
+            .authenticate(security.clone())
+            .multiplex_ext(|_, _| Yamux::towards(Scope::Local))
+            .timeout(limits::HANDSHAKE)
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+    });
     let tcp = Zoned(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
@@ -62,7 +72,11 @@ pub(super) fn build(
     let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
-    Ok(Within { inner: both.boxed(), reach }.boxed())
+    let inner = match relayed {
+        Some(relayed) => OrTransport::new(relayed, both).map(|either, _| either.into_inner()).boxed(),
+        None => both.boxed(),
+    };
+    Ok(Within { inner, reach }.boxed())
 }
 
 /// TLS or Noise, whichever the peer knows; TLS is offered first.

@@ -112,6 +112,7 @@ impl<'a> Announcer<'a> {
     async fn run(&mut self) {
         let mut happened = self.parts.events.subscribe(None);
         let mut routing = self.net.routing();
+        let mut reached = self.net.reached();
         self.review().await;
         loop {
             if routing.wait_for(|routing| routing.n_nodes > 0).await.is_err() {
@@ -126,6 +127,11 @@ impl<'a> Announcer<'a> {
                     frame = happened.next() => if changes_what_is_kept(&frame.event) { self.review().await },
                     // A better table makes some things due.
                     changed = routing.changed() => if changed.is_err() { return },
+                    // Records that name other addresses, or none, lead nobody here any more.
+                    changed = reached.changed() => match changed {
+                        Ok(()) => self.announced.clear(),
+                        Err(_) => return,
+                    },
                     () = tokio::time::sleep(wait) => if let Some((due, task)) = next && due <= clock::now() {
                         self.perform(task, n_nodes).await;
                     },

@@ -134,6 +134,8 @@ codes! {
         "the node went away while it worked for this call" "look at the node's log, start it again by `syncra up` and repeat the call"
     "E0603" NotHeld Unreachable true
         "the content is not on this device, and nobody who has it was reached" "connect to somebody who has it, or `syncra import` it"
+    "E0604" OnlyRelayed Unreachable true
+        "the content is too large for the relay through which its provider is reached" "try again later, forward a port on one side (`syncra status` tells whether this node is reached), or carry it by `syncra export`"
 
     "E0700" Conflict Conflict false
         "two things contradict each other" ""

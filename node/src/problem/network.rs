@@ -13,6 +13,7 @@ impl From<FetchError> for Problem {
             FetchError::Corrupt { .. } => Code::ContentInvalid,
             FetchError::NoProvider { .. } => Code::NotHeld,
             FetchError::Stalled { .. } => Code::Timeout,
+            FetchError::OnlyRelayed { .. } => Code::OnlyRelayed,
         };
         Self::from_error(code, &error)
     }

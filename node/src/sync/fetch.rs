@@ -18,6 +18,7 @@ use syncra_protocol::tree::Declared;
 use crate::blobs::{self, BlobError, Blobs, Pins};
 use crate::flow::Parts;
 use crate::flow::release::{self, ReleaseError};
+use crate::net::limits::RELAYED_FETCH_BYTES;
 use crate::net::{Net, OpenError};
 use crate::progress::Progress;
 
@@ -85,6 +86,15 @@ pub enum FetchError {
         /// Parts not here.
         n_missing: usize,
     },
+    /// Whoever has it is reached only through a relay, which does not carry as much.
+    #[error(
+        "whoever has the content is reached only through a relay, which carries {} bytes; {n_bytes} are missing",
+        RELAYED_FETCH_BYTES
+    )]
+    OnlyRelayed {
+        /// Bytes not here.
+        n_bytes: u64,
+    },
     /// Every peer that has it sent wrong bytes.
     #[error("every peer that has the content sent wrong bytes, and is banned ({n_peers})")]
     Corrupt {
@@ -110,7 +120,7 @@ impl FetchError {
             Self::Content(error) => error.is_disk_full(),
             Self::Blob(error) => error.is_disk_full(),
             Self::Open(error) => error.is_disk_full(),
-            Self::NoProvider { .. } | Self::Stalled { .. } | Self::Corrupt { .. } => false,
+            Self::NoProvider { .. } | Self::Stalled { .. } | Self::OnlyRelayed { .. } | Self::Corrupt { .. } => false,
         }
     }
 }

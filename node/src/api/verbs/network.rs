@@ -92,12 +92,15 @@ pub struct ShutOutInfo {
 pub struct PeerInfo {
     /// Its device key, proven by the handshake.
     pub peer: String,
-    /// The far end of each connection.
+    /// The far end of each connection, the one in use first.
     pub addresses: Vec<String>,
     /// `tcp` or `quic`.
     pub transport: String,
     /// `inbound` or `outbound`.
     pub direction: String,
+    /// Whether it is reached through a relay, because there is no direct way, or none yet.
+    #[serde(default)]
+    pub is_relayed: bool,
     /// Only for the distributed hash table: nobody has asked for packages, here or there.
     #[serde(default)]
     pub is_contact: bool,
@@ -170,6 +173,7 @@ fn info(peer: crate::net::PeerInfo) -> PeerInfo {
         addresses: peer.addresses.iter().map(ToString::to_string).collect(),
         transport: transport.to_owned(),
         direction: direction.to_owned(),
+        is_relayed: peer.is_relayed,
         is_contact: peer.is_contact,
         connected_ms: millis(peer.connected_for),
         agent: peer.agent,

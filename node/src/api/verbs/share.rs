@@ -71,6 +71,10 @@ fn warning(doubt: &Doubt, is_running: bool) -> String {
              reached there has the package"
                 .to_owned()
         }
+        Doubt::ThroughRelay => {
+            "this node cannot be dialled from elsewhere: the link leads to it through a relay, for as long as it runs"
+                .to_owned()
+        }
         Doubt::NotHeld => "this node does not hold all of the release: somebody else has to have it".to_owned(),
         Doubt::Selected(warning) => resolve::warning(warning),
     }

@@ -52,6 +52,9 @@ pub struct StatusResponse {
     /// The place in the distributed hash table; none while no node runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dht: Option<DhtInfo>,
+    /// How the node is reached from beyond its own network; none while no node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<ReachedInfo>,
     /// The identity that this device publishes as.
     pub identity: String,
     /// What the identity calls itself.
@@ -79,6 +82,19 @@ pub struct DhtInfo {
     pub is_server: bool,
     /// Provider records that this node keeps for others.
     pub n_records: usize,
+}
+
+/// How the node is reached from beyond its own network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReachedInfo {
+    /// `public`: others can dial it; `behind`: a NAT or a firewall keeps them out; `unknown`: nobody from beyond has tried.
+    pub reachability: String,
+    /// Where it is reached, as far as others have tried, with its `/p2p/…`.
+    pub addresses: Vec<String>,
+    /// Where it is reached through relays, with its `/p2p/…`.
+    pub relayed: Vec<String>,
+    /// What has become of asking the router to forward ports: `off`, `asked`, `no_router`, `router_behind`, `mapped`.
+    pub mapping: String,
 }
 
 /// How many packages there are of each sort; one may be of several.
@@ -123,6 +139,7 @@ impl Verb for Status {
             listen,
             n_peers,
             dht: parts.online().map(|online| (*online.net.routing().borrow()).into()),
+            reached: parts.online().map(|online| ReachedInfo::new(&online.net)),
             identity: who.identity,
             handle: who.handle,
             recovery: who.recovery,
@@ -130,6 +147,34 @@ impl Verb for Status {
             n_tokens: service.tokens().list().len(),
             troubles: index.map(|why| format!("the index is only in memory: {why}")).into_iter().collect(),
         })
+    }
+}
+
+impl ReachedInfo {
+    fn new(net: &net::Net) -> Self {
+        let net::Reached { reachability, addresses, relayed, mapping } = net.reached().borrow().clone();
+        let key = net.key();
+        let texts = |all: Vec<net::Multiaddr>| {
+            all.into_iter().filter_map(|address| Some(net::with_peer(address, &key)?.to_string())).collect()
+        };
+        let reachability = match reachability {
+            net::Reachability::Unknown => "unknown",
+            net::Reachability::Public => "public",
+            net::Reachability::Behind => "behind",
+        };
+        let mapping = match mapping {
+            net::Mapping::Off => "off",
+            net::Mapping::Asked => "asked",
+            net::Mapping::NoRouter => "no_router",
+            net::Mapping::RouterBehind => "router_behind",
+            net::Mapping::Mapped => "mapped",
+        };
+        Self {
+            reachability: reachability.to_owned(),
+            addresses: texts(addresses),
+            relayed: texts(relayed),
+            mapping: mapping.to_owned(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use syncra_protocol::key::DeviceKey;
 use super::{Care, Check, error_chain};
 use crate::config::Config;
 use crate::flow::Parts;
-use crate::net::{LanConfig, Net, TransportKind, probe};
+use crate::net::{LanConfig, Mapping, Net, Reachability, Reached, TransportKind, probe};
 use crate::node;
 
 /// The checks; `online` while a node runs on this home, whose ports are then its own.
@@ -33,7 +33,44 @@ pub(super) async fn check(parts: &Parts, online: Option<&Net>, care: Care) -> Ve
         Ok(ips) => format!("this machine sends and hears it on {}", list(&ips)),
         Err(error) => return vec![ports, blocked(&error), neighbours],
     };
-    vec![ports, Check::good("udp", udp), neighbours]
+    let mut checks = vec![ports, Check::good("udp", udp), neighbours];
+    checks.extend(online.map(|net| reached(parts.config.relay, &net.reached().borrow())));
+    checks
+}
+
+/// Whether others reach the node from beyond its own network, as far as that is known.
+fn reached(is_relay: bool, reached: &Reached) -> Check {
+    let router = match reached.mapping {
+        Mapping::Off => "it is not asked to forward ports",
+        Mapping::Asked => "asked to forward ports, the router has not done so",
+        Mapping::NoRouter => "no router answers to UPnP",
+        Mapping::RouterBehind => "the router that answers to UPnP is behind another NAT itself",
+        Mapping::Mapped => "the router forwards the node's ports",
+    };
+    match (reached.reachability, reached.relayed.len()) {
+        (Reachability::Public, _) => Check::good("reached", "others reach this node from everywhere"),
+        (Reachability::Unknown, _) => {
+            Check::good("reached", "from its own network; nobody from beyond has tried, so more is not known")
+        }
+        (Reachability::Behind, 0) => Check::bad(
+            "reached",
+            format!("a NAT or a firewall keeps others from dialling this node, and no relay helps; {router}"),
+            "forward the node's TCP and UDP port to this machine, or let the router do so by UPnP; or connect to a node \
+             that is a relay (`bootstrap`). Until then only this network and those whom this node dials reach it",
+        ),
+        (Reachability::Behind, _) if is_relay => Check::bad(
+            "reached",
+            "this node is to be a relay, and nobody can dial it",
+            "forward its TCP and UDP port to this machine, or `syncra config set relay false`",
+        ),
+        (Reachability::Behind, n) => Check::good(
+            "reached",
+            format!(
+                "through {n} addresses of relays: a NAT or a firewall keeps others from dialling this node; {router}. \
+                 Forward its TCP and UDP port to this machine and it is faster"
+            ),
+        ),
+    }
 }
 
 fn blocked(error: &probe::UdpFault) -> Check {

@@ -34,8 +34,16 @@ pub(in crate::net) struct Opened {
 
 struct Peer {
     shared: Arc<Shared>,
-    /// Established connections, oldest first.
-    connections: Vec<ConnectionId>,
+    /// Established connections, oldest first, and whether each leads through a relay.
+    connections: Vec<(ConnectionId, bool)>,
+}
+
+impl Peer {
+    /// A direct connection before a relayed one, which is slow and short; then the oldest: the newer one of two that
+    /// crossed may be the one that goes.
+    fn best(&self) -> Option<ConnectionId> {
+        self.connections.iter().min_by_key(|(_, is_relayed)| *is_relayed).map(|(id, _)| *id)
+    }
 }
 
 impl Behaviour {
@@ -43,10 +51,9 @@ impl Behaviour {
         Self { doors, peers: HashMap::new(), outbox: VecDeque::new() }
     }
 
-    /// Opens a stream on the oldest connection with `peer`: the newer one of two that crossed may be the one that goes.
-    /// The request is answered here or by the connection.
+    /// Opens a stream on the best connection with `peer`. The request is answered here or by the connection.
     pub(in crate::net) fn open(&mut self, peer: PeerId, request: OpenRequest) {
-        let Some((known, connection)) = self.peers.get(&peer).and_then(|p| Some((p, *p.connections.first()?))) else {
+        let Some((known, connection)) = self.peers.get(&peer).and_then(|p| Some((p, p.best()?))) else {
             drop(request.reply.send(Err(StreamError::Closed.into())));
             return;
         };
@@ -75,7 +82,7 @@ impl Behaviour {
 
     fn remove(&mut self, peer: PeerId, connection: ConnectionId) {
         let Some(known) = self.peers.get_mut(&peer) else { return };
-        known.connections.retain(|id| *id != connection);
+        known.connections.retain(|(id, _)| *id != connection);
         if known.connections.is_empty() {
             self.peers.remove(&peer);
         }
@@ -109,9 +116,9 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
                 let peer = self.peers.get_mut(&peer_id).expect("its handler was made before");
-                peer.connections.push(connection_id);
+                peer.connections.push((connection_id, endpoint.is_relayed()));
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. })
             // A connection that another behaviour refused after its handler was made here.

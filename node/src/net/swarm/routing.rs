@@ -1,9 +1,8 @@
 //! What the network task does for the distributed hash table.
 
+use libp2p::PeerId;
 use libp2p::core::ConnectedPoint;
 use libp2p::kad::{Event, InboundRequest, QueryResult};
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, PeerId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
 use syncra_protocol::sync::score::Deed;
@@ -94,21 +93,9 @@ impl Driver<'_> {
         }
         // Too many wait for it already: one of them will hear of it.
         if let Ok(true) = self.dials.wait(provider, Waiter::Found(wanted_by)) {
-            self.attempt_named(provider, self.ports.book.addresses(&provider));
-        }
-    }
-
-    /// Dials at these addresses and at those that the table has.
-    fn attempt_named(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::Always)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .build();
-        let attempt = options.connection_id();
-        self.dials.began(peer, attempt);
-        if let Err(error) = self.swarm.dial(options) {
-            self.on_attempt_failed(peer, attempt, &error);
+            let mut addresses = self.ports.book.addresses(&provider);
+            addresses.extend(self.swarm.behaviour_mut().dht.addresses(provider));
+            self.try_all(provider, addresses);
         }
     }
 
@@ -133,7 +120,7 @@ impl Driver<'_> {
         }
     }
 
-    fn tell_routing(&mut self) {
+    pub(super) fn tell_routing(&mut self) {
         let dht = &mut self.swarm.behaviour_mut().dht;
         let now = Routing { n_nodes: dht.n_peers(), is_server: dht.is_server(), n_records: dht.n_records() };
         self.ports.routing.send_if_modified(|known| std::mem::replace(known, now) != now);

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::super::behaviour::{Behaviour, BehaviourEvent};
 use super::super::dht::Dht;
 use super::super::gossip::Gossip;
+use super::super::nat::{Nat, NatConfig};
 use super::super::streams::{Doors, OpenRequest};
 use super::super::{Inbounds, Net, Part, Protocol, Reach, Records, Stream, address, limits};
 use super::{QUIC, TCP, quiet, within};
@@ -35,7 +36,9 @@ fn stock(seed: u8, security: Security) -> (Swarm<Behaviour>, Inbounds) {
                 .expect("tcp")
                 .with_quic()
                 .with_behaviour(|key| {
-                    Behaviour::new(key, Reach::Everywhere, "stock".to_owned(), no_dht(key), Gossip::new(true), doors)
+                    let nat = Nat::new(key.public().to_peer_id(), NatConfig::default(), None);
+                    let gossip = Gossip::new(true);
+                    Behaviour::new(key, Reach::Everywhere, "stock", no_dht(key), gossip, nat, doors)
                 })
                 .expect("behaviour")
                 .build()

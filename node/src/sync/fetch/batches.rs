@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::sync::Peer;
-use syncra_protocol::sync::fetch::{BatchId, Effect, Failure, Fetcher, Input, PROGRESS_BYTES};
+use syncra_protocol::sync::fetch::{BatchId, Effect, Failure, Fetcher, Input, PROGRESS_BYTES, Reach};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use crate::blobs::{
     self, Blobs, Child, FetchFailure, FetchOptions, FetchStats, Parts, Pins, Progress as Piece, Ranges, Request,
 };
 use crate::clock;
-use crate::net::Net;
+use crate::net::{Net, limits};
 use crate::progress::Progress;
 use crate::sync::follow::sleep_until;
 
@@ -63,6 +63,8 @@ struct Batches<'a> {
     is_done: bool,
     /// Nobody has what is missing.
     is_starved: bool,
+    /// Somebody has it who is too far away, since then.
+    only_relayed: Option<Instant>,
 }
 
 impl Run<'_> {
@@ -98,7 +100,10 @@ impl Run<'_> {
                     News::Gone(peer) => state.fetcher.handle(clock::now(), Input::Gone(peer)),
                     News::Silence => {}
                 },
-                () = tokio::time::sleep_until(ask_again), if state.is_starved && state.jobs.is_empty() => {
+                () = tokio::time::sleep_until(ask_again), if state.waits_for_others() => {
+                    if state.only_relayed.is_some_and(|since| since.elapsed() >= limits::PUNCH) {
+                        return Err(FetchError::OnlyRelayed { n_bytes: state.fetcher.missing_bytes() });
+                    }
                     if providers.known.is_empty() && self.n_corrupt > 0 {
                         return Err(self.nobody(providers.n_asked()));
                     }
@@ -179,7 +184,7 @@ impl Run<'_> {
             mail: Arc::clone(&state.mail),
             idle: self.patience.min(FetchOptions::default().idle),
         };
-        state.is_starved = false;
+        (state.is_starved, state.only_relayed) = (false, None);
         let handle = state.jobs.spawn(async move { job.run(batch, peer, request).await });
         state.running.insert(batch, handle);
         Ok(())
@@ -254,11 +259,21 @@ impl<'a> Batches<'a> {
             done_bytes: 0,
             is_done: false,
             is_starved: false,
+            only_relayed: None,
         }
+    }
+
+    fn waits_for_others(&self) -> bool {
+        (self.is_starved || self.only_relayed.is_some()) && self.jobs.is_empty()
     }
 
     fn provider(&mut self, provider: super::Provider) {
         let super::Provider { peer, reach, haves } = provider;
+        // Asked again later, it may be reached directly.
+        if reach == Reach::Relayed && self.total_bytes > limits::RELAYED_FETCH_BYTES {
+            self.only_relayed.get_or_insert_with(Instant::now);
+            return;
+        }
         self.fetcher.handle(clock::now(), Input::Provider { peer, reach, haves });
     }
 

@@ -154,13 +154,13 @@ impl Providers {
 /// How near the connection is that streams to a peer use.
 async fn reach(net: &Net, peer: Peer) -> Reach {
     let peers = net.peers().await.unwrap_or_default();
-    let known = peers.iter().find(|known| known.key == peer);
-    if known.is_some_and(|known| known.is_poor) {
-        return Reach::Relayed; // asked last, like whoever is far
-    }
-    match known.and_then(|known| known.addresses.first()).map(scope) {
+    let Some(known) = peers.iter().find(|known| known.key == peer) else {
+        return Reach::Direct; // gone meanwhile: then nothing is asked of it either
+    };
+    match known.addresses.first().map(scope) {
+        // Who is worth little is asked last, like whoever is far.
+        _ if known.is_relayed || known.is_poor => Reach::Relayed,
         Some(Scope::Loopback | Scope::Local) => Reach::Lan,
-        // Gone meanwhile: then nothing is asked of it either.
         Some(Scope::Public) | None => Reach::Direct,
     }
 }
