@@ -6,8 +6,8 @@
 //! | [`frame`] | messages on streams |
 //! | [`limits`] | every bound |
 //! | `swarm` | the task that owns the swarm; `pending` who waits for a dial, `book` addresses, `peers` who is connected |
-//! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
-//! | `behaviour`, `gate` | who may connect |
+//! | `transport`, `tls`, `yamux`, `meter`, `zoned` | how bytes travel, and how many lie unread |
+//! | `behaviour`, `gate`, `rate` | who may connect, and how often |
 //! | `lan` | neighbours on the local links |
 //! | `dht` | the distributed hash table: who provides what, beyond those who are connected |
 //! | `dns` | names of hosts and of lists of nodes in addresses |
@@ -28,9 +28,11 @@ pub mod frame;
 mod gate;
 mod lan;
 pub mod limits;
+mod meter;
 mod peers;
 mod pending;
 pub(crate) mod probe;
+pub(crate) mod rate;
 pub mod streams;
 mod supervise;
 mod swarm;
@@ -51,6 +53,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
+
+use crate::incident::Incidents;
 
 pub use dht::{Provider, Records};
 pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
@@ -82,6 +86,8 @@ pub struct NetConfig {
     pub agent: String,
     /// Accepted streams of one protocol that may wait for their server.
     pub inbound_queue: usize,
+    /// Where panics of the network's tasks are noted.
+    pub incidents: Incidents,
 }
 
 impl NetConfig {
@@ -96,6 +102,7 @@ impl NetConfig {
             dht: Part::Serves,
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
             inbound_queue: limits::INBOUND_QUEUE,
+            incidents: Incidents::default(),
         }
     }
 }
@@ -155,8 +162,6 @@ pub enum NetEvent {
     },
     /// The network task had to be restarted; all connections were lost.
     Restarted,
-    /// The network task failed too often and has ended. Only a new start helps.
-    Failed,
 }
 
 /// How well this node is placed in the distributed hash table.
@@ -179,6 +184,7 @@ pub struct Net {
     listening: watch::Receiver<Vec<Multiaddr>>,
     routing: watch::Receiver<Routing>,
     records: Records,
+    incidents: Incidents,
     stop: CancellationToken,
     stopped: CancellationToken,
 }
@@ -190,6 +196,12 @@ impl Net {
     /// [`StartError`]: nothing runs then.
     pub async fn start(config: NetConfig) -> Result<(Self, Inbounds), StartError> {
         supervise::start(config).await
+    }
+
+    /// What broke in tasks, the network's among them.
+    #[must_use]
+    pub const fn incidents(&self) -> &Incidents {
+        &self.incidents
     }
 
     /// Our own key.

@@ -12,7 +12,7 @@ use syncra_protocol::limits::WATCHED_PACKAGES;
 use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::Input;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +21,15 @@ use crate::flow::Parts;
 use crate::net::{Net, NetEvent};
 
 pub mod ask;
+mod conduct;
 pub mod fetch;
 mod follow;
 mod watch;
 
 pub use follow::Refreshed;
 
-use follow::{Message, Report, Task};
+use conduct::Conduct;
+use follow::{Message, Report};
 use watch::{Heard, Watch};
 
 /// Commands that may wait for the hub.
@@ -69,19 +71,14 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let (reports_in, reports) = mpsc::channel(REPORTS);
     let (heard_in, heard) = mpsc::channel(REPORTS);
-    let hub = Hub {
-        parts,
-        net,
-        stop,
-        reports_in,
-        heard_in,
-        running: BTreeMap::new(),
-        kept: BTreeSet::new(),
-        tasks: JoinSet::new(),
-        peers: BTreeSet::new(),
-        watches: BTreeMap::new(),
+    let inboxes = Arc::new(Mutex::new(Inboxes { mailbox, reports, heard }));
+    let (incidents, token) = (parts.incidents.clone(), stop.clone());
+    let begin = move || {
+        let hub = Hub::new(&parts, &net, &token, &reports_in, &heard_in);
+        let inboxes = Arc::clone(&inboxes);
+        async move { hub.run(&mut *inboxes.lock().await).await }
     };
-    tasks.spawn(hub.run(mailbox, reports, heard));
+    tasks.spawn(incidents.keep_running("hub", stop, begin));
     Sync { commands }
 }
 
@@ -98,15 +95,41 @@ struct Hub {
     peers: BTreeSet<Peer>,
     /// One watch towards each peer.
     watches: BTreeMap<Peer, Watch>,
+    conduct: Conduct,
+}
+
+/// What is told the hub; outlives a hub that panicked.
+struct Inboxes {
+    mailbox: mpsc::Receiver<Command>,
+    reports: mpsc::Receiver<Report>,
+    heard: mpsc::Receiver<Heard>,
 }
 
 impl Hub {
-    async fn run(
-        mut self,
-        mut mailbox: mpsc::Receiver<Command>,
-        mut reports: mpsc::Receiver<Report>,
-        mut heard: mpsc::Receiver<Heard>,
-    ) {
+    fn new(
+        parts: &Arc<Parts>,
+        net: &Net,
+        stop: &CancellationToken,
+        reports_in: &mpsc::Sender<Report>,
+        heard_in: &mpsc::Sender<Heard>,
+    ) -> Self {
+        Self {
+            parts: Arc::clone(parts),
+            net: net.clone(),
+            stop: stop.clone(),
+            reports_in: reports_in.clone(),
+            heard_in: heard_in.clone(),
+            running: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            peers: BTreeSet::new(),
+            watches: BTreeMap::new(),
+            conduct: Conduct::default(),
+        }
+    }
+
+    async fn run(mut self, inboxes: &mut Inboxes) {
+        let Inboxes { mailbox, reports, heard } = inboxes;
         let stop = self.stop.clone();
         let mut events = self.net.events();
         let mut happened = self.parts.events.subscribe(None);
@@ -115,7 +138,7 @@ impl Hub {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(report) = reports.recv() => self.on_report(report),
+                Some(report) = reports.recv() => self.on_report(report).await,
                 Some(_) = self.tasks.join_next() => {}
                 event = events.recv() => self.on_net(event).await,
                 Some(heard) = heard.recv() => self.on_heard(heard).await,
@@ -156,8 +179,8 @@ impl Hub {
             Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
             _ => {
                 let (mailbox, inbox) = mpsc::channel(follow::MAILBOX);
-                let task = Task::new(Arc::clone(&self.parts), self.net.clone(), package, self.reports_in.clone());
-                self.tasks.spawn(task.run(inbox, self.stop.clone()));
+                let (parts, net, reports) = (Arc::clone(&self.parts), self.net.clone(), self.reports_in.clone());
+                self.tasks.spawn(follow::keep_following(parts, net, package, reports, inbox, self.stop.clone()));
                 self.running.insert(package, mailbox.clone());
                 mailbox
             }
@@ -234,15 +257,20 @@ impl Hub {
         }
     }
 
-    fn on_report(&mut self, report: Report) {
+    async fn on_report(&mut self, report: Report) {
         match report {
             Report::Updated(package, changes) => {
                 let n_releases = changes.releases.len();
                 self.parts.emit(Event::PackageUpdated { package_id: package.to_string(), n_releases });
             }
             Report::Fault(package, peer, fault) => {
+                let is_enough = self.conduct.fault(peer, &fault);
                 let fault = describe(&fault);
                 self.parts.emit(Event::PeerFault { package_id: package.to_string(), peer: peer.to_string(), fault });
+                if is_enough {
+                    // Only a stopping network does not ban, and then nothing is checked either.
+                    let _ = self.net.ban(peer, "sent too much that does not verify").await;
+                }
             }
         }
     }

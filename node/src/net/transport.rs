@@ -17,6 +17,7 @@ use super::limits;
 use super::tls::{Tls, TlsError};
 use super::yamux::Yamux;
 use super::zoned::Zoned;
+use crate::incident::Incidents;
 
 /// Why the transports could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +52,19 @@ impl Reach {
 pub(super) fn build(
     keypair: &identity::Keypair,
     reach: Reach,
+    incidents: &Incidents,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportSetupError> {
     let security = Security { tls: Tls::new(keypair)?, noise: noise::Config::new(keypair)? };
+    let yamux = Yamux::new(incidents.clone());
     let tcp = Zoned(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex_ext(|_, endpoint| Yamux::towards(scope(endpoint.get_remote_address())))
+        .multiplex_ext(move |_, endpoint| yamux.towards(scope(endpoint.get_remote_address())))
         .timeout(limits::HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let mut quic = quic::Config::new(keypair);
+    (quic.max_stream_data, quic.max_connection_data) = (limits::QUIC_WINDOW_BYTES, limits::QUIC_WINDOW_BYTES);
+    let quic = quic::tokio::Transport::new(quic).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
     Ok(Within { inner: both.boxed(), reach }.boxed())
 }

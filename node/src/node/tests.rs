@@ -20,6 +20,7 @@ use crate::progress::Progress;
 use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
+mod broken;
 mod dht;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ async fn start(home: tempfile::TempDir) -> Host {
     let mut config = NetConfig::new(seed);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     config.lan = None;
+    config.incidents = parts.incidents.clone();
     Host { node: Node::start(parts, config).await.unwrap(), home }
 }
 

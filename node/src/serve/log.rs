@@ -5,45 +5,72 @@ use std::sync::Arc;
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::PackageId;
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, HEADS_PER_FRAME, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::Refusal;
 use syncra_protocol::message::log::{Answer, Entries, Heads, NoteBytes, Offer, Offers, Request, decode_request};
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
 
 use super::PATIENCE;
+use super::turns::Turns;
 use crate::flow::Parts;
 use crate::history::Change;
 use crate::journal::Regard;
 use crate::net::frame::{FrameError, read_frame, write_frame};
-use crate::net::{Inbound, Stream};
+use crate::net::{Inbound, Stream, limits};
+
+/// Watches that one peer may hold: the next one is opened before the last one ends.
+const WATCHES_PER_PEER: usize = 3;
+
+/// The places of watches. They last, so they are no part of what is worked on.
+pub(super) fn watches() -> Turns {
+    Turns::new(WATCHES_PER_PEER * limits::CONNECTIONS as usize, WATCHES_PER_PEER)
+}
 
 /// Answers one stream.
-pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound, stop: CancellationToken) {
+pub(super) async fn answer(parts: Arc<Parts>, turns: Turns, watches: Turns, inbound: Inbound) {
     let Inbound { peer, mut stream } = inbound;
-    let done = tokio::select! {
-        () = stop.cancelled() => return,
-        done = converse(&parts, &mut stream) => done,
-    };
-    if let Err(error) = done {
+    if let Err(error) = converse(&parts, (&turns, &watches), peer, &mut stream).await {
         tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
     }
 }
 
-async fn converse(parts: &Parts, stream: &mut Stream) -> Result<(), FrameError> {
+async fn converse(
+    parts: &Parts,
+    (turns, watches): (&Turns, &Turns),
+    peer: DeviceKey,
+    stream: &mut Stream,
+) -> Result<(), FrameError> {
     let Some(request) = read_frame(stream, PATIENCE, decode_request).await? else { return Ok(()) };
+    if let Request::Watch { packages } = request {
+        return match watches.try_take(peer) {
+            Some(_place) => watch(parts, stream, packages).await,
+            None => refuse_watch(stream).await,
+        };
+    }
+    let turn = turns.take(peer).await;
     let answer = match request {
-        Request::Watch { packages } => return watch(parts, stream, packages).await,
+        Request::Watch { .. } => None, // answered above
         Request::Heads { package } => heads(parts, package).map(Answer::Heads),
         Request::Entries { origin, from, limit } => entries(parts, &origin, from, limit).map(Answer::Entries),
         Request::Offers { after } => Some(Answer::Offers(offers(parts, after))),
     };
     let answer = answer.unwrap_or(Answer::Refused(Refusal::NotFound));
     write_frame(stream, &answer, PATIENCE).await?;
+    drop(turn);
     close(stream).await
 }
+
+async fn refuse_watch(stream: &mut Stream) -> Result<(), FrameError> {
+    let busy = Answer::Refused(Refusal::Busy { retry_after_ms: WATCH_AGAIN_MS });
+    write_frame(stream, &busy, PATIENCE).await?;
+    close(stream).await
+}
+
+/// When a peer that holds too many watches may ask for another.
+const WATCH_AGAIN_MS: u32 = 60_000;
 
 /// Our end first; the stream stays until the peer has read everything and closes its own.
 pub(super) async fn close(stream: &mut Stream) -> Result<(), FrameError> {

@@ -7,8 +7,8 @@ use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
-use syncra_protocol::sync::follow::{Ask, Commit, Effect, Fault, Follower, Input};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +54,35 @@ pub(super) enum Report {
     Fault(PackageId, Peer, Fault),
 }
 
-pub(super) struct Task {
+/// Runs the task of a package, also after a panic: then with whoever is connected, as the hub will not tell it again.
+pub(super) async fn keep_following(
+    parts: Arc<Parts>,
+    net: Net,
+    package: PackageId,
+    reports: mpsc::Sender<Report>,
+    inbox: mpsc::Receiver<Message>,
+    stop: CancellationToken,
+) {
+    let (incidents, token, inbox) = (parts.incidents.clone(), stop.clone(), Arc::new(Mutex::new(inbox)));
+    let mut is_again = false;
+    let begin = move || {
+        let is_again = std::mem::replace(&mut is_again, true);
+        let mut task = Task::new(Arc::clone(&parts), net.clone(), package, reports.clone());
+        let (net, inbox, stop) = (net.clone(), Arc::clone(&inbox), token.clone());
+        async move {
+            let mut inbox = inbox.lock().await;
+            if is_again && !inbox.is_closed() {
+                for peer in net.peers().await.unwrap_or_default() {
+                    task.on_input(Input::PeerUp(peer.key));
+                }
+            }
+            task.run(&mut inbox, &stop).await;
+        }
+    };
+    incidents.keep_running("package", stop, begin).await;
+}
+
+struct Task {
     parts: Arc<Parts>,
     net: Net,
     follower: Follower,
@@ -67,14 +95,14 @@ pub(super) struct Task {
 
 impl Task {
     /// Follows on from what is stored; what cannot be read is fetched again.
-    pub(super) fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
+    fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
         Self { parts, net, follower, jobs, waiting, refreshed, peers: Vec::new(), reports }
     }
 
     /// Works until `stop`, or until the mailbox is closed and everything asked is answered.
-    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, stop: CancellationToken) {
+    async fn run(mut self, mailbox: &mut mpsc::Receiver<Message>, stop: &CancellationToken) {
         let mut changes = self.parts.histories.changes();
         let mut open = true;
         while open || !self.jobs.is_empty() {
@@ -165,7 +193,7 @@ impl Task {
                 Effect::AskEntries { peer, origin, from } => {
                     let net = self.net.clone();
                     self.jobs.spawn(async move {
-                        match ask::entries(&net, peer, origin, from).await {
+                        match guarded(&net, ask::entries(&net, peer, origin, from)).await {
                             Ok(entries) => Input::Entries { peer, origin, entries },
                             Err(failure) => Input::Failed { peer, ask: Ask::Entries(origin), failure },
                         }
@@ -183,7 +211,7 @@ impl Task {
     fn ask_heads(&mut self, peer: Peer) {
         let (net, package) = (self.net.clone(), self.follower.package());
         self.jobs.spawn(async move {
-            match ask::heads(&net, peer, package).await {
+            match guarded(&net, ask::heads(&net, peer, package)).await {
                 Ok(heads) => Input::Heads { peer, heads },
                 Err(failure) => Input::Failed { peer, ask: Ask::Heads, failure },
             }
@@ -193,12 +221,14 @@ impl Task {
     fn commit(&mut self, commit: Commit) {
         let parts = Arc::clone(&self.parts);
         self.jobs.spawn(async move {
-            match parts.histories.commit(commit.first, &commit.entries, &commit.head).await {
-                Ok(()) => Input::Committed(commit.origin),
-                Err(error) => {
+            let work = parts.histories.commit(commit.first, &commit.entries, &commit.head);
+            match parts.incidents.guard("commit", work).await {
+                Some(Ok(())) => Input::Committed(commit.origin),
+                Some(Err(error)) => {
                     tracing::warn!(origin = %commit.origin, %error, "verified entries were not stored");
                     Input::CommitFailed(commit.origin)
                 }
+                None => Input::CommitFailed(commit.origin),
             }
         });
     }
@@ -236,6 +266,11 @@ impl Task {
             }
         }
     }
+}
+
+/// What a peer was asked; when that panics, it counts as lost.
+async fn guarded<T>(net: &Net, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    net.incidents().guard("ask", asking).await.unwrap_or(Err(Failure::Lost))
 }
 
 fn resume(parts: &Parts, package: PackageId) -> Follower {
