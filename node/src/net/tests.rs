@@ -3,10 +3,12 @@
 mod budgets;
 mod connections;
 mod dht;
+mod frames;
 mod hostile;
 mod interop;
 mod lan;
 mod namespace;
+mod raw;
 mod streams;
 mod versions;
 

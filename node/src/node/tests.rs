@@ -21,6 +21,7 @@ use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
 mod broken;
+mod damage;
 mod dht;
 
 const PATIENCE: Duration = Duration::from_secs(30);
