@@ -18,3 +18,5 @@ mod lies;
 mod log;
 #[path = "network/people.rs"]
 mod people;
+#[path = "network/roaming.rs"]
+mod roaming;

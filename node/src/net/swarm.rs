@@ -406,11 +406,18 @@ impl<'a> Driver<'a> {
         tracing::debug!(%address, "listening");
         self.ports.listening.send_modify(|known| known.push(address.clone()));
         self.emit(NetEvent::NewListenAddr { address });
+        self.dial_neighbours(); // those that were lost with the address before
     }
 
     fn on_not_listening(&mut self, address: &Multiaddr) {
         self.ports.listening.send_modify(|known| known.retain(|other| other != address));
         self.emit(NetEvent::ExpiredListenAddr { address: address.clone() });
+        // The machine has another network: whatever came from the address that is gone gets no answer any more, which
+        // would be noticed after minutes.
+        let dead = address::ip(address).map(|ip| self.peers.from(ip)).unwrap_or_default();
+        for connection in dead {
+            self.swarm.close_connection(connection);
+        }
     }
 
     fn on_sighting(&mut self, sighting: Sighting) {
