@@ -1,6 +1,7 @@
 //! The task that keeps one package up to date: it drives a [`Follower`] and does what that decides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use syncra_protocol::Timestamp;
 use syncra_protocol::fold::Changes;
@@ -10,6 +11,7 @@ use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ask;
@@ -20,6 +22,10 @@ use crate::net::Net;
 
 /// Messages that may wait for one package's task.
 pub(super) const MAILBOX: usize = 256;
+
+/// How long a refresh waits, once somebody has answered, for those who have not. They are listened to all the same when
+/// they answer later.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What the hub tells the task of a package.
 #[derive(Debug)]
@@ -89,6 +95,10 @@ struct Task {
     jobs: JoinSet<Input>,
     waiting: Vec<oneshot::Sender<Refreshed>>,
     refreshed: Refreshed,
+    /// Jobs that are no questions for heads.
+    n_working: usize,
+    /// When somebody asked by a refresh answered last; none before.
+    answered_at: Option<Instant>,
     peers: Vec<Peer>,
     reports: mpsc::Sender<Report>,
 }
@@ -98,7 +108,8 @@ impl Task {
     fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
-        Self { parts, net, follower, jobs, waiting, refreshed, peers: Vec::new(), reports }
+        let (n_working, answered_at, peers) = (0, None, Vec::new());
+        Self { parts, net, follower, jobs, waiting, refreshed, n_working, answered_at, peers, reports }
     }
 
     /// Works until `stop`, or until the mailbox is closed and everything asked is answered.
@@ -111,9 +122,10 @@ impl Task {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.jobs.join_next() => match done {
-                    Ok(input) => self.follower.handle(clock::now(), input),
+                    Ok(input) => self.on_done(input),
                     Err(error) => tracing::error!(%error, "a task that asked a peer failed"),
                 },
+                () = quiet(self.answered_at), if !self.waiting.is_empty() && self.n_working == 0 => self.answer(),
                 () = sleep_until(wake) => self.follower.handle_timeout(clock::now()),
                 message = mailbox.recv(), if open => match message {
                     Some(message) => self.on_message(message),
@@ -127,12 +139,30 @@ impl Task {
         self.jobs.shutdown().await;
     }
 
+    fn on_done(&mut self, input: Input) {
+        match &input {
+            Input::Heads { .. } => self.answered_at = Some(Instant::now()),
+            Input::Failed { ask: Ask::Heads, failure, .. } => {
+                // Who is lost may have been silent until the end.
+                if *failure != Failure::Lost {
+                    self.answered_at = Some(Instant::now());
+                }
+            }
+            _ => {
+                self.n_working = self.n_working.saturating_sub(1);
+                self.answered_at = Some(Instant::now());
+            }
+        }
+        self.follower.handle(clock::now(), input);
+    }
+
     fn on_message(&mut self, message: Message) {
         match message {
             Message::Input(input) => self.on_input(*input),
             Message::Refresh { peers, reply } => {
                 self.refreshed.n_peers += peers.len();
                 self.waiting.push(reply);
+                self.answered_at = None;
                 for peer in peers {
                     // Gone and back: a peer that is known already is asked anew.
                     self.follower.handle(clock::now(), Input::PeerGone(peer));
@@ -192,6 +222,7 @@ impl Task {
                 Effect::AskHeads { peer } => self.ask_heads(peer),
                 Effect::AskEntries { peer, origin, from } => {
                     let net = self.net.clone();
+                    self.n_working += 1;
                     self.jobs.spawn(async move {
                         match guarded(&net, ask::entries(&net, peer, origin, from)).await {
                             Ok(entries) => Input::Entries { peer, origin, entries },
@@ -220,6 +251,7 @@ impl Task {
 
     fn commit(&mut self, commit: Commit) {
         let parts = Arc::clone(&self.parts);
+        self.n_working += 1;
         self.jobs.spawn(async move {
             let work = parts.histories.commit(commit.first, &commit.entries, &commit.head);
             match parts.incidents.guard("commit", work).await {
@@ -259,12 +291,24 @@ impl Task {
 
     fn answer_if_idle(&mut self) {
         if self.jobs.is_empty() && !self.waiting.is_empty() {
-            let refreshed = std::mem::take(&mut self.refreshed);
-            for waiting in self.waiting.drain(..) {
-                // Whoever gave up waiting needs no answer.
-                drop(waiting.send(refreshed.clone()));
-            }
+            self.answer();
         }
+    }
+
+    fn answer(&mut self) {
+        let refreshed = std::mem::take(&mut self.refreshed);
+        for waiting in self.waiting.drain(..) {
+            // Whoever gave up waiting needs no answer.
+            drop(waiting.send(refreshed.clone()));
+        }
+    }
+}
+
+/// Ends when nobody has answered for a while since somebody did.
+async fn quiet(answered_at: Option<Instant>) {
+    match answered_at {
+        Some(at) => tokio::time::sleep_until(at + QUIET).await,
+        None => std::future::pending().await,
     }
 }
 
