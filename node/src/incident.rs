@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use syncra_protocol::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -104,9 +104,8 @@ impl Incidents {
                 pause = FIRST_PAUSE;
             }
             tracing::warn!(task, ?pause, "it is begun anew");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+            if timeout(pause, stop.cancelled()).await.is_ok() {
+                return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

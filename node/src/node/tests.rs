@@ -23,6 +23,7 @@ use crate::sync::fetch::{self, Want};
 mod broken;
 mod damage;
 mod dht;
+mod turns;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -185,32 +185,54 @@ fn two_bytes(n: usize) -> [u8; 2] {
     (0x4000 | u16::try_from(n).expect("short")).to_be_bytes()
 }
 
-/// The first packet of a connection, with these transport parameters: encrypted as everybody's first packet is, because
-/// its key follows from the connection's number (RFC 9001 §5.2).
-fn initial(parameters: Vec<u8>) -> Vec<u8> {
-    let config = libp2p::tls::make_client_config(&Keypair::generate_ed25519(), None).expect("a key");
-    let name = ServerName::try_from("l").expect("a name");
-    let mut client = ClientConnection::new(Arc::new(config), Version::V1, name, parameters).expect("a client");
-    let mut hello = Vec::new();
-    assert!(client.write_hs(&mut hello).is_none(), "only the first flight");
+/// A first packet of a connection that carries these frames: encrypted as everybody's first packet is, because its key
+/// follows from the connection's number (RFC 9001 §5.2).
+fn packet(frames: &[u8], number: u32) -> Vec<u8> {
     let SupportedCipherSuite::Tls13(suite) = TLS13_AES_128_GCM_SHA256 else { panic!("TLS 1.3") };
-    let number = [0x42; 8];
-    let keys = Keys::initial(Version::V1, suite, suite.quic.expect("for QUIC"), &number, rustls::Side::Client).local;
-
-    // CRYPTO at offset 0, then padding.
-    let mut payload = [&[6, 0][..], &two_bytes(hello.len()), &hello].concat();
+    let connection = [0x42; 8];
+    let quic = suite.quic.expect("for QUIC");
+    let keys = Keys::initial(Version::V1, suite, quic, &connection, rustls::Side::Client).local;
     let (n_tag, n_number) = (keys.packet.tag_len(), 4);
-    let head = [&[0xc3, 0, 0, 0, 1, 8][..], &number, &[0, 0]].concat();
-    payload.resize(payload.len().max(1_200 - head.len() - 2 - n_number - n_tag), 0);
-    let mut packet = [&head[..], &two_bytes(n_number + payload.len() + n_tag), &[0; 4]].concat();
+    let head = [&[0xc3, 0, 0, 0, 1, 8][..], &connection, &[0, 0]].concat();
+    let mut payload = frames.to_vec();
+    payload.resize(payload.len().max(1_200 - head.len() - 2 - n_number - n_tag), 0); // padding
+    let n_rest = n_number + payload.len() + n_tag;
+    let mut packet = [&head[..], &two_bytes(n_rest), &number.to_be_bytes()].concat();
     let n_head = packet.len();
-    let tag = keys.packet.encrypt_in_place(0, &packet, &mut payload).expect("encrypted");
+    let tag = keys.packet.encrypt_in_place(u64::from(number), &packet, &mut payload).expect("encrypted");
     packet.extend_from_slice(&payload);
     packet.extend_from_slice(tag.as_ref());
     let sample = packet[n_head..n_head + keys.header.sample_len()].to_vec();
     let (first, rest) = packet.split_at_mut(1);
     keys.header.encrypt_in_place(&sample, &mut first[0], &mut rest[n_head - 5..n_head - 1]).expect("protected");
     packet
+}
+
+/// The first packet with these transport parameters.
+fn initial(parameters: Vec<u8>) -> Vec<u8> {
+    let config = libp2p::tls::make_client_config(&Keypair::generate_ed25519(), None).expect("a key");
+    let name = ServerName::try_from("l").expect("a name");
+    let mut client = ClientConnection::new(Arc::new(config), Version::V1, name, parameters).expect("a client");
+    let mut hello = Vec::new();
+    assert!(client.write_hs(&mut hello).is_none(), "only the first flight");
+    packet(&[&[6, 0][..], &two_bytes(hello.len()), &hello].concat(), 0)
+}
+
+/// Packets of single bytes of a handshake, never the first one and never two in a row: each had to be kept for good
+/// (RUSTSEC-2026-0185).
+fn fragments() -> Vec<Vec<u8>> {
+    let mut offset = 1_u32;
+    let one = |number| {
+        let mut frames = Vec::new();
+        while frames.len() < 1_000 {
+            let at = (0x8000_0000 | offset).to_be_bytes();
+            frames.extend_from_slice(&[&[6][..], &at, &[1, 7]].concat());
+            // Within what a library buffers, and then far beyond.
+            offset = offset.wrapping_mul(5).wrapping_add(2) % if number < 800 { 60_000 } else { 0x3fff_ffff };
+        }
+        packet(&frames, number)
+    };
+    (0..1_000).map(one).collect()
 }
 
 /// Transport parameters with numbers that end too early, which a library unwrapped (CVE-2026-31812), or that are too
@@ -264,6 +286,10 @@ async fn first_packets_of_quic_that_broke_others_harm_nobody() {
         packet[at] ^= 1 << (n % 8);
         packet.truncate(packet.len() - n % 3 * 400);
         socket.send_to(&packet, to).await.expect("sends");
+    }
+    let of_one = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    for packet in fragments() {
+        of_one.send_to(&packet, to).await.expect("sends");
     }
     honest(&friend, &victim, "first packets").await;
     let (other, _o) = Net::start(quiet(3, &[QUIC])).await.expect("starts");

@@ -7,7 +7,7 @@ use crate::net::LanConfig;
 async fn broke(host: &Host, task: &str, n: u64) {
     let noted = async {
         while !host.node.parts().incidents.list().iter().any(|incident| incident.task == task && incident.n >= n) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), noted).await.unwrap_or_else(|_| panic!("{task} never broke"));
