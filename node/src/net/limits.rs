@@ -93,9 +93,9 @@ pub const WRONG_PEERS: usize = 4;
 /// taken everything yet.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(90);
 /// Between two pings of a connection.
-pub const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// A ping without answer ends here, and its connection with it.
-pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// A ping without answer ends here; the second in a row ends its connection, so a dead peer is known after a minute.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Orderly shutdown; what is not closed by then is dropped.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Waiting for the listeners to report their real addresses at start.

@@ -238,7 +238,8 @@ async fn supervise(
     let mut swarm = Some(swarm);
     let mut restarts = VecDeque::new();
     while let Some(current) = swarm.take() {
-        let end = blueprint.incidents.guard(NETWORK, live(current, &mut ports)).await.unwrap_or(End::Panicked);
+        let living = Box::pin(live(current, &mut ports));
+        let end = blueprint.incidents.guard(NETWORK, living).await.unwrap_or(End::Panicked);
         if end == End::Stopped {
             break;
         }

@@ -392,8 +392,14 @@ impl<'a> Driver<'a> {
     }
 
     fn on_ping(&mut self, event: &ping::Event) {
-        if let Ok(rtt) = event.result {
-            self.peers.pinged(&event.peer, rtt);
+        match &event.result {
+            Ok(rtt) => self.peers.pinged(&event.peer, *rtt),
+            Err(ping::Failure::Unsupported) => {}
+            // The library only tells, and nothing else notices a peer that went to sleep or lost its network.
+            Err(why) => {
+                tracing::debug!(peer = %event.peer, %why, "a peer does not answer; its connection is closed");
+                self.swarm.close_connection(event.connection);
+            }
         }
     }
 

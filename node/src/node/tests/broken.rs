@@ -54,7 +54,7 @@ async fn every_task_that_panics_is_begun_anew_and_the_node_goes_on() {
         broke(&bob, task, 1).await;
         // After a restart of the network the two have to meet again.
         bob.connect(&alice).await;
-        publish_and_hear(&alice, &bob, &format!("1.{}.0", n + 1), format!("{task}").as_bytes()).await;
+        publish_and_hear(&alice, &bob, &format!("1.{}.0", n + 1), task.as_bytes()).await;
     }
     for task in ["blob server", "log server", "have server"] {
         alice.node.parts().incidents.trap(task);
