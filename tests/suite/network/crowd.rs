@@ -126,6 +126,8 @@ pub(crate) fn tarpits(n_tarpits: usize, n_bytes: usize, runs: usize) -> Figures 
 /// Peers that finish the handshake and then answer nothing, or a byte a second, on every protocol, and ask as slowly.
 struct Tarpits(Option<(Runtime, Vec<Net>)>);
 
+/// Dials of one tarpit.
+const TRIES: usize = 100;
 /// Tarpits that connect at the same time: fewer than handshakes that a node takes on.
 const AT_ONCE: usize = 16;
 
@@ -174,7 +176,15 @@ async fn tarpit(number: usize, victim: Multiaddr) -> Net {
     for streams in [blobs, log, have] {
         tokio::spawn(hold(streams, drips));
     }
-    let victim = net.dial(victim).await.expect("it is let in");
+    let mut tries = 0;
+    let victim = loop {
+        // A port that was somebody else's a moment ago may not be used towards the same place again yet.
+        match net.dial(victim.clone()).await {
+            Ok(key) => break key,
+            Err(error) => assert!(tries < TRIES, "it is not let in: {error}"),
+        }
+        tries += 1;
+    };
     for protocol in Protocol::ALL {
         // A victim that has no place for it is right.
         let Ok(stream) = net.open(victim, protocol).await else { continue };
