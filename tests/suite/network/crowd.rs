@@ -126,8 +126,6 @@ pub(crate) fn tarpits(n_tarpits: usize, n_bytes: usize, runs: usize) -> Figures 
 /// Peers that finish the handshake and then answer nothing, or a byte a second, on every protocol, and ask as slowly.
 struct Tarpits(Option<(Runtime, Vec<Net>)>);
 
-/// Dials of one tarpit.
-const TRIES: usize = 100;
 /// Tarpits that connect at the same time: fewer than handshakes that a node takes on.
 const AT_ONCE: usize = 16;
 
@@ -160,10 +158,11 @@ impl Drop for Tarpits {
     }
 }
 
-/// The settings of somebody who is not found by others.
+/// The settings of somebody who is not found by others. It listens by QUIC only: who listens by TCP dials from that port,
+/// which another of the crowd may be using towards the same victim.
 fn quiet(seed: [u8; 32]) -> NetConfig {
     let mut config = NetConfig::new(seed);
-    config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().expect("an address")];
     (config.lan, config.dht) = (None, Part::None);
     config
 }
@@ -176,15 +175,7 @@ async fn tarpit(number: usize, victim: Multiaddr) -> Net {
     for streams in [blobs, log, have] {
         tokio::spawn(hold(streams, drips));
     }
-    let mut tries = 0;
-    let victim = loop {
-        // A port that was somebody else's a moment ago may not be used towards the same place again yet.
-        match net.dial(victim.clone()).await {
-            Ok(key) => break key,
-            Err(error) => assert!(tries < TRIES, "it is not let in: {error}"),
-        }
-        tries += 1;
-    };
+    let victim = net.dial(victim).await.expect("it is let in");
     for protocol in Protocol::ALL {
         // A victim that has no place for it is right.
         let Ok(stream) = net.open(victim, protocol).await else { continue };
