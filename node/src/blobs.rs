@@ -44,7 +44,7 @@ pub use import::{Added, Import, ImportTotals};
 pub use local::{Missing, MissingChild};
 pub use open::Opened;
 pub use ranges::{GROUP_BYTES, Ranges};
-pub use serve::{Access, ServeStats};
+pub use serve::{Access, Admission, ServeStats};
 pub use splice::{Piece, Source};
 pub use stream::Wire;
 

@@ -6,8 +6,8 @@
 //! | [`frame`] | messages on streams |
 //! | [`limits`] | every bound |
 //! | `swarm` | the task that owns the swarm; `pending` who waits for a dial, `book` addresses, `peers` who is connected |
-//! | `transport`, `tls`, `yamux`, `zoned` | how bytes travel |
-//! | `behaviour`, `gate` | who may connect |
+//! | `transport`, `tls`, `yamux`, `meter`, `zoned` | how bytes travel, and how many lie unread |
+//! | `behaviour`, `gate`, `rate` | who may connect, and how often |
 //! | `gossip` | notices of new heads among peers near by; `swarm/conduct` judges peers by what they do |
 //! | `introduce` | what peers are told of this node, the near and the far |
 //! | [`nat`] | being reached from behind NATs: probes, relays, hole punching, port mapping |
@@ -32,10 +32,12 @@ mod gossip;
 mod introduce;
 mod lan;
 pub mod limits;
+mod meter;
 pub mod nat;
 mod peers;
 mod pending;
 pub(crate) mod probe;
+pub(crate) mod rate;
 pub mod streams;
 mod supervise;
 mod swarm;
@@ -58,6 +60,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
+
+use crate::incident::Incidents;
 
 pub use dht::{Provider, Records};
 pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
@@ -93,6 +97,8 @@ pub struct NetConfig {
     pub agent: String,
     /// Accepted streams of one protocol that may wait for their server.
     pub inbound_queue: usize,
+    /// Where panics of the network's tasks are noted.
+    pub incidents: Incidents,
 }
 
 impl NetConfig {
@@ -108,6 +114,7 @@ impl NetConfig {
             nat: NatConfig::default(),
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
             inbound_queue: limits::INBOUND_QUEUE,
+            incidents: Incidents::default(),
         }
     }
 }
@@ -167,8 +174,6 @@ pub enum NetEvent {
     },
     /// The network task had to be restarted; all connections were lost.
     Restarted,
-    /// The network task failed too often and has ended. Only a new start helps.
-    Failed,
 }
 
 /// How well this node is placed in the distributed hash table.
@@ -194,6 +199,7 @@ pub struct Net {
     notices: Arc<Mutex<Option<mpsc::Receiver<Notice>>>>,
     reached: watch::Receiver<Reached>,
     records: Records,
+    incidents: Incidents,
     stop: CancellationToken,
     stopped: CancellationToken,
 }
@@ -205,6 +211,12 @@ impl Net {
     /// [`StartError`]: nothing runs then.
     pub async fn start(config: NetConfig) -> Result<(Self, Inbounds), StartError> {
         Box::pin(supervise::start(config)).await
+    }
+
+    /// What broke in tasks, the network's among them.
+    #[must_use]
+    pub const fn incidents(&self) -> &Incidents {
+        &self.incidents
     }
 
     /// Our own key.

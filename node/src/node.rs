@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Profile};
+use crate::descriptors;
 use crate::flow::Parts;
 use crate::home::KeyError;
 use crate::net::{self, LanConfig, Multiaddr, NatConfig, Net, NetConfig, Part, Reach};
@@ -60,6 +61,7 @@ pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
     }
     config.lan = lan_config();
     config.nat = nat_config(&parts.config, parts.config.profile);
+    config.incidents = parts.incidents.clone();
     Ok(config)
 }
 
@@ -99,6 +101,7 @@ impl Node {
     /// # Errors
     /// [`net::StartError`]; nothing runs then, and the parts work offline as before.
     pub async fn start(parts: Arc<Parts>, config: NetConfig) -> Result<Self, net::StartError> {
+        descriptors::raise();
         let looks_around = config.lan.is_some();
         let (net, inbounds) = Net::start(config).await?;
         let stop = CancellationToken::new();
@@ -109,7 +112,9 @@ impl Node {
         let (begins, dialling) = watch::channel(false);
         let online = Online { net, sync, looks_around, begins: dialling };
         parts.set_online(online.clone());
-        tasks.spawn(follows::keep_up(Arc::clone(&parts), online.clone(), stop.clone()));
+        let (of_follows, follower, token) = (Arc::clone(&parts), online.clone(), stop.clone());
+        let begin = move || follows::keep_up(Arc::clone(&of_follows), follower.clone(), token.clone());
+        tasks.spawn(parts.incidents.clone().keep_running("follows", stop.clone(), begin));
         Ok(Self { parts, online, begins, stop, tasks })
     }
 
@@ -117,14 +122,19 @@ impl Node {
     pub fn dial_again(&mut self, bootstrap: Vec<Multiaddr>) {
         let (parts, net, stop) = (Arc::clone(&self.parts), self.online.net.clone(), self.stop.clone());
         self.begins.send_replace(true);
-        self.tasks.spawn(redial::run(parts, net, bootstrap, self.begins.clone(), stop));
+        let (begins, token) = (self.begins.clone(), stop.clone());
+        let begin =
+            move || redial::run(Arc::clone(&parts), net.clone(), bootstrap.clone(), begins.clone(), token.clone());
+        self.tasks.spawn(self.parts.incidents.clone().keep_running("redial", stop, begin));
     }
 
     /// The same, and tells the distributed hash table what is provided here. Only for a node that stays.
     pub fn keep_in_touch(&mut self, bootstrap: Vec<Multiaddr>) {
         self.dial_again(bootstrap);
         let (parts, net, stop) = (Arc::clone(&self.parts), self.online.net.clone(), self.stop.clone());
-        self.tasks.spawn(announce::keep_announced(parts, net, stop));
+        let token = stop.clone();
+        let begin = move || announce::keep_announced(Arc::clone(&parts), net.clone(), token.clone());
+        self.tasks.spawn(self.parts.incidents.clone().keep_running("announce", stop, begin));
     }
 
     /// Connections and news.

@@ -4,7 +4,7 @@
 //! release names, so that nobody can probe what else lies in the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use syncra_protocol::entry::Release;
@@ -13,24 +13,28 @@ use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::score::Deed;
 use tokio::sync::broadcast::error::TryRecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::sync::{Mutex, broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::blobs::Access;
+use turns::Turns;
+
+use crate::blobs::{Access, Admission};
 use crate::flow::Parts;
 use crate::history::{Change, Histories};
+use crate::incident::Incidents;
 use crate::net::frame::FrameError;
 use crate::net::{Inbound, Inbounds};
 
 mod have;
 mod log;
-mod watchers;
+mod turns;
 
-use watchers::Watchers;
-
-/// Streams of one protocol that are answered at the same time; more wait in the network's bounded queue.
+/// Requests that are worked on at the same time, of each protocol: a thread of the runtime and up to a megabyte each.
+/// Streams that say nothing, and watches, cost only themselves: the network bounds those.
 const ANSWERED_AT_ONCE: usize = 64;
+/// Of those, for one peer: a fetch has two blob requests, and one for what describes them.
+const ANSWERED_PER_PEER: usize = 4;
 /// How long a peer may take to say what it wants, or to take in a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a blob answer may make no progress.
@@ -42,7 +46,7 @@ pub struct Served {
     histories: Histories,
     /// What changed since `roots` was looked at last. Read at every look-up, so that whoever hears of a release can
     /// fetch it.
-    changes: Mutex<broadcast::Receiver<Change>>,
+    changes: std::sync::Mutex<broadcast::Receiver<Change>>,
     roots: RwLock<HashMap<BlobId, Access>>,
 }
 
@@ -50,7 +54,7 @@ impl Served {
     /// Serves what is known now and whatever becomes known.
     #[must_use]
     pub fn new(histories: &Histories) -> Self {
-        let changes = Mutex::new(histories.changes());
+        let changes = std::sync::Mutex::new(histories.changes());
         let served = Self { histories: histories.clone(), changes, roots: RwLock::default() };
         served.load_all();
         served
@@ -104,57 +108,20 @@ fn roots_of(release: &Release) -> impl Iterator<Item = (BlobId, Access)> {
 /// Answers until `stop`. Every task has ended when this returns.
 pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, stop: CancellationToken) {
     let Inbounds { blobs, log, have } = inbounds;
-    let watchers = Watchers::default();
-    let on_blobs = each(blobs, &stop, |turn, inbound| {
-        let (parts, served) = (Arc::clone(&parts), Arc::clone(&served));
-        async move {
-            blob_stream(parts, served, inbound).await;
-            drop(turn)
-        }
+    let turns = || Turns::new(ANSWERED_AT_ONCE, ANSWERED_PER_PEER);
+    let (of_blobs, of_log, of_have) = (turns(), turns(), turns());
+    let watches = log::watches();
+    let with = Answering { incidents: &parts.incidents, stop: &stop };
+    let on_blobs = with.each(("blob server", "blob answer"), blobs, |inbound| {
+        blob_stream(Arc::clone(&parts), Arc::clone(&served), of_blobs.clone(), inbound)
     });
-    let on_log = each(log, &stop, |turn, inbound| {
-        log::answer(Arc::clone(&parts), watchers.clone(), turn, inbound, stop.clone())
+    let on_log = with.each(("log server", "log answer"), log, |inbound| {
+        log::answer(Arc::clone(&parts), of_log.clone(), watches.clone(), inbound)
     });
-    let on_have = each(have, &stop, |turn, inbound| {
-        let (parts, served) = (Arc::clone(&parts), Arc::clone(&served));
-        async move {
-            have::answer(parts, served, inbound).await;
-            drop(turn)
-        }
+    let on_have = with.each(("have server", "have answer"), have, |inbound| {
+        have::answer(Arc::clone(&parts), Arc::clone(&served), of_have.clone(), inbound)
     });
     futures::join!(on_blobs, on_log, on_have);
-}
-
-/// The right to be answered now; dropped when the answer is done.
-type Turn = OwnedSemaphorePermit;
-
-/// One task for each stream, a bounded number at a time.
-async fn each<F>(mut streams: mpsc::Receiver<Inbound>, stop: &CancellationToken, answer: impl Fn(Turn, Inbound) -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut tasks = JoinSet::new();
-    let turns = Arc::new(Semaphore::new(ANSWERED_AT_ONCE));
-    loop {
-        let next = async {
-            let turn = Arc::clone(&turns).acquire_owned().await.ok()?;
-            Some((turn, streams.recv().await?))
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(done) = tasks.join_next() => {
-                if let Err(error) = done {
-                    tracing::error!(%error, "a task that answered a peer failed");
-                }
-            }
-            next = next => match next {
-                Some((turn, inbound)) => drop(tasks.spawn(answer(turn, inbound))),
-                None => break,
-            },
-        }
-    }
-    tasks.shutdown().await;
 }
 
 /// Counts what a peer did on a stream that failed.
@@ -171,11 +138,80 @@ async fn judge(parts: &Parts, peer: DeviceKey, error: &FrameError) {
     }
 }
 
-async fn blob_stream(parts: Arc<Parts>, served: Arc<Served>, inbound: Inbound) {
+/// What becomes of answers.
+#[derive(Clone, Copy)]
+struct Answering<'a> {
+    incidents: &'a Incidents,
+    stop: &'a CancellationToken,
+}
+
+impl Answering<'_> {
+    /// One task for each stream. Each stream has a place that the network gave it, so their number is bounded.
+    async fn each<F>(
+        self,
+        names: (&'static str, &'static str),
+        streams: mpsc::Receiver<Inbound>,
+        answer: impl Fn(Inbound) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (loop_name, name) = names;
+        let streams = Mutex::new(streams);
+        let begin = || self.take(name, &streams, &answer);
+        self.incidents.clone().keep_running(loop_name, self.stop.clone(), begin).await;
+    }
+
+    async fn take<F>(self, name: &'static str, streams: &Mutex<mpsc::Receiver<Inbound>>, answer: &impl Fn(Inbound) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut streams = streams.lock().await;
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                // A panic was noted.
+                Some(_) = tasks.join_next() => {}
+                inbound = streams.recv() => match inbound {
+                    Some(inbound) => {
+                        let (incidents, answering) = (self.incidents.clone(), answer(inbound));
+                        tasks.spawn(async move { incidents.guard(name, answering).await });
+                    }
+                    None => break,
+                },
+            }
+        }
+        tasks.shutdown().await;
+    }
+}
+
+async fn blob_stream(parts: Arc<Parts>, served: Arc<Served>, turns: Turns, inbound: Inbound) {
     let blobs = match parts.blobs().await {
         Ok(blobs) => blobs,
         Err(error) => return tracing::warn!(%error, "blobs cannot be served"),
     };
-    let stats = blobs.serve(inbound.stream, BLOB_IDLE, |root| served.access(root)).await;
-    tracing::debug!(peer = inbound.peer.fmt_short(), ?stats, "answered a blob request");
+    let Inbound { peer, stream } = inbound;
+    let line = Line { turns, peer };
+    let stats = blobs.serve_in_line(stream, BLOB_IDLE, |root| served.access(root), &line).await;
+    tracing::debug!(peer = peer.fmt_short(), ?stats, "answered a blob request");
+}
+
+/// Where a peer waits until its request is worked on.
+struct Line {
+    turns: Turns,
+    peer: DeviceKey,
+}
+
+impl Admission for Line {
+    const REQUEST: Duration = PATIENCE;
+    type Turn = Option<turns::Turn>;
+
+    async fn turn(&self) -> Self::Turn {
+        self.turns.take(self.peer).await
+    }
+
+    async fn overstayed(&self, sent: impl Fn() -> u64 + Send) {
+        self.turns.overstayed(sent).await;
+    }
 }

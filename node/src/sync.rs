@@ -13,7 +13,7 @@ use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Fault, Input};
 use syncra_protocol::sync::score::Deed;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ mod watch;
 
 pub use follow::Refreshed;
 
-use follow::{Message, Report, Task};
+use follow::{Message, Report};
 use watch::{Heard, Watch};
 
 /// Commands that may wait for the hub.
@@ -79,21 +79,21 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
     let (reports_in, reports) = mpsc::channel(REPORTS);
     let (heard_in, heard) = mpsc::channel(REPORTS);
     let arrivals = broadcast::Sender::new(REPORTS);
-    tasks.spawn(gossip::run(Arc::clone(&parts), net.clone(), heard_in.clone(), stop.clone()));
-    let hub = Hub {
-        parts,
-        net,
-        stop,
-        reports_in,
-        heard_in,
-        arrivals: arrivals.clone(),
-        running: BTreeMap::new(),
-        kept: BTreeSet::new(),
-        tasks: JoinSet::new(),
-        peers: BTreeSet::new(),
-        watches: BTreeMap::new(),
+    let incidents = parts.incidents.clone();
+    if let Some(notices) = net.notices() {
+        let notices = Arc::new(Mutex::new(notices));
+        let (parts, net, heard_in) = (Arc::clone(&parts), net.clone(), heard_in.clone());
+        let begin = move || gossip::run(Arc::clone(&parts), net.clone(), heard_in.clone(), Arc::clone(&notices));
+        tasks.spawn(incidents.clone().keep_running("gossip", stop.clone(), begin));
+    }
+    let inboxes = Arc::new(Mutex::new(Inboxes { mailbox, reports, heard }));
+    let (token, arrived) = (stop.clone(), arrivals.clone());
+    let begin = move || {
+        let hub = Hub::new(&parts, &net, &token, &reports_in, &heard_in, &arrived);
+        let inboxes = Arc::clone(&inboxes);
+        async move { hub.run(&mut *inboxes.lock().await).await }
     };
-    tasks.spawn(hub.run(mailbox, reports, heard));
+    tasks.spawn(incidents.keep_running("hub", stop, begin));
     Sync { commands, arrivals }
 }
 
@@ -113,13 +113,39 @@ struct Hub {
     watches: BTreeMap<Peer, Watch>,
 }
 
+/// What is told the hub; outlives a hub that panicked.
+struct Inboxes {
+    mailbox: mpsc::Receiver<Command>,
+    reports: mpsc::Receiver<Report>,
+    heard: mpsc::Receiver<Heard>,
+}
+
 impl Hub {
-    async fn run(
-        mut self,
-        mut mailbox: mpsc::Receiver<Command>,
-        mut reports: mpsc::Receiver<Report>,
-        mut heard: mpsc::Receiver<Heard>,
-    ) {
+    fn new(
+        parts: &Arc<Parts>,
+        net: &Net,
+        stop: &CancellationToken,
+        reports_in: &mpsc::Sender<Report>,
+        heard_in: &mpsc::Sender<Heard>,
+        arrivals: &broadcast::Sender<PackageId>,
+    ) -> Self {
+        Self {
+            parts: Arc::clone(parts),
+            net: net.clone(),
+            stop: stop.clone(),
+            reports_in: reports_in.clone(),
+            heard_in: heard_in.clone(),
+            arrivals: arrivals.clone(),
+            running: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            peers: BTreeSet::new(),
+            watches: BTreeMap::new(),
+        }
+    }
+
+    async fn run(mut self, inboxes: &mut Inboxes) {
+        let Inboxes { mailbox, reports, heard } = inboxes;
         let stop = self.stop.clone();
         let mut events = self.net.events();
         let mut happened = self.parts.events.subscribe(None);
@@ -169,8 +195,8 @@ impl Hub {
             Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
             _ => {
                 let (mailbox, inbox) = mpsc::channel(follow::MAILBOX);
-                let task = Task::new(Arc::clone(&self.parts), self.net.clone(), package, self.reports_in.clone());
-                self.tasks.spawn(task.run(inbox, self.stop.clone()));
+                let (parts, net, reports) = (Arc::clone(&self.parts), self.net.clone(), self.reports_in.clone());
+                self.tasks.spawn(follow::keep_following(parts, net, package, reports, inbox, self.stop.clone()));
                 self.running.insert(package, mailbox.clone());
                 mailbox
             }

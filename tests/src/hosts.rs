@@ -17,6 +17,8 @@ pub enum Addresses {
     Private,
     /// Only the IPv6 link-local address that every card has.
     LinkLocal,
+    /// A private IPv6 address (ULA) and no IPv4 at all, not even this machine's own.
+    Ipv6,
 }
 
 /// Runs the test of this full name again, alone, where it may make hosts. `false` inside: there the test goes on. `true`
@@ -80,8 +82,13 @@ impl Lan {
         let (host, id) = Host::start();
         ip(&format!("link add port{n} type veth peer name card netns {id}"));
         ip(&format!("link set port{n} master switch up"));
-        if self.addresses == Addresses::Private {
-            on(id, &format!("ip addr add 10.77.0.{n}/24 dev card"));
+        match self.addresses {
+            Addresses::Private => on(id, &format!("ip addr add 10.77.0.{n}/24 dev card")),
+            Addresses::LinkLocal => {}
+            Addresses::Ipv6 => {
+                on(id, "ip addr del 127.0.0.1/8 dev lo");
+                on(id, &format!("ip -6 addr add fd77::{n}/64 dev card nodad"));
+            }
         }
         on(id, "ip link set card up");
         host.wait_for_link_local(id);

@@ -2,10 +2,15 @@
 
 #[path = "network/contact.rs"]
 mod contact;
+#[cfg(target_os = "linux")]
+#[path = "network/crowd.rs"]
+mod crowd;
 #[path = "network/dht.rs"]
 mod dht;
 #[path = "network/doors.rs"]
 mod doors;
+#[path = "network/endurance.rs"]
+mod endurance;
 #[path = "network/hosts.rs"]
 mod hosts;
 #[path = "network/interrupted.rs"]
@@ -20,3 +25,5 @@ mod log;
 mod nat;
 #[path = "network/people.rs"]
 mod people;
+#[path = "network/roaming.rs"]
+mod roaming;

@@ -33,6 +33,32 @@ pub enum Access {
     Sequence,
 }
 
+/// When a request is worked on, and for how long.
+pub trait Admission: Sync {
+    /// How long a peer may take to say what it wants.
+    const REQUEST: Duration;
+    /// Held while the request is worked on.
+    type Turn: Send;
+    /// Waits until the request may be worked on.
+    fn turn(&self) -> impl Future<Output = Self::Turn> + Send;
+    /// Ends when a peer that took so many bytes until now is too slow to keep its turn.
+    fn overstayed(&self, sent: impl Fn() -> u64 + Send) -> impl Future<Output = ()> + Send;
+}
+
+/// Works on every request at once, however slow its peer.
+struct Always;
+
+impl Admission for Always {
+    const REQUEST: Duration = Duration::MAX;
+    type Turn = ();
+
+    async fn turn(&self) {}
+
+    async fn overstayed(&self, _: impl Fn() -> u64 + Send) {
+        std::future::pending().await
+    }
+}
+
 /// How a request ended.
 #[derive(Debug)]
 pub struct ServeStats {
@@ -53,11 +79,26 @@ impl Blobs {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_in_line(stream, idle, access, &Always).await
+    }
+
+    /// The same, when and as long as `line` says.
+    pub async fn serve_in_line<S>(
+        &self,
+        stream: S,
+        idle: Duration,
+        access: impl Fn(&BlobId) -> Access,
+        line: &impl Admission,
+    ) -> ServeStats
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let started = Instant::now();
         let wire = Arc::new(Wire::default());
         let (receiver, mut sender) = stream::adapt(stream, idle, &wire);
         let mut receiver = receiver;
-        let (root, outcome) = match request(&mut receiver).await {
+        let asked = requested(line, &mut receiver).await;
+        let (root, outcome) = match asked {
             Err(error) => (None, Err(error)),
             Ok(get) => {
                 let root = id(get.hash);
@@ -67,7 +108,12 @@ impl Blobs {
                     Access::Sequence => true,
                 };
                 if granted {
-                    (Some(root), self.answer(receiver, sender, get).await)
+                    let _turn = line.turn().await;
+                    let outcome = tokio::select! {
+                        outcome = self.answer(receiver, sender, get) => outcome,
+                        () = line.overstayed(|| wire.sent()) => Err(ServeError::Io(std::io::ErrorKind::TimedOut.into())),
+                    };
+                    (Some(root), outcome)
                 } else {
                     // Closed in order and empty: the protocol's "not found".
                     let closed = sender.close().await.map(|()| false).map_err(ServeError::Io);
@@ -175,6 +221,17 @@ impl Blobs {
             }
         })
     }
+}
+
+async fn requested<S, L: Admission>(
+    _: &L,
+    receiver: &mut stream::Receiver<S>,
+) -> Result<protocol::GetRequest, ServeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let late = |_| Err(ServeError::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(L::REQUEST, request(receiver)).await.unwrap_or_else(late)
 }
 
 /// Reads a request to its end; only `Get` counts.

@@ -121,7 +121,8 @@ pub async fn examine_open(parts: &Parts, care: Care, progress: &Progress) -> Vec
 
 async fn examine_parts(parts: &Parts, care: Care, progress: &Progress) -> Vec<Check> {
     let layout = parts.layout();
-    let mut checks = vec![place(parts), indexed(parts), disk(layout)];
+    let mut checks = vec![place(parts), indexed(parts), disk(layout), files()];
+    checks.extend(parts.online().map(|_| tasks(parts)));
     checks.extend(content::check(parts, care, progress).await);
     checks.push(recovery(layout));
     checks.extend(network::check(parts, parts.online().map(|online| &online.net), care).await);
@@ -195,6 +196,34 @@ fn disk(layout: &Layout) -> Check {
             "free some space, also by `syncra gc`: it works on a full disk",
         ),
         Err(error) => Check::bad("disk", &error, "check the disk"),
+    }
+}
+
+/// Whether enough files may be open at once.
+fn files() -> Check {
+    use crate::descriptors::{NEEDED, allowed, raise};
+    raise();
+    match allowed() {
+        Some(n) if n < NEEDED => Check::bad(
+            "files",
+            format!("the system lets a process open {n} files, a node with many peers needs {NEEDED}"),
+            format!("raise the hard limit, for instance by `ulimit -Hn {NEEDED}` or `LimitNOFILE=` of its service"),
+        ),
+        Some(n) => Check::good("files", format!("{n} may be open at once")),
+        None => Check::good("files", "the system sets no limit to open ones"),
+    }
+}
+
+/// Whether anything broke since the node started.
+fn tasks(parts: &Parts) -> Check {
+    let broken: Vec<String> = parts.incidents.list().iter().map(ToString::to_string).collect();
+    match broken.is_empty() {
+        true => Check::good("tasks", "none broke since the node started"),
+        false => Check::bad(
+            "tasks",
+            broken.join("; "),
+            "the node goes on, but this is a bug, and a peer may have provoked it: please report it with `log/node.log`",
+        ),
     }
 }
 

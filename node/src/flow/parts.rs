@@ -15,6 +15,7 @@ use crate::durable::WriteError;
 use crate::event::{Event, Events};
 use crate::history::{Histories, OwnError};
 use crate::home::{Home, HomeError, KeyError, Layout};
+use crate::incident::Incidents;
 use crate::index::{self, Index, RebuildReason};
 use crate::installed::Installed;
 use crate::journal::{self, HomeOrigin, Journal, Provenance, Regard};
@@ -44,6 +45,8 @@ pub struct Parts {
     pub installed: Installed,
     /// What happens, for readers.
     pub events: Arc<Events>,
+    /// What broke in tasks since the start.
+    pub incidents: Incidents,
     /// Held while a publish decides what it becomes and signs it.
     pub(super) publishing: tokio::sync::Mutex<()>,
     blobs: OnceCell<(Blobs, blobs::Opened)>,
@@ -145,6 +148,7 @@ impl Parts {
             index_rebuilt,
             installed,
             events,
+            incidents: Incidents::default(),
             publishing: tokio::sync::Mutex::default(),
             blobs: OnceCell::new(),
             online: OnceLock::new(),

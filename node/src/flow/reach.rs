@@ -19,6 +19,8 @@ use syncra_protocol::origin::Subject;
 use syncra_protocol::record::ProviderKey;
 use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
 use syncra_protocol::sync::Peer;
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::content::ContentError;
 use super::install::{self, InstallError, Plan, Request};
@@ -30,8 +32,11 @@ use crate::node::Online;
 use crate::sync::ask;
 use crate::sync::fetch::{self, FetchError, Want};
 
-/// Peers asked at the same time.
+/// Peers whose offers are looked at at the same time. All are asked at once: who never answers keeps nobody waiting.
 const PEERS_AT_ONCE: usize = 16;
+/// Once somebody has brought what is looked for, others have as long as that took, but at least this, to bring what goes
+/// by the same name.
+const OTHERS_LIKE_IT: Duration = Duration::from_millis(250);
 /// Packages of one peer that are looked at in one go: what a stranger may cost.
 const PACKAGES_PER_PEER: usize = 1_024;
 /// Packages of one peer that are asked for at the same time.
@@ -98,6 +103,7 @@ struct Look<'a> {
     pinned: BTreeSet<IdentityId>,
     /// The owner to whose packages the look is limited; they are what the user asked for, so limits do not apply.
     only: Option<&'a OwnerKey>,
+    places: Semaphore,
     found: Mutex<Found>,
 }
 
@@ -113,13 +119,14 @@ impl<'a> Look<'a> {
             tracing::warn!(%error, "whose packages are followed cannot be read");
             BTreeSet::new()
         });
-        Self { parts, online, written: Mutex::new(written), pinned, only: None, found: Mutex::default() }
+        let places = Semaphore::new(PEERS_AT_ONCE);
+        Self { parts, online, written: Mutex::new(written), pinned, only: None, places, found: Mutex::default() }
     }
 
     async fn around(&self) {
         let peers = self.online.net.peers().await.unwrap_or_default();
         self.found().n_peers = peers.len();
-        stream::iter(peers).for_each_concurrent(PEERS_AT_ONCE, |peer| self.peer(peer.key)).await;
+        stream::iter(peers).for_each_concurrent(None, |peer| self.peer(peer.key)).await;
     }
 
     async fn peer(&self, peer: Peer) {
@@ -129,6 +136,7 @@ impl<'a> Look<'a> {
                 Ok(page) => page,
                 Err(failure) => return tracing::debug!(peer = peer.fmt_short(), ?failure, "no offers"),
             };
+            let _place = self.places.acquire().await;
             stream::iter(&page.offers).for_each_concurrent(PACKAGES_AT_ONCE, |offer| self.offer(peer, offer)).await;
             n_seen += page.offers.len();
             after = page.offers.last().map(|offer| offer.package);
@@ -260,9 +268,17 @@ pub async fn find(parts: &Parts, online: &Online, reference: &Reference, within:
                 Found { is_complete: asked.is_ok(), ..Found::default() }
             }
             Reference::Named(QualifiedName { key: Some(owner), name, .. }, _) => {
-                named(parts, online, name, owner, left).await
+                tokio::select! {
+                    found = named(parts, online, name, owner, left) => found,
+                    () = is_known(parts, reference) => Found { is_complete: true, ..Found::default() },
+                }
             }
-            Reference::Named(..) | Reference::Content(_) => discover(parts, online, left).await,
+            Reference::Named(..) | Reference::Content(_) => {
+                tokio::select! {
+                    found = discover(parts, online, left) => found,
+                    () = is_known(parts, reference) => Found { is_complete: true, ..Found::default() },
+                }
+            }
         };
         let is_unknown = matches!(resolve::package(parts, reference), Err(ResolveError::Unknown(_)));
         if !is_unknown || !was_beginning || !found.is_complete {
@@ -275,6 +291,21 @@ pub async fn find(parts: &Parts, online: &Online, reference: &Reference, within:
             () = tokio::time::sleep_until(deadline.into()) => {}
         }
     }
+}
+
+/// Ends some time after a release that goes by this name is known.
+async fn is_known(parts: &Parts, reference: &Reference) {
+    let (began, mut changes) = (Instant::now(), parts.histories.changes());
+    let is_there = || {
+        let named = resolve::package(parts, reference);
+        named.is_ok_and(|named| resolve::release(&named.history.state, named.selector.as_ref()).is_ok())
+    };
+    while !is_there() {
+        if matches!(changes.recv().await, Err(RecvError::Closed)) {
+            return std::future::pending().await;
+        }
+    }
+    tokio::time::sleep(began.elapsed().max(OTHERS_LIKE_IT)).await;
 }
 
 /// Waits, after a start, until somebody useful may be connected: the first of neighbours, bootstrap nodes and peers met

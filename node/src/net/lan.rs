@@ -49,6 +49,8 @@ pub(super) struct Lan {
     pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
     pub(super) sightings: mpsc::Sender<Sighting>,
     pub(super) stop: CancellationToken,
+    /// Its threads outlive whoever drops the handle: after a panic of ours it still has to be ended.
+    pub(super) daemon: Option<ServiceDaemon>,
 }
 
 /// The interfaces that a node listening there is reachable on.
@@ -75,7 +77,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 impl Lan {
     /// Runs until it is stopped. A daemon that cannot work (no multicast, no permission) is tried again now and then:
     /// without neighbours the node still works.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         let stop = self.stop.clone();
         loop {
             match self.run_daemon().await {
@@ -90,7 +92,11 @@ impl Lan {
     }
 
     async fn run_daemon(&mut self) -> Result<(), mdns_sd::Error> {
+        if let Some(left_over) = self.daemon.take() {
+            farewell(&left_over).await;
+        }
         let daemon = ServiceDaemon::new_with_port(self.port)?;
+        self.daemon = Some(daemon.clone());
         daemon.set_ip_check_interval(INTERFACE_CHECK_SECONDS)?;
         // Announced before asked: who is there already hears of us at once.
         let mut announced = None;
@@ -98,6 +104,7 @@ impl Lan {
         let heard = daemon.browse(SERVICE)?;
         let health = daemon.monitor()?;
         let outcome = self.listen(&daemon, &heard, &health, &mut announced).await;
+        self.daemon = None;
         farewell(&daemon).await;
         outcome
     }

@@ -16,6 +16,22 @@ pub const OUTBOUND_HANDSHAKES: u32 = 64;
 pub const CONNECTIONS_PER_PEER: u32 = 8;
 /// Connections from one IPv4 address or one IPv6 /64: one machine cannot take all places. This machine is exempt.
 pub const CONNECTIONS_PER_PREFIX: usize = 32;
+/// Of [`INBOUND_HANDSHAKES`] and [`INBOUND_CONNECTIONS`] those that places may take where this node never dialled
+/// anybody with success: a flood leaves the rest to this machine and to peers that were met.
+pub const STRANGER_HANDSHAKES: usize = 48;
+/// See [`STRANGER_HANDSHAKES`].
+pub const STRANGER_CONNECTIONS: usize = 320;
+/// Unfinished handshakes from one IPv4 address or one IPv6 /64: six such places are needed to shut strangers out.
+pub const HANDSHAKES_PER_PREFIX: usize = 8;
+/// New connections from one such place at once, then [`NEW_CONNECTIONS_PER_S`]: each is a handshake with a signature to
+/// make and one to check, half a millisecond of a core.
+pub const NEW_CONNECTIONS: u32 = 40;
+/// See [`NEW_CONNECTIONS`].
+pub const NEW_CONNECTIONS_PER_S: u32 = 4;
+/// Places whose rates are remembered; some 100 bytes each.
+pub const PREFIXES: usize = 4_096;
+/// Places where this node dialled somebody that are remembered; the oldest goes first.
+pub const MET_PREFIXES: usize = 1_024;
 /// New connections are refused while this process uses more than this share of the machine's memory.
 pub const MEMORY_SHARE: f64 = 0.9;
 
@@ -25,6 +41,9 @@ pub const INBOUND_STREAMS_PER_PEER: usize = 96;
 pub const OUTBOUND_STREAMS_PER_PEER: usize = 96;
 /// Streams that all peers together may hold open towards us: 256 KiB of receive window each, 256 MiB at worst.
 pub const INBOUND_STREAMS: usize = 1_024;
+/// Streams that each peer may hold open towards us also when [`INBOUND_STREAMS`] are taken: a crowd of peers with many
+/// streams shuts nobody out.
+pub const ASSURED_STREAMS: usize = 4;
 /// Accepted streams of one protocol waiting to be taken by their server: more than one peer may hold, so no peer alone
 /// shuts the others out.
 pub const INBOUND_QUEUE: usize = 128;
@@ -39,6 +58,13 @@ pub const YAMUX_FAR_WINDOW_BYTES: usize = 256 << 20;
 /// The same for a peer near by: 256 KiB for each stream, and no growth. Windows grow when the round trip looks long, which
 /// it does on any busy machine; measured, 18 MiB were then between the wire and the disk, and came again after a kill.
 pub const YAMUX_NEAR_WINDOW_BYTES: usize = YAMUX_STREAMS * (256 << 10);
+/// Bytes of all yamux connections together that have come and nobody has read, what their frames cost included. Without
+/// it flow control alone would let [`INBOUND_CONNECTIONS`] hold [`YAMUX_NEAR_WINDOW_BYTES`] each: 24 GiB. When it is used
+/// up, who holds more than an equal share loses the connection, so twice as much is never held.
+pub const UNREAD_BYTES: u64 = 256 << 20;
+/// Unread bytes of one QUIC connection, and of any of its streams: 768 MiB for [`INBOUND_CONNECTIONS`] at worst, and
+/// still 100 Mbit/s over a round trip of 160 ms.
+pub const QUIC_WINDOW_BYTES: u32 = 2 << 20;
 /// Streams of one connection whose protocol is still being negotiated.
 pub const NEGOTIATING_STREAMS: usize = 64;
 
@@ -69,17 +95,20 @@ pub const WRONG_PEERS: usize = 4;
 /// taken everything yet.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(90);
 /// Between two pings of a connection.
-pub const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// A ping without answer ends here, and its connection with it.
-pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// A ping without answer ends here; the second in a row ends its connection, so a dead peer is known after a minute.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Orderly shutdown; what is not closed by then is dropped.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Waiting for the listeners to report their real addresses at start.
 pub const LISTENERS_READY: Duration = Duration::from_secs(2);
-/// Restarts of the network task within [`RESTART_WINDOW`] before it gives up.
+/// Restarts of the network task within [`RESTART_WINDOW`] that come at once; each further one waits [`RESTART_PAUSE`].
 pub const RESTARTS: usize = 8;
 /// See [`RESTARTS`].
 pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
+/// A peer that makes the network task panic at will, or a port that does not come free, costs a core no more than this
+/// allows; and the network is back as soon as that has ended.
+pub const RESTART_PAUSE: Duration = Duration::from_secs(10);
 
 /// Peers whose addresses are remembered; the one not heard of longest goes first.
 pub const KNOWN_PEERS: usize = 4_096;

@@ -1,6 +1,7 @@
 //! Who is connected, and what is known of them.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
@@ -9,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, identify};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::sync::score::Deed;
 
-use super::address::{Scope, is_dialable, is_quic, is_relayed, scope, split_peer};
+use super::address::{self, Scope, is_dialable, is_quic, is_relayed, scope, split_peer};
 use super::limits;
 use super::streams::Totals;
 
@@ -89,6 +90,8 @@ struct Connection {
     address: Multiaddr,
     direction: Direction,
     since: Instant,
+    /// This machine's end, as far as it is known.
+    from: Option<IpAddr>,
 }
 
 impl Connection {
@@ -111,7 +114,13 @@ impl Peers {
     /// Notes a connection. The peer is a contact until it is promoted.
     pub(super) fn opened(&mut self, peer: PeerId, key: DeviceKey, id: ConnectionId, end: &ConnectedPoint) {
         let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        let connection = Connection { id, address: far_end(end), direction, since: Instant::now() };
+        let from = match end {
+            ConnectedPoint::Listener { local_addr, .. } if is_relayed(local_addr) => None,
+            ConnectedPoint::Listener { local_addr, .. } => address::ip(local_addr),
+            ConnectedPoint::Dialer { address, .. } if is_relayed(address) => None,
+            ConnectedPoint::Dialer { address, .. } => source_towards(address),
+        };
+        let connection = Connection { id, address: far_end(end), direction, since: Instant::now(), from };
         self.0.entry(peer).or_insert_with(|| Peer::new(key)).connections.push(connection);
     }
 
@@ -129,6 +138,12 @@ impl Peers {
             return None;
         }
         self.0.remove(peer).map(|peer| (peer.key, peer.is_contact))
+    }
+
+    /// The connections whose end on this machine is there.
+    pub(super) fn from(&self, ip: IpAddr) -> Vec<ConnectionId> {
+        let all = self.0.values().flat_map(|peer| &peer.connections);
+        all.filter(|connection| connection.from == Some(ip)).map(|connection| connection.id).collect()
     }
 
     /// The key of a connected peer.
@@ -257,6 +272,19 @@ impl Peer {
             last_fault: None,
         })
     }
+}
+
+/// The address that this machine has towards another one. Connects a datagram socket, which sends nothing.
+fn source_towards(remote: &Multiaddr) -> Option<IpAddr> {
+    const DISCARD: u16 = 9;
+    let to = match address::zoned_tcp(remote) {
+        Some(on_link) => SocketAddr::V6(on_link),
+        None => SocketAddr::new(address::ip(remote)?, DISCARD),
+    };
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    socket.local_addr().ok().map(|from| from.ip())
 }
 
 /// At most [`limits::AGENT_CHARS`] characters that cannot move a terminal's cursor.

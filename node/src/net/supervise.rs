@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, ListenerId};
 use libp2p::multiaddr::Protocol;
@@ -32,6 +31,7 @@ use super::swarm::{Driver, End, Ports};
 use super::{
     CLOSE, Net, NetConfig, NetEvent, Part, Reach, Reached, Routing, StartError, address, limits, tls, transport,
 };
+use crate::incident::Incidents;
 
 /// What it takes to build a swarm, again and again.
 struct Blueprint {
@@ -40,6 +40,7 @@ struct Blueprint {
     doors: Arc<Doors>,
     records: Records,
     panics: mpsc::Sender<()>,
+    incidents: Incidents,
 }
 
 /// See [`Net::start`].
@@ -59,7 +60,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (reached, reached_out) = watch::channel(Reached::default());
     let records = Records::new(keypair.public().to_peer_id());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
-    let lan = config.lan;
+    let (lan, incidents) = (config.lan, config.incidents.clone());
     let ports = Ports {
         commands: commands_in,
         sightings,
@@ -80,7 +81,8 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
         uses_relays: config.nat.probes && config.nat.uses_relays,
         maps_ports: config.nat.maps_ports && config.reach == Reach::Everywhere,
     };
-    let blueprint = Blueprint { keypair, config, doors, records: records.clone(), panics };
+    let blueprint =
+        Blueprint { keypair, config, doors, records: records.clone(), panics, incidents: incidents.clone() };
     probe_ports(&blueprint.config.listen)?;
     let mut swarm = blueprint.build()?;
     let mut listeners = blueprint.listen(&mut swarm)?;
@@ -95,13 +97,20 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
             listening: listening_out.clone(),
             sightings: sighted,
             stop: stop.child_token(),
+            daemon: None,
         };
-        tokio::spawn(lan.run())
+        let (stop, lan) = (lan.stop.clone(), Arc::new(tokio::sync::Mutex::new(lan)));
+        let begin = move || {
+            let lan = Arc::clone(&lan);
+            async move { lan.lock().await.run().await }
+        };
+        tokio::spawn(incidents.clone().keep_running("neighbours", stop, begin))
     });
     tokio::spawn(supervise(swarm, blueprint, listeners, ports, lan, stopped.clone()));
     let (listening, routing, mesh, reached) = (listening_out, routing_out, mesh_out, reached_out);
     let notices = Arc::new(Mutex::new(Some(notices_out)));
-    let net = Net { key, commands, events, listening, routing, mesh, notices, reached, records, stop, stopped };
+    let net =
+        Net { key, commands, events, listening, routing, mesh, notices, reached, records, incidents, stop, stopped };
     Ok((net, inbounds))
 }
 
@@ -132,7 +141,8 @@ impl Blueprint {
             Reach::Everywhere => Some(relay::client::new(me)).unzip(),
             Reach::LocalLinks => (None, None),
         };
-        let transport: Boxed<(PeerId, StreamMuxerBox)> = transport::build(&self.keypair, reach, relayed)?;
+        let transport: Boxed<(PeerId, StreamMuxerBox)> =
+            transport::build(&self.keypair, reach, relayed, &self.incidents)?;
         let nat = Nat::new(me, self.config.nat, through);
         let mut dht = Dht::new(me, self.records.clone(), self.config.dht);
         if self.config.nat.probes && reach == Reach::Everywhere {
@@ -141,7 +151,7 @@ impl Blueprint {
         // Who ends soon is no use in others' meshes.
         let gossip = Gossip::new(self.config.dht != Part::Asks);
         let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, gossip, nat, self.doors.clone());
-        let config = swarm::Config::with_executor(Guard(self.panics.clone()))
+        let config = swarm::Config::with_executor(Guard(self.panics.clone(), self.incidents.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
         Ok(Swarm::new(transport, behaviour, me, config))
@@ -256,27 +266,58 @@ async fn supervise(
     let mut swarm = Some(swarm);
     let mut restarts = VecDeque::new();
     while let Some(current) = swarm.take() {
-        let end = AssertUnwindSafe(Box::pin(live(current, &mut ports))).catch_unwind().await.unwrap_or(End::Panicked);
+        let living = Box::pin(live(current, &mut ports));
+        let end = blueprint.incidents.guard(NETWORK, living).await.unwrap_or(End::Panicked);
         if end == End::Stopped {
             break;
         }
         tracing::error!(?end, "the network task is restarted");
-        if !may_restart(&mut restarts) {
-            let _ = ports.events.send(NetEvent::Failed); // nobody may be listening
-            break;
-        }
         ports.listening.send_replace(Vec::new());
-        swarm = blueprint
-            .rebuild(&listeners)
-            .await
-            .inspect_err(|error| tracing::error!(%error, "the network cannot be restarted"))
-            .ok();
-        let outcome = if swarm.is_some() { NetEvent::Restarted } else { NetEvent::Failed };
-        let _ = ports.events.send(outcome); // nobody may be listening
+        swarm = revive(&blueprint, &listeners, &mut ports, &mut restarts).await;
     }
     ports.stop.cancel();
     if let Some(lan) = lan {
         let _ = lan.await; // its farewell is bounded in time; a panic in it was logged by the runtime
+    }
+}
+
+/// The name of the network task among what may break.
+const NETWORK: &str = "network";
+
+/// A new swarm, however often that has to be tried; none when the network is to end.
+async fn revive(
+    blueprint: &Blueprint,
+    listeners: &Listeners,
+    ports: &mut Ports,
+    restarts: &mut VecDeque<Instant>,
+) -> Option<Swarm<Behaviour>> {
+    loop {
+        if !is_at_once(restarts) && !idle(ports).await {
+            return None;
+        }
+        match blueprint.incidents.guard(NETWORK, blueprint.rebuild(listeners)).await {
+            Some(Ok(swarm)) => {
+                let _ = ports.events.send(NetEvent::Restarted); // nobody may be listening
+                return Some(swarm);
+            }
+            Some(Err(error)) => tracing::error!(%error, "the network cannot be restarted yet"),
+            None => {} // noted
+        }
+    }
+}
+
+/// Waits before the next try. Whoever asks something meanwhile is answered that there is no network, by the drop of the
+/// question. False when the network is to end.
+async fn idle(ports: &mut Ports) -> bool {
+    let stop = ports.stop.clone();
+    let pause = sleep(limits::RESTART_PAUSE);
+    tokio::pin!(pause);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = &mut pause => return true,
+            command = ports.commands.recv() => if command.is_none() { return false },
+        }
     }
 }
 
@@ -289,7 +330,8 @@ async fn live(swarm: Swarm<Behaviour>, ports: &mut Ports) -> End {
     end
 }
 
-fn may_restart(restarts: &mut VecDeque<Instant>) -> bool {
+/// Whether a restart now may come at once.
+fn is_at_once(restarts: &mut VecDeque<Instant>) -> bool {
     let now = Instant::now();
     restarts.retain(|at| now.duration_since(*at) < limits::RESTART_WINDOW);
     restarts.push_back(now);
@@ -298,13 +340,14 @@ fn may_restart(restarts: &mut VecDeque<Instant>) -> bool {
 
 /// Runs the swarm's tasks and reports a panic in one of them: the swarm itself would never notice and would keep the
 /// connection in its books for ever.
-struct Guard(mpsc::Sender<()>);
+struct Guard(mpsc::Sender<()>, Incidents);
 
 impl Executor for Guard {
     fn exec(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let panics = self.0.clone();
+        let Self(panics, incidents) = self;
+        let (panics, incidents) = (panics.clone(), incidents.clone());
         tokio::spawn(async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            if incidents.guard("connection", task).await.is_none() {
                 let _ = panics.try_send(()); // full: already known
             }
         });
@@ -318,18 +361,21 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_task_of_the_swarm_is_noticed() {
         let (panics, mut seen) = mpsc::channel(1);
-        let guard = Guard(panics);
+        let guard = Guard(panics, Incidents::default());
         guard.exec(Box::pin(async {}));
         for _ in 0..3 {
             guard.exec(Box::pin(async { panic!("on purpose") }));
         }
         assert_eq!(seen.recv().await, Some(()));
+        while guard.1.count() < 3 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]
-    fn restarts_are_limited() {
+    fn so_many_restarts_come_at_once() {
         let mut restarts = VecDeque::new();
-        let allowed = std::iter::repeat_with(|| may_restart(&mut restarts)).take_while(|may| *may).count();
+        let allowed = std::iter::repeat_with(|| is_at_once(&mut restarts)).take_while(|may| *may).count();
         assert_eq!(allowed, limits::RESTARTS);
     }
 

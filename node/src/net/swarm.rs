@@ -449,8 +449,14 @@ impl<'a> Driver<'a> {
     }
 
     fn on_ping(&mut self, event: &ping::Event) {
-        if let Ok(rtt) = event.result {
-            self.peers.pinged(&event.peer, rtt);
+        match &event.result {
+            Ok(rtt) => self.peers.pinged(&event.peer, *rtt),
+            Err(ping::Failure::Unsupported) => {}
+            // The library only tells, and nothing else notices a peer that went to sleep or lost its network.
+            Err(why) => {
+                tracing::debug!(peer = %event.peer, %why, "a peer does not answer; its connection is closed");
+                self.swarm.close_connection(event.connection);
+            }
         }
     }
 
@@ -467,11 +473,18 @@ impl<'a> Driver<'a> {
         self.believe(address.clone());
         self.ports.listening.send_modify(|known| known.push(address.clone()));
         self.emit(NetEvent::NewListenAddr { address });
+        self.dial_neighbours(); // those that were lost with the address before
     }
 
     fn on_not_listening(&mut self, address: &Multiaddr) {
         self.ports.listening.send_modify(|known| known.retain(|other| other != address));
         self.emit(NetEvent::ExpiredListenAddr { address: address.clone() });
+        // The machine has another network: whatever came from the address that is gone gets no answer any more, which
+        // would be noticed after minutes.
+        let dead = address::ip(address).map(|ip| self.peers.from(ip)).unwrap_or_default();
+        for connection in dead {
+            self.swarm.close_connection(connection);
+        }
     }
 
     fn on_sighting(&mut self, sighting: Sighting) {

@@ -1,11 +1,14 @@
 //! Real nodes on loopback.
 
+mod budgets;
 mod connections;
 mod dht;
+mod frames;
 mod hostile;
 mod interop;
 mod lan;
 mod namespace;
+mod raw;
 mod streams;
 mod versions;
 
@@ -13,7 +16,9 @@ use std::time::Duration;
 
 use syncra_protocol::key::DeviceKey;
 
-use super::{Inbounds, Multiaddr, Net, NetConfig, NetEvent, with_peer};
+use libp2p::multiaddr::Protocol as Part;
+
+use super::{Inbounds, Multiaddr, Net, NetConfig, NetEvent, OpenError, with_peer};
 
 /// A test that hangs fails here.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +40,15 @@ async fn node(seed: u8) -> (Net, Inbounds) {
 fn address(net: &Net) -> Multiaddr {
     let address = net.listen_addrs().into_iter().next().expect("listens");
     with_peer(address, &net.key()).expect("own key")
+}
+
+/// The TCP or UDP port of an address.
+fn port(address: &Multiaddr) -> u16 {
+    let port = |part| match part {
+        Part::Tcp(port) | Part::Udp(port) => Some(port),
+        _ => None,
+    };
+    address.iter().find_map(port).expect("a port")
 }
 
 /// Runs a test to its end or fails it.

@@ -17,6 +17,7 @@ use super::limits;
 use super::tls::{Tls, TlsError};
 use super::yamux::Yamux;
 use super::zoned::Zoned;
+use crate::incident::Incidents;
 
 /// Why the transports could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -52,25 +53,29 @@ pub(super) fn build(
     keypair: &identity::Keypair,
     reach: Reach,
     through: Option<relay::client::Transport>,
+    incidents: &Incidents,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportSetupError> {
     let security = Security { tls: Tls::new(keypair)?, noise: noise::Config::new(keypair)? };
+    let yamux = Yamux::new(incidents.clone());
     let relayed = through.map(|through| {
+        let yamux = yamux.clone();
         // The relay carries bytes and cannot read them: the same layers as over TCP.
         through
             .upgrade(Version::V1Lazy)
             .authenticate(security.clone())
-            .multiplex_ext(|_, _| Yamux::towards(Scope::Local))
+            .multiplex_ext(move |_, _| yamux.towards(Scope::Local))
             .timeout(limits::HANDSHAKE)
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
     });
     let tcp = Zoned(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex_ext(|_, endpoint| Yamux::towards(scope(endpoint.get_remote_address())))
+        .multiplex_ext(move |_, endpoint| yamux.towards(scope(endpoint.get_remote_address())))
         .timeout(limits::HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let mut quic = quic::Config::new(keypair);
+    (quic.max_stream_data, quic.max_connection_data) = (limits::QUIC_WINDOW_BYTES, limits::QUIC_WINDOW_BYTES);
+    let quic = quic::tokio::Transport::new(quic).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
     let inner = match relayed {
         Some(relayed) => OrTransport::new(relayed, both).map(|either, _| either.into_inner()).boxed(),

@@ -20,8 +20,11 @@ use crate::progress::Progress;
 use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
+mod broken;
+mod damage;
 mod dht;
 mod gossip;
+mod turns;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,7 @@ async fn start(home: tempfile::TempDir) -> Host {
     let mut config = NetConfig::new(seed);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     config.lan = None;
+    config.incidents = parts.incidents.clone();
     Host { node: Node::start(parts, config).await.unwrap(), home }
 }
 

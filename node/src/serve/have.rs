@@ -5,6 +5,7 @@ use std::sync::Arc;
 use syncra_protocol::message::Refusal;
 use syncra_protocol::message::have::{Answer, decode_request};
 
+use super::turns::Turns;
 use super::{PATIENCE, Served};
 use crate::blobs::Access;
 use crate::flow::Parts;
@@ -12,22 +13,24 @@ use crate::net::Inbound;
 use crate::net::frame::{FrameError, read_frame, write_frame};
 
 /// Answers one stream: which parts of a root are here now. Later arrivals are not told yet; the asker asks again.
-pub(super) async fn answer(parts: Arc<Parts>, served: Arc<Served>, inbound: Inbound) {
+pub(super) async fn answer(parts: Arc<Parts>, served: Arc<Served>, turns: Turns, inbound: Inbound) {
     let peer = inbound.peer;
-    if let Err(error) = converse(&parts, &served, inbound).await {
+    if let Err(error) = converse(&parts, &served, &turns, inbound).await {
         tracing::debug!(peer = peer.fmt_short(), %error, "a have stream ended early");
         super::judge(&parts, peer, &error).await;
     }
 }
 
-async fn converse(parts: &Parts, served: &Served, inbound: Inbound) -> Result<(), FrameError> {
+async fn converse(parts: &Parts, served: &Served, turns: &Turns, inbound: Inbound) -> Result<(), FrameError> {
     let mut stream = inbound.stream;
     let Some(request) = read_frame(&mut stream, PATIENCE, decode_request).await? else { return Ok(()) };
+    let turn = turns.take(inbound.peer).await;
     let answer = match served.access(&request.root.into()) {
         Access::Sequence => held(parts, request.root.into()).await,
         Access::None | Access::Blob => Answer::Refused(Refusal::NotFound),
     };
     write_frame(&mut stream, &answer, PATIENCE).await?;
+    drop(turn);
     super::log::close(&mut stream).await
 }
 

@@ -11,33 +11,27 @@ use syncra_protocol::message::Refusal;
 use syncra_protocol::message::log::{Answer, Entries, Heads, NoteBytes, Offer, Offers, Request, decode_request};
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
 
-use super::watchers::Watchers;
-use super::{PATIENCE, Turn};
+use super::PATIENCE;
+use super::turns::Turns;
 use crate::event::Event;
 use crate::flow::Parts;
 use crate::history::Change;
 use crate::net::frame::{FrameError, read_frame, write_frame};
-use crate::net::{Inbound, Stream};
+use crate::net::{Inbound, Stream, limits};
 
-/// When somebody who watches too often may try again.
-const TOO_MANY_WATCHES_MS: u32 = 60_000;
+/// Watches that one peer may hold: the next one is opened before the last one ends.
+const WATCHES_PER_PEER: usize = 4;
+
+/// The places of watches. They last, so they are no part of what is worked on.
+pub(super) fn watches() -> Turns {
+    Turns::new(WATCHES_PER_PEER * limits::CONNECTIONS as usize, WATCHES_PER_PEER)
+}
 
 /// Answers one stream.
-pub(super) async fn answer(
-    parts: Arc<Parts>,
-    watchers: Watchers,
-    turn: Turn,
-    inbound: Inbound,
-    stop: CancellationToken,
-) {
+pub(super) async fn answer(parts: Arc<Parts>, turns: Turns, watches: Turns, inbound: Inbound) {
     let Inbound { peer, mut stream } = inbound;
-    let done = tokio::select! {
-        () = stop.cancelled() => return,
-        done = converse(&parts, &watchers, turn, peer, &mut stream) => done,
-    };
-    if let Err(error) = done {
+    if let Err(error) = converse(&parts, (&turns, &watches), peer, &mut stream).await {
         tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
         super::judge(&parts, peer, &error).await;
     }
@@ -45,28 +39,38 @@ pub(super) async fn answer(
 
 async fn converse(
     parts: &Parts,
-    watchers: &Watchers,
-    turn: Turn,
+    (turns, watches): (&Turns, &Turns),
     peer: DeviceKey,
     stream: &mut Stream,
 ) -> Result<(), FrameError> {
     let Some(request) = read_frame(stream, PATIENCE, decode_request).await? else { return Ok(()) };
+    if let Request::Watch { packages } = request {
+        return match watches.try_take(peer) {
+            Some(_place) => watch(parts, stream, packages).await,
+            None => refuse_watch(stream).await,
+        };
+    }
+    let turn = turns.take(peer).await;
     let answer = match request {
-        Request::Watch { packages } => match watchers.enter(peer) {
-            Some(_place) => {
-                drop(turn); // a watch lasts: others have their turn meanwhile
-                return watch(parts, stream, packages).await;
-            }
-            None => Some(Answer::Refused(Refusal::Busy { retry_after_ms: TOO_MANY_WATCHES_MS })),
-        },
+        Request::Watch { .. } => None, // answered above
         Request::Heads { package } => heads(parts, package).map(Answer::Heads),
         Request::Entries { origin, from, limit } => entries(parts, &origin, from, limit).map(Answer::Entries),
         Request::Offers { after } => Some(Answer::Offers(offers(parts, after))),
     };
     let answer = answer.unwrap_or(Answer::Refused(Refusal::NotFound));
     write_frame(stream, &answer, PATIENCE).await?;
+    drop(turn);
     close(stream).await
 }
+
+async fn refuse_watch(stream: &mut Stream) -> Result<(), FrameError> {
+    let busy = Answer::Refused(Refusal::Busy { retry_after_ms: WATCH_AGAIN_MS });
+    write_frame(stream, &busy, PATIENCE).await?;
+    close(stream).await
+}
+
+/// When a peer that holds too many watches may ask for another.
+const WATCH_AGAIN_MS: u32 = 60_000;
 
 /// Our end first; the stream stays until the peer has read everything and closes its own.
 pub(super) async fn close(stream: &mut Stream) -> Result<(), FrameError> {

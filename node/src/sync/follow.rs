@@ -1,15 +1,17 @@
 //! The task that keeps one package up to date: it drives a [`Follower`] and does what that decides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use syncra_protocol::Timestamp;
 use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
-use syncra_protocol::sync::follow::{Ask, Commit, Effect, Fault, Follower, Input};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ask;
@@ -20,6 +22,10 @@ use crate::net::Net;
 
 /// Messages that may wait for one package's task.
 pub(super) const MAILBOX: usize = 256;
+
+/// How long a refresh waits, once somebody has answered, for those who have not. They are listened to all the same when
+/// they answer later.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What the hub tells the task of a package.
 #[derive(Debug)]
@@ -54,27 +60,60 @@ pub(super) enum Report {
     Fault(PackageId, Peer, Fault),
 }
 
-pub(super) struct Task {
+/// Runs the task of a package, also after a panic: then with whoever is connected, as the hub will not tell it again.
+pub(super) async fn keep_following(
+    parts: Arc<Parts>,
+    net: Net,
+    package: PackageId,
+    reports: mpsc::Sender<Report>,
+    inbox: mpsc::Receiver<Message>,
+    stop: CancellationToken,
+) {
+    let (incidents, token, inbox) = (parts.incidents.clone(), stop.clone(), Arc::new(Mutex::new(inbox)));
+    let mut is_again = false;
+    let begin = move || {
+        let is_again = std::mem::replace(&mut is_again, true);
+        let mut task = Task::new(Arc::clone(&parts), net.clone(), package, reports.clone());
+        let (net, inbox, stop) = (net.clone(), Arc::clone(&inbox), token.clone());
+        async move {
+            let mut inbox = inbox.lock().await;
+            if is_again && !inbox.is_closed() {
+                for peer in net.peers().await.unwrap_or_default() {
+                    task.on_input(Input::PeerUp(peer.key));
+                }
+            }
+            task.run(&mut inbox, &stop).await;
+        }
+    };
+    incidents.keep_running("package", stop, begin).await;
+}
+
+struct Task {
     parts: Arc<Parts>,
     net: Net,
     follower: Follower,
     jobs: JoinSet<Input>,
     waiting: Vec<oneshot::Sender<Refreshed>>,
     refreshed: Refreshed,
+    /// Jobs that are no questions for heads.
+    n_working: usize,
+    /// When somebody asked by a refresh answered last; none before.
+    answered_at: Option<Instant>,
     peers: Vec<Peer>,
     reports: mpsc::Sender<Report>,
 }
 
 impl Task {
     /// Follows on from what is stored; what cannot be read is fetched again.
-    pub(super) fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
+    fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
-        Self { parts, net, follower, jobs, waiting, refreshed, peers: Vec::new(), reports }
+        let (n_working, answered_at, peers) = (0, None, Vec::new());
+        Self { parts, net, follower, jobs, waiting, refreshed, n_working, answered_at, peers, reports }
     }
 
     /// Works until `stop`, or until the mailbox is closed and everything asked is answered.
-    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, stop: CancellationToken) {
+    async fn run(mut self, mailbox: &mut mpsc::Receiver<Message>, stop: &CancellationToken) {
         let mut changes = self.parts.histories.changes();
         let mut open = true;
         while open || !self.jobs.is_empty() {
@@ -83,9 +122,10 @@ impl Task {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.jobs.join_next() => match done {
-                    Ok(input) => self.follower.handle(clock::now(), input),
+                    Ok(input) => self.on_done(input),
                     Err(error) => tracing::error!(%error, "a task that asked a peer failed"),
                 },
+                () = quiet(self.answered_at), if !self.waiting.is_empty() && self.n_working == 0 => self.answer(),
                 () = sleep_until(wake) => self.follower.handle_timeout(clock::now()),
                 message = mailbox.recv(), if open => match message {
                     Some(message) => self.on_message(message),
@@ -99,12 +139,30 @@ impl Task {
         self.jobs.shutdown().await;
     }
 
+    fn on_done(&mut self, input: Input) {
+        match &input {
+            Input::Heads { .. } => self.answered_at = Some(Instant::now()),
+            Input::Failed { ask: Ask::Heads, failure, .. } => {
+                // Who is lost may have been silent until the end.
+                if *failure != Failure::Lost {
+                    self.answered_at = Some(Instant::now());
+                }
+            }
+            _ => {
+                self.n_working = self.n_working.saturating_sub(1);
+                self.answered_at = Some(Instant::now());
+            }
+        }
+        self.follower.handle(clock::now(), input);
+    }
+
     fn on_message(&mut self, message: Message) {
         match message {
             Message::Input(input) => self.on_input(*input),
             Message::Refresh { peers, reply } => {
                 self.refreshed.n_peers += peers.len();
                 self.waiting.push(reply);
+                self.answered_at = None;
                 for peer in peers {
                     // Gone and back: a peer that is known already is asked anew.
                     self.follower.handle(clock::now(), Input::PeerGone(peer));
@@ -164,8 +222,9 @@ impl Task {
                 Effect::AskHeads { peer } => self.ask_heads(peer),
                 Effect::AskEntries { peer, origin, from } => {
                     let net = self.net.clone();
+                    self.n_working += 1;
                     self.jobs.spawn(async move {
-                        match ask::entries(&net, peer, origin, from).await {
+                        match guarded(&net, ask::entries(&net, peer, origin, from)).await {
                             Ok(entries) => Input::Entries { peer, origin, from, entries },
                             Err(failure) => Input::Failed { peer, ask: Ask::Entries(origin), failure },
                         }
@@ -183,7 +242,7 @@ impl Task {
     fn ask_heads(&mut self, peer: Peer) {
         let (net, package) = (self.net.clone(), self.follower.package());
         self.jobs.spawn(async move {
-            match ask::heads(&net, peer, package).await {
+            match guarded(&net, ask::heads(&net, peer, package)).await {
                 Ok(heads) => Input::Heads { peer, heads },
                 Err(failure) => Input::Failed { peer, ask: Ask::Heads, failure },
             }
@@ -192,13 +251,16 @@ impl Task {
 
     fn commit(&mut self, commit: Commit) {
         let parts = Arc::clone(&self.parts);
+        self.n_working += 1;
         self.jobs.spawn(async move {
-            match parts.histories.commit(commit.first, &commit.entries, &commit.head).await {
-                Ok(()) => Input::Committed(commit.origin),
-                Err(error) => {
+            let work = parts.histories.commit(commit.first, &commit.entries, &commit.head);
+            match parts.incidents.guard("commit", work).await {
+                Some(Ok(())) => Input::Committed(commit.origin),
+                Some(Err(error)) => {
                     tracing::warn!(origin = %commit.origin, %error, "verified entries were not stored");
                     Input::CommitFailed(commit.origin)
                 }
+                None => Input::CommitFailed(commit.origin),
             }
         });
     }
@@ -229,13 +291,30 @@ impl Task {
 
     fn answer_if_idle(&mut self) {
         if self.jobs.is_empty() && !self.waiting.is_empty() {
-            let refreshed = std::mem::take(&mut self.refreshed);
-            for waiting in self.waiting.drain(..) {
-                // Whoever gave up waiting needs no answer.
-                drop(waiting.send(refreshed.clone()));
-            }
+            self.answer();
         }
     }
+
+    fn answer(&mut self) {
+        let refreshed = std::mem::take(&mut self.refreshed);
+        for waiting in self.waiting.drain(..) {
+            // Whoever gave up waiting needs no answer.
+            drop(waiting.send(refreshed.clone()));
+        }
+    }
+}
+
+/// Ends when nobody has answered for a while since somebody did.
+async fn quiet(answered_at: Option<Instant>) {
+    match answered_at {
+        Some(at) => tokio::time::sleep_until(at + QUIET).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a peer was asked; when that panics, it counts as lost.
+async fn guarded<T>(net: &Net, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    net.incidents().guard("ask", asking).await.unwrap_or(Err(Failure::Lost))
 }
 
 fn resume(parts: &Parts, package: PackageId) -> Follower {

@@ -14,8 +14,7 @@ use syncra_protocol::sync::follow::Input;
 use syncra_protocol::sync::gossip::{Effect, Ignored, Known, Notices, Rejected, Verdict};
 use syncra_protocol::sync::score::Deed;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex, mpsc};
 
 use super::Hub;
 use super::follow::Message;
@@ -29,16 +28,16 @@ const OTHERS_ASKED: usize = 4;
 /// Packages looked through for one whose owner has news.
 const OWNERS_LOOKED_THROUGH: usize = 256;
 
-/// Judges what is gossiped until `stop`; `heard` is the hub.
-pub(super) async fn run(parts: Arc<Parts>, net: Net, heard: mpsc::Sender<Heard>, stop: CancellationToken) {
-    // Somebody else judges, for instance a test.
-    let Some(notices) = net.notices() else { return };
+/// Judges what is gossiped until the network ends; `heard` is the hub, `notices` outlive a run that panicked.
+pub(super) async fn run(
+    parts: Arc<Parts>,
+    net: Net,
+    heard: mpsc::Sender<Heard>,
+    notices: Arc<Mutex<mpsc::Receiver<Notice>>>,
+) {
     let gossip = Gossip { parts, net, heard, notices: Notices::new() };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        // The network has ended, and with it the node.
-        _ = gossip.work(notices) => {}
-    }
+    // The network has ended, and with it the node.
+    let _ = gossip.work(&mut *notices.lock().await).await;
 }
 
 struct Gossip {
@@ -54,7 +53,7 @@ fn now() -> Timestamp {
 }
 
 impl Gossip {
-    async fn work(mut self, mut notices: mpsc::Receiver<Notice>) -> Result<(), Stopped> {
+    async fn work(mut self, notices: &mut mpsc::Receiver<Notice>) -> Result<(), Stopped> {
         let mut changes = self.parts.histories.changes();
         loop {
             let wake = self.notices.next_timeout(now());

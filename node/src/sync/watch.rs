@@ -16,11 +16,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::follow::Message;
 use super::{Hub, ask};
 use crate::net::Net;
+use crate::net::rate::Bucket;
 
 /// How long after its end a watch is opened again; doubled each time it ends soon.
 const AGAIN: Duration = Duration::from_secs(2);
 /// The longest wait.
 const AGAIN_MOST: Duration = Duration::from_secs(300);
+/// Notes that a peer may push at once, then [`NOTES_PER_S`]: each is a signature to check. Who pushes more is read later,
+/// and its own connection fills up.
+const NOTES: u32 = 128;
+/// See [`NOTES`].
+const NOTES_PER_S: u32 = 8;
 /// A watch that lived so long has not failed.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -66,7 +72,8 @@ impl Hub {
         watch.opening = Some((self.kept.clone(), stop.clone().drop_guard()));
         let (net, heard, packages) = (self.net.clone(), self.heard_in.clone(), self.kept.iter().copied().collect());
         self.tasks.spawn(until(stop, async move {
-            let why = pass_on(&net, peer, packages, serial, &heard).await;
+            let passing = pass_on(&net, peer, packages, serial, &heard);
+            let why = net.incidents().guard("watch", passing).await.unwrap_or(Some(Failure::Lost));
             // The hub ends before its tasks only when everything ends.
             drop(heard.send(Heard::Ended { peer, serial, why }).await);
         }));
@@ -158,8 +165,12 @@ async fn pass_on(
         Ok(stream) => stream,
         Err(failure) => return Some(failure),
     };
+    let mut notes = Bucket::new(NOTES, NOTES_PER_S, Instant::now());
     let mut news = Heard::Open { peer, serial };
     while heard.send(news).await.is_ok() {
+        while !notes.take(Instant::now()) {
+            tokio::time::sleep(notes.wait(Instant::now())).await;
+        }
         news = match ask::notice(&mut stream).await {
             Ok(Some((package, note))) => Heard::Note { peer, package, note },
             Ok(None) => return None,

@@ -34,8 +34,11 @@ pub const HEADS_INTERVAL: Duration = Duration::from_secs(300);
 pub const HEADS_INTERVAL_MOST: Duration = Duration::from_secs(3_600);
 /// Logs asked of one peer at a time.
 pub const ASKS_PER_PEER: usize = 4;
-/// Peers asked for heads at a time.
-pub const HEADS_ASKS: usize = 8;
+/// Peers asked for heads at a time. Who has been silent for [`HEADS_SILENCE`] counts no more: a crowd that never answers
+/// keeps nobody from being asked.
+pub const HEADS_ASKS: usize = 16;
+/// See [`HEADS_ASKS`]: longer than most answers take.
+pub const HEADS_SILENCE: Duration = Duration::from_millis(500);
 /// Bytes of entries of one log that are held before they are complete.
 pub const LOG_FETCH_BYTES: usize = 64 << 20;
 
@@ -246,6 +249,8 @@ struct PeerState {
     heads_asked: bool,
     /// Answers in a row that said nothing new.
     n_quiet: u32,
+    /// While asked: until when that counts among [`HEADS_ASKS`].
+    counts_until: Timestamp,
     /// It lied: nothing of it is taken in any more, not even after it has come back.
     is_barred: bool,
     backoff: Backoff,

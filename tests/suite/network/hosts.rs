@@ -53,6 +53,14 @@ fn three_hosts_need_no_address_and_no_author_once_it_has_spread() {
 }
 
 #[test]
+fn ipv6_is_enough() {
+    if ran_inside("hosts::ipv6_is_enough") {
+        return;
+    }
+    eprintln!("{}", story(Addresses::Ipv6));
+}
+
+#[test]
 fn link_local_addresses_are_enough() {
     if ran_inside("hosts::link_local_addresses_are_enough") {
         return;

@@ -126,7 +126,8 @@ impl Verb for Status {
         let packages = counts(parts)?;
         let (listen, n_peers) = reached(parts).await;
         let uptime = clock::now().since(service.started());
-        let index = parts.index.trouble();
+        let index = parts.index.trouble().map(|why| format!("the index is only in memory: {why}"));
+        let broken = parts.incidents.list().into_iter().map(|incident| incident.to_string());
         Ok(StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: service.home().display().to_string(),
@@ -145,7 +146,7 @@ impl Verb for Status {
             recovery: who.recovery,
             packages,
             n_tokens: service.tokens().list().len(),
-            troubles: index.map(|why| format!("the index is only in memory: {why}")).into_iter().collect(),
+            troubles: index.into_iter().chain(broken).collect(),
         })
     }
 }

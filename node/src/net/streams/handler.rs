@@ -113,8 +113,9 @@ pub(in crate::net) struct Accept {
 impl Accept {
     fn places(&self) -> Option<Places> {
         let of_peer = self.shared.inbound.clone().try_acquire_owned().ok()?;
-        let of_node = self.doors.places.clone().try_acquire_owned().ok()?;
-        Some((of_peer, Some(of_node)))
+        let of_node = self.doors.places.clone().try_acquire_owned().ok();
+        let n_held = limits::INBOUND_STREAMS_PER_PEER - self.shared.inbound.available_permits();
+        (of_node.is_some() || n_held <= limits::ASSURED_STREAMS).then_some((of_peer, of_node))
     }
 
     async fn hand_over(self, inner: libp2p::Stream, protocol: Protocol) -> io::Result<()> {

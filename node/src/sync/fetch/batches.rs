@@ -185,7 +185,11 @@ impl Run<'_> {
             idle: self.patience.min(FetchOptions::default().idle),
         };
         (state.is_starved, state.only_relayed) = (false, None);
-        let handle = state.jobs.spawn(async move { job.run(batch, peer, request).await });
+        let incidents = self.net.incidents().clone();
+        let handle = state.jobs.spawn(async move {
+            let broken = || Some(Ended { batch, peer, result: Err(broken()) });
+            incidents.guard("fetch", job.run(batch, peer, request)).await.unwrap_or_else(broken)
+        });
         state.running.insert(batch, handle);
         Ok(())
     }
@@ -283,6 +287,12 @@ impl<'a> Batches<'a> {
             (work.ranges, work.splice) = (Ranges::all(), None);
         }
     }
+}
+
+/// How a request ends that panicked: as if its peer had gone.
+fn broken() -> FetchFailure {
+    let error = blobs::FetchError::Io(std::io::Error::other("the request panicked"));
+    FetchFailure { error, stats: FetchStats::default() }
 }
 
 /// One request to one peer.

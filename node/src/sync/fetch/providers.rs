@@ -1,6 +1,7 @@
 //! Who has the content: everybody connected is asked at once, and whoever connects meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -9,14 +10,18 @@ use syncra_protocol::id::ContentRoot;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::fetch::{Haves, Reach};
 use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep_until};
 
 use super::Provider;
 use crate::net::address::{Scope, scope};
 use crate::net::{Net, NetEvent};
 use crate::sync::ask;
 
-/// Peers asked at the same time.
+/// Peers asked at the same time. Who has been silent for [`SILENCE`] counts no more: a crowd that never answers keeps
+/// nobody from being asked.
 const ASKED_AT_ONCE: usize = 32;
+/// See [`ASKED_AT_ONCE`]: longer than most answers take.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// Peers as they answer.
 pub(super) struct Providers {
@@ -24,6 +29,8 @@ pub(super) struct Providers {
     root: ContentRoot,
     events: broadcast::Receiver<NetEvent>,
     asking: FuturesUnordered<BoxFuture<'static, Option<Provider>>>,
+    /// When those who count among [`ASKED_AT_ONCE`] were asked, the oldest first.
+    lately: VecDeque<Instant>,
     waiting: Vec<Peer>,
     asked: BTreeSet<Peer>,
     /// Answered, and not given up since.
@@ -50,6 +57,7 @@ impl Providers {
             net: net.clone(),
             root,
             asking: FuturesUnordered::new(),
+            lately: VecDeque::new(),
             waiting: Vec::new(),
             asked: BTreeSet::new(),
             known: Vec::new(),
@@ -67,21 +75,27 @@ impl Providers {
     pub(super) async fn next(&mut self) -> News {
         loop {
             if !self.is_listed {
-                let peers = self.net.peers().await.unwrap_or_default();
+                let mut peers = self.net.peers().await.unwrap_or_default();
                 self.is_listed = true;
+                // The last is asked first: who has told most so far is likeliest to answer.
+                peers.sort_by_key(|peer| peer.received_bytes);
                 self.waiting.extend(peers.into_iter().map(|peer| peer.key));
             }
             self.fill();
             if self.asking.is_empty() && !std::mem::replace(&mut self.is_silent, true) {
                 return News::Silence;
             }
+            let next_place = self.lately.front().filter(|_| !self.waiting.is_empty()).map(|asked| *asked + SILENCE);
             tokio::select! {
                 Some(answer) = self.asking.next(), if !self.asking.is_empty() => {
+                    // Whoever it was: one that counts makes room.
+                    self.lately.pop_back();
                     if let Some(provider) = answer {
                         self.known.push(provider.clone());
                         return News::Provider(provider);
                     }
                 }
+                () = sleep_until(next_place.unwrap_or_else(Instant::now)), if next_place.is_some() => {}
                 event = self.events.recv() => match event {
                     Ok(NetEvent::Connected { peer }) => self.waiting.push(peer),
                     Ok(NetEvent::Disconnected { peer }) => {
@@ -123,11 +137,16 @@ impl Providers {
     }
 
     fn fill(&mut self) {
-        while self.asking.len() < ASKED_AT_ONCE {
+        let now = Instant::now();
+        while self.lately.front().is_some_and(|asked| *asked + SILENCE <= now) {
+            self.lately.pop_front();
+        }
+        while self.lately.len() < ASKED_AT_ONCE {
             let Some(peer) = self.waiting.pop() else { return };
             if !self.asked.insert(peer) {
                 continue;
             }
+            self.lately.push_back(now);
             let (net, root) = (self.net.clone(), self.root);
             self.is_silent = false;
             self.asking.push(

@@ -2,7 +2,7 @@
 
 use super::{
     ASK_TIMEOUT, ASKS_PER_PEER, Ask, Effect, Failure, Fault, Fetch, Follower, HEADS_ASKS, HEADS_INTERVAL,
-    HEADS_INTERVAL_MOST, PeerState,
+    HEADS_INTERVAL_MOST, HEADS_SILENCE, PeerState,
 };
 use crate::Timestamp;
 use crate::log::Log;
@@ -130,12 +130,13 @@ impl Follower {
     }
 
     fn ask_heads(&mut self, now: Timestamp) {
-        let n_asked = self.peers.values().filter(|state| state.heads_asked).count();
+        let n_asked = self.peers.values().filter(|state| state.heads_asked && state.counts_until > now).count();
         let due = |state: &PeerState| !state.is_barred && !state.heads_asked && state.heads_at <= now;
         let n_more = HEADS_ASKS.saturating_sub(n_asked);
         for (peer, state) in self.peers.iter_mut().filter(|(_, state)| due(state)).take(n_more) {
             state.heads_asked = true;
             state.heads_at = now.after(ASK_TIMEOUT);
+            state.counts_until = now.after(HEADS_SILENCE);
             self.effects.push_back(Effect::AskHeads { peer: *peer });
         }
     }
@@ -188,7 +189,12 @@ impl Follower {
         let resting = self.resting.values().map(|(until, _)| *until);
         let branches = self.branches.values().map(|branch| branch.deadline);
         let rests = open.flat_map(|state| [state.heads_at, state.rests_until]);
-        let times = rests.chain(fetches).chain(branches).chain(resting);
+        // Only while somebody waits for a place.
+        let is_due = |state: &&PeerState| !state.is_barred && !state.heads_asked && state.heads_at <= self.now;
+        let has_due = self.peers.values().any(|state| is_due(&state));
+        let asked =
+            self.peers.values().filter(move |state| has_due && state.heads_asked).map(|state| state.counts_until);
+        let times = rests.chain(asked).chain(fetches).chain(branches).chain(resting);
         // What was due at the last call and is still there waits for an event, not for time.
         times.filter(|at| *at > self.now).min()
     }
