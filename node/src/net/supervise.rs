@@ -273,7 +273,7 @@ async fn supervise(
         }
         tracing::error!(?end, "the network task is restarted");
         ports.listening.send_replace(Vec::new());
-        swarm = revive(&blueprint, &listeners, &mut ports, &mut restarts).await;
+        swarm = Box::pin(revive(&blueprint, &listeners, &mut ports, &mut restarts)).await;
     }
     ports.stop.cancel();
     if let Some(lan) = lan {
@@ -295,7 +295,7 @@ async fn revive(
         if !is_at_once(restarts) && !idle(ports).await {
             return None;
         }
-        match blueprint.incidents.guard(NETWORK, blueprint.rebuild(listeners)).await {
+        match blueprint.incidents.guard(NETWORK, Box::pin(blueprint.rebuild(listeners))).await {
             Some(Ok(swarm)) => {
                 let _ = ports.events.send(NetEvent::Restarted); // nobody may be listening
                 return Some(swarm);
@@ -325,7 +325,7 @@ async fn live(swarm: Swarm<Behaviour>, ports: &mut Ports) -> End {
     let mut driver = Driver::new(swarm, ports);
     let end = driver.run().await;
     if end == End::Stopped {
-        driver.close(CLOSE).await;
+        Box::pin(driver.close(CLOSE)).await;
     }
     end
 }

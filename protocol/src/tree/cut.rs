@@ -312,7 +312,7 @@ impl Cutter {
         if !is_small && self.open > 0 {
             done.push(self.end_segment());
         }
-        let small = is_small.then(|| (self.bytes, self.chunks));
+        let small = is_small.then_some((self.bytes, self.chunks));
         (done, Uncounted { size: self.size, small })
     }
 
@@ -368,7 +368,10 @@ mod tests {
             let mut segments = (Vec::new(), Vec::new());
             for (at, piece) in bytes.chunks(100_003).enumerate() {
                 segments.0.extend(here.update(piece));
-                let appended = |buffer: &mut Vec<u8>| Ok::<_, ()>(buffer.extend_from_slice(piece));
+                let appended = |buffer: &mut Vec<u8>| {
+                    buffer.extend_from_slice(piece);
+                    Ok::<_, ()>(())
+                };
                 segments.1.extend(match at % 2 {
                     0 => beside.update(piece),
                     _ => beside.update_by(appended).unwrap(),

@@ -12,7 +12,7 @@ use crate::sim::{Summary, run};
 /// The [`Violation`], with what was done until then.
 pub fn attempt(config: &Config) -> Result<Summary, Box<(Violation, Summary)>> {
     match catch_unwind(AssertUnwindSafe(|| run(config))) {
-        Ok(done) => done.map_err(Box::new),
+        Ok(done) => done,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let what = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned();

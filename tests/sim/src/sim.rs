@@ -104,7 +104,7 @@ const fn pair(a: usize, b: usize) -> (usize, usize) {
 ///
 /// # Errors
 /// The first [`Violation`], with what was done until then.
-pub fn run(config: &Config) -> Result<Summary, (Violation, Summary)> {
+pub fn run(config: &Config) -> Result<Summary, Box<(Violation, Summary)>> {
     Sim::new(config).run()
 }
 
@@ -216,7 +216,7 @@ impl Sim {
     ///
     /// # Errors
     /// The first [`Violation`], with what was done until then.
-    pub fn run(mut self) -> Result<Summary, (Violation, Summary)> {
+    pub fn run(mut self) -> Result<Summary, Box<(Violation, Summary)>> {
         let minutes = self.config.minutes.unwrap_or_else(|| 15 + self.rng.below(45) as u64);
         self.queue.schedule(SECOND, Event::Publish);
         self.queue.schedule(5 * SECOND, Event::Chaos);
@@ -230,7 +230,7 @@ impl Sim {
         self.summary.trace = self.trace.finish();
         match self.violation {
             None => Ok(self.summary),
-            Some(violation) => Err((violation, self.summary)),
+            Some(violation) => Err(Box::new((violation, self.summary))),
         }
     }
 

@@ -1,5 +1,4 @@
 //! Runs from seeds: a share of what `cargo xtask sim` does, the same seed twice, and faults put in that must be found.
-#![expect(clippy::unwrap_used, reason = "a test that unwraps nothing is a failed test")]
 
 use std::collections::BTreeMap;
 
