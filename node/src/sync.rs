@@ -82,8 +82,9 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
     let incidents = parts.incidents.clone();
     if let Some(notices) = net.notices() {
         let notices = Arc::new(Mutex::new(notices));
-        let (parts, net, heard_in) = (Arc::clone(&parts), net.clone(), heard_in.clone());
-        let begin = move || gossip::run(Arc::clone(&parts), net.clone(), heard_in.clone(), Arc::clone(&notices));
+        let (parts, net, heard_in, token) = (Arc::clone(&parts), net.clone(), heard_in.clone(), stop.clone());
+        let begin =
+            move || gossip::run(Arc::clone(&parts), net.clone(), heard_in.clone(), Arc::clone(&notices), token.clone());
         tasks.spawn(incidents.clone().keep_running("gossip", stop.clone(), begin));
     }
     let inboxes = Arc::new(Mutex::new(Inboxes { mailbox, reports, heard }));

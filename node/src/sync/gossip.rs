@@ -15,6 +15,7 @@ use syncra_protocol::sync::gossip::{Effect, Ignored, Known, Notices, Rejected, V
 use syncra_protocol::sync::score::Deed;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::Hub;
 use super::follow::Message;
@@ -28,16 +29,21 @@ const OTHERS_ASKED: usize = 4;
 /// Packages looked through for one whose owner has news.
 const OWNERS_LOOKED_THROUGH: usize = 256;
 
-/// Judges what is gossiped until the network ends; `heard` is the hub, `notices` outlive a run that panicked.
+/// Judges what is gossiped until `stop`; `heard` is the hub, `notices` outlive a run that panicked.
 pub(super) async fn run(
     parts: Arc<Parts>,
     net: Net,
     heard: mpsc::Sender<Heard>,
     notices: Arc<Mutex<mpsc::Receiver<Notice>>>,
+    stop: CancellationToken,
 ) {
     let gossip = Gossip { parts, net, heard, notices: Notices::new() };
-    // The network has ended, and with it the node.
-    let _ = gossip.work(&mut *notices.lock().await).await;
+    let mut notices = notices.lock().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        // The network has ended, and with it the node.
+        _ = gossip.work(&mut notices) => {}
+    }
 }
 
 struct Gossip {

@@ -111,14 +111,19 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
     rows
 }
 
+/// A node of the network alone, connected to `near`.
+async fn stranger(seed: u8, near: &Host) -> (Net, Inbounds) {
+    let mut config = NetConfig::new([seed; 32]);
+    (config.listen, config.lan) = (vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], None);
+    let (net, inbounds) = Net::start(config).await.unwrap();
+    net.dial(near.address()).await.unwrap();
+    (net, inbounds)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_requests_are_refused_each_in_its_way() {
     let alice = host().await;
     let published = alice.publish(package("1.0.0", &noise(50_000, 3)).path()).await;
-    let mut config = NetConfig::new([5; 32]);
-    (config.listen, config.lan) = (vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], None);
-    let (net, _inbounds) = Net::start(config).await.unwrap();
-    net.dial(alice.address()).await.unwrap();
     let origin = *alice
         .node
         .parts()
@@ -132,8 +137,11 @@ async fn damaged_requests_are_refused_each_in_its_way() {
         .unwrap()
         .origin();
 
-    for (protocol, what, bytes, expected) in requests(&published, origin) {
+    // Somebody else each time: whoever sends so much of this is not let in any more.
+    for (seed, (protocol, what, bytes, expected)) in (100..).zip(requests(&published, origin)) {
+        let (net, _inbounds) = stranger(seed, &alice).await;
         let heard = send(&net, &alice, protocol, &bytes).await;
+        net.shutdown().await.unwrap();
         let outcome = match protocol {
             _ if heard.is_empty() => Outcome::Silence,
             Protocol::Log => Outcome::Log(log::decode_answer(read_frame(&heard)).unwrap()),
@@ -143,6 +151,7 @@ async fn damaged_requests_are_refused_each_in_its_way() {
         assert_eq!(outcome, expected, "{protocol}: {what}");
     }
     // Numbers at their ends are answered with what there is.
+    let (net, _inbounds) = stranger(5, &alice).await;
     for (from, limit) in [(0, u32::MAX), (u64::MAX, 1), (u64::MAX, u32::MAX), (1, u32::MAX), (u64::MAX / 2, 7)] {
         let request = framed(&log::encode_request(&Request::Entries { origin, from, limit }));
         let heard = send(&net, &alice, Protocol::Log, &request).await;

@@ -147,10 +147,10 @@ async fn those_who_watch_keep_nobody_from_being_answered() {
         let first = alice.publish(package("1.0.0", b"small").path()).await;
         let (mut strangers, mut watches) = (Vec::new(), Vec::new());
         // More than are answered at once.
-        for seed in 1..=9 {
+        for seed in 1..=17 {
             let (net, inbounds) = Net::start(quiet([seed; 32])).await.unwrap();
             net.dial(alice.address()).await.unwrap();
-            for _ in 0..8 {
+            for _ in 0..4 {
                 watches.push(ask::watch(&net, alice.key(), vec![first.package]).await.unwrap());
             }
             let one_more = ask::watch(&net, alice.key(), vec![first.package]).await;

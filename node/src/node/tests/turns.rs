@@ -24,12 +24,12 @@ async fn watches_and_silent_streams_keep_nobody_from_being_answered() {
         (config.listen, config.lan) = (vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], None);
         let (net, inbounds) = Net::start(config).await.unwrap();
         let key = net.dial(alice.address()).await.unwrap();
-        for n in 1..=4 {
+        for n in 1..=5 {
             let mut stream = net.open(key, Protocol::Log).await.unwrap();
             write_frame(&mut stream, &watch, PATIENCE).await.unwrap();
             let answer = read_frame(&mut stream, PATIENCE, decode_answer).await.unwrap().unwrap();
             match n {
-                ..=3 => assert_eq!(answer, Answer::Watching { n_packages: 1 }),
+                ..=4 => assert_eq!(answer, Answer::Watching { n_packages: 1 }),
                 _ => assert!(matches!(answer, Answer::Refused(Refusal::Busy { .. })), "{answer:?}"),
             }
             streams.push(stream);
