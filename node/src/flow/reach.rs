@@ -76,21 +76,28 @@ pub async fn discover(parts: &Parts, online: &Online, within: Duration) -> Found
     Found { is_complete, ..found }
 }
 
-/// Takes in, verified, the package that an owner calls by this name, from whoever is connected or provides that name, for as
-/// long as `within`. Packages of others are not taken in.
-async fn named(parts: &Parts, online: &Online, name: &PackageName, owner: &OwnerKey, within: Duration) -> Found {
+/// Takes in, verified, the package that an owner calls by this name, from whoever is connected or provides that name, until
+/// the release that is meant is known, for as long as `within`. Packages of others are not taken in.
+async fn named(
+    parts: &Parts,
+    online: &Online,
+    reference: &Reference,
+    (owner, name): (&OwnerKey, &PackageName),
+    within: Duration,
+) -> Found {
     let look = Look { only: Some(owner), ..Look::new(parts, online) };
-    let is_found = || {
-        let wanted = |identity: &IdentityId| owner.matches(identity);
-        parts.histories.identities().into_iter().filter(wanted).any(|identity| {
-            parts.histories.identity(identity).is_ok_and(|state| state.is_some_and(|s| s.names.contains_key(name)))
-        })
-    };
+    let is_found = || is_known(parts, reference);
     let key = ProviderKey::of_name(owner, name);
     let asking = seek::providers(online, key, look.around(), |peer| look.peer(peer).boxed(), is_found);
     let is_complete = tokio::time::timeout(within, Box::pin(asking)).await.is_ok();
     let found = look.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     Found { is_complete, ..found }
+}
+
+/// Whether a release that goes by this name is known here.
+fn is_known(parts: &Parts, reference: &Reference) -> bool {
+    let named = resolve::package(parts, reference);
+    named.is_ok_and(|named| resolve::release(&named.history.state, named.selector.as_ref()).is_ok())
 }
 
 /// A look around under way.
@@ -269,14 +276,14 @@ pub async fn find(parts: &Parts, online: &Online, reference: &Reference, within:
             }
             Reference::Named(QualifiedName { key: Some(owner), name, .. }, _) => {
                 tokio::select! {
-                    found = named(parts, online, name, owner, left) => found,
-                    () = is_known(parts, reference) => Found { is_complete: true, ..Found::default() },
+                    found = named(parts, online, reference, (owner, name), left) => found,
+                    () = becomes_known(parts, reference) => Found { is_complete: true, ..Found::default() },
                 }
             }
             Reference::Named(..) | Reference::Content(_) => {
                 tokio::select! {
                     found = discover(parts, online, left) => found,
-                    () = is_known(parts, reference) => Found { is_complete: true, ..Found::default() },
+                    () = becomes_known(parts, reference) => Found { is_complete: true, ..Found::default() },
                 }
             }
         };
@@ -294,13 +301,9 @@ pub async fn find(parts: &Parts, online: &Online, reference: &Reference, within:
 }
 
 /// Ends some time after a release that goes by this name is known.
-async fn is_known(parts: &Parts, reference: &Reference) {
+async fn becomes_known(parts: &Parts, reference: &Reference) {
     let (began, mut changes) = (Instant::now(), parts.histories.changes());
-    let is_there = || {
-        let named = resolve::package(parts, reference);
-        named.is_ok_and(|named| resolve::release(&named.history.state, named.selector.as_ref()).is_ok())
-    };
-    while !is_there() {
+    while !is_known(parts, reference) {
         if matches!(changes.recv().await, Err(RecvError::Closed)) {
             return std::future::pending().await;
         }
