@@ -60,7 +60,7 @@ fn every_fault_that_is_put_in_is_found() {
         (Mutation::HeadBeforeEntries, "crashes", Invariant::NeverLowered),
         (Mutation::ForgetsHeads, "crashes", Invariant::NeverLowered),
         (Mutation::StateByArrival, "calm", Invariant::EqualStates),
-        (Mutation::DeafToTime, "lossy", Invariant::Converges),
+        (Mutation::DeafToTime, "crashes", Invariant::Converges),
         (Mutation::FramesLaggards, "calm", Invariant::NobodyFramed),
         (Mutation::KeepsAsks, "lossy", Invariant::Bounded),
     ];
