@@ -24,6 +24,12 @@ pub fn monotonic() -> Duration {
     STARTED.elapsed()
 }
 
+/// [`monotonic`] time for machines that take timestamps: for waits and rates only, it is no date.
+#[must_use]
+pub fn steady() -> Timestamp {
+    Timestamp(0).after(monotonic())
+}
+
 /// `N` bytes from the operating system's generator.
 ///
 /// # Panics

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::tree::ContentIndex;
@@ -116,12 +117,10 @@ pub async fn get(
 ) -> Result<Got, GetError> {
     check_free(dir)?;
     let failed = |source| UnpackError::Write { path: dir.to_owned(), source };
-    // Removed again, whatever happens to this call, unless it appears.
-    let stage = Stage::beside(dir).map_err(failed)?;
     let blobs = parts.blobs().await?;
     // They keep what is here until it is written.
     let pins = blobs.pins();
-    let (landing, landed) = fetch::landing();
+    let (landing, mut landed) = fetch::landing();
     let (written, has_fetched) = (AtomicU64::new(0), AtomicBool::new(false));
     let wrote = |bytes| {
         let done = bytes + written.fetch_add(bytes, Ordering::Relaxed);
@@ -137,10 +136,15 @@ pub async fn get(
         has_fetched.store(true, Ordering::Relaxed);
         held
     };
-    let writing = unpack::unpack(blobs, landed, stage.path(), Durability::Cached, wrote);
-    let (held, unpacked) = futures::join!(fetching, writing);
-    let Held { index, cost } = held?;
-    unpacked?;
+    let writing = async {
+        // Nothing is made before there is something to write.
+        landed.index().await.ok_or(UnpackError::NeverCame)?;
+        // Removed again, whatever happens to this call, unless it appears.
+        let stage = Stage::beside(dir).map_err(failed)?;
+        unpack::unpack(blobs, landed, stage.path(), Durability::Cached, wrote).await?;
+        Ok(stage)
+    };
+    let (Held { index, cost }, stage) = both(fetching, writing).await?;
     stage.appear(dir).map_err(failed)?;
     let total = index.declared();
     Ok(Got {
@@ -150,6 +154,27 @@ pub async fn get(
         reused_bytes: index.stored_bytes().saturating_sub(cost.fetched_bytes),
         sources: cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
     })
+}
+
+/// What both give. A write that fails ends the fetch, which would come for nothing; what came stays for the next call. A
+/// fetch that fails is waited for by the writer, so that nobody writes any more when this returns.
+async fn both<H, W>(
+    fetching: impl Future<Output = Result<H, GetError>>,
+    writing: impl Future<Output = Result<W, UnpackError>>,
+) -> Result<(H, W), GetError> {
+    match select(std::pin::pin!(fetching), std::pin::pin!(writing)).await {
+        Either::Left((held, writing)) => {
+            let written = writing.await;
+            Ok((held?, written?))
+        }
+        Either::Right((Ok(written), fetching)) => Ok((fetching.await?, written)),
+        // Its reason is the fetch's.
+        Either::Right((Err(error @ UnpackError::NeverCame), fetching)) => match fetching.await {
+            Ok(_) => Err(error.into()),
+            Err(error) => Err(error),
+        },
+        Either::Right((Err(error), _)) => Err(error.into()),
+    }
 }
 
 /// Makes sure that all content of `wanted` is held: from this disk, else from peers.
@@ -200,5 +225,44 @@ fn check_free(dir: &Path) -> Result<(), GetError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(taken()),
         Err(source) => Err(UnpackError::Write { path: dir.to_owned(), source }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    fn full() -> UnpackError {
+        UnpackError::Write { path: PathBuf::new(), source: std::io::ErrorKind::StorageFull.into() }
+    }
+
+    fn incomplete() -> GetError {
+        GetError::Incomplete { missing: 1, blobs: 2 }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_ends_the_fetch_and_a_fetch_that_fails_is_the_reason() {
+        let ended = both(pending::<Result<(), GetError>>(), ready(Err::<(), _>(full()))).await;
+        assert!(matches!(ended, Err(GetError::Unpack(UnpackError::Write { .. }))), "{ended:?}");
+        for fetch_is_first in [true, false] {
+            let late = |is_late: bool| async move {
+                if is_late {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let fetching = async {
+                late(!fetch_is_first).await;
+                Err::<(), _>(incomplete())
+            };
+            let writing = async {
+                late(fetch_is_first).await;
+                Err::<(), _>(UnpackError::NeverCame)
+            };
+            let ended = both(fetching, writing).await;
+            assert!(matches!(ended, Err(GetError::Incomplete { .. })), "{ended:?}");
+        }
+        assert!(matches!(both(ready(Ok(1)), ready(Ok(2))).await, Ok((1, 2))));
     }
 }

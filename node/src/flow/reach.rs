@@ -95,7 +95,7 @@ async fn named(
 }
 
 /// Whether a release that goes by this name is known here.
-fn is_known(parts: &Parts, reference: &Reference) -> bool {
+pub fn is_known(parts: &Parts, reference: &Reference) -> bool {
     let named = resolve::package(parts, reference);
     named.is_ok_and(|named| resolve::release(&named.history.state, named.selector.as_ref()).is_ok())
 }

@@ -128,6 +128,12 @@ pub fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
+/// Whether a peer at these ends of a connection is far away: out in the open, or behind a relay. Of who has come through one
+/// only `local` tells.
+pub(super) fn is_far(local: Option<&Multiaddr>, remote: &Multiaddr) -> bool {
+    local.is_some_and(is_relayed) || is_relayed(remote) || scope(remote) == Scope::Public
+}
+
 /// The relay of a relayed address, and where it is.
 pub(super) fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
     let before: Multiaddr = address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();

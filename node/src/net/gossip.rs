@@ -12,7 +12,6 @@ use libp2p::gossipsub::{
     self, ConfigBuilder, IdentTopic, IdentityTransform, Message, MessageAcceptance, MessageAuthenticity, MessageId,
     PublishError, TopicHash, ValidationMode, Version, WhitelistSubscriptionFilter,
 };
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::derive_prelude::Either;
 use libp2p::swarm::{
@@ -23,7 +22,7 @@ use libp2p::{Multiaddr, PeerId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::NOTICE_BYTES;
 
-use super::address::{Scope, scope};
+use super::address::is_far;
 use super::limits;
 
 /// The protocol's name on the wire.
@@ -145,9 +144,8 @@ impl Gossip {
     }
 
     /// Far peers watch instead: they are many, and what is gossiped here is none of their business.
-    fn admits(&self, remote: &Multiaddr) -> bool {
-        let is_direct = !remote.iter().any(|part| part == Protocol::P2pCircuit);
-        self.takes_part && is_direct && scope(remote) < Scope::Public
+    fn admits(&self, local: Option<&Multiaddr>, remote: &Multiaddr) -> bool {
+        self.takes_part && !is_far(local, remote)
     }
 
     fn is_admitted(&self, peer: &PeerId, connection: ConnectionId) -> bool {
@@ -195,7 +193,7 @@ impl NetworkBehaviour for Gossip {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.admits(remote) {
+        if !self.admits(Some(local), remote) {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         let handler = self.inner.handle_established_inbound_connection(id, peer, local, remote)?;
@@ -210,7 +208,7 @@ impl NetworkBehaviour for Gossip {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.admits(remote) {
+        if !self.admits(None, remote) {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         let handler = self.inner.handle_established_outbound_connection(id, peer, remote, role, port)?;

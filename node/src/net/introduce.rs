@@ -12,7 +12,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, identify, identity};
 
-use super::address::{Scope, is_relayed, scope};
+use super::address::{is_far, is_relayed};
 
 /// The protocol family that identify names; only for people who look at it.
 const FAMILY: &str = "/syncra/1";
@@ -84,7 +84,7 @@ impl NetworkBehaviour for Introduce {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if is_relayed(local) || scope(remote) == Scope::Public {
+        if is_far(Some(local), remote) {
             self.is_far.insert(id, peer);
         }
         self.of(id).handle_established_inbound_connection(id, peer, local, remote)
@@ -98,7 +98,7 @@ impl NetworkBehaviour for Introduce {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if is_relayed(address) || scope(address) == Scope::Public {
+        if is_far(None, address) {
             self.is_far.insert(id, peer);
             if port == PortUse::Reuse && !is_relayed(address) {
                 self.from_listening_port.insert(id);

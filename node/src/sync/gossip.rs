@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Hub;
 use super::follow::Message;
 use super::watch::Heard;
-use crate::clock;
+use crate::clock::steady;
 use crate::flow::Parts;
 use crate::net::{Net, Notice, Settled, Stopped, Ticket};
 
@@ -53,19 +53,14 @@ struct Gossip {
     notices: Notices<Ticket>,
 }
 
-/// Time for rates and waits: it never goes back.
-fn now() -> Timestamp {
-    Timestamp(0).after(clock::monotonic())
-}
-
 impl Gossip {
     async fn work(mut self, notices: &mut mpsc::Receiver<Notice>) -> Result<(), Stopped> {
         let mut changes = self.parts.histories.changes();
         loop {
-            let wake = self.notices.next_timeout(now());
+            let wake = self.notices.next_timeout(steady());
             tokio::select! {
                 change = changes.recv() => match change {
-                    Ok(change) => self.notices.grown(now(), &change.head),
+                    Ok(change) => self.notices.grown(steady(), &change.head),
                     // What was missed is passed on by others, or found by whoever asks.
                     Err(RecvError::Lagged(n)) => tracing::debug!(n, "changes were missed and are not gossiped"),
                     Err(RecvError::Closed) => return Ok(()),
@@ -74,7 +69,7 @@ impl Gossip {
                     Some(notice) => self.on_notice(notice).await?,
                     None => return Ok(()),
                 },
-                () = sleep_until(wake) => self.notices.handle_timeout(now()),
+                () = sleep_until(wake) => self.notices.handle_timeout(steady()),
             }
             while let Some(effect) = self.notices.poll_effect() {
                 self.perform(effect).await?;
@@ -86,7 +81,7 @@ impl Gossip {
         let Notice { peer, note, ticket, is_heeded } = notice;
         let parts = &self.parts;
         let known = |head: &Head| if is_heeded { known(parts, head) } else { Known::No };
-        let verdict = self.notices.judge(now(), peer, &note, ticket.clone(), known);
+        let verdict = self.notices.judge(steady(), peer, &note, ticket.clone(), known);
         tracing::debug!(peer = peer.fmt_short(), ?verdict, "a notice was passed on to us");
         if matches!(verdict, Verdict::Ignore(_) | Verdict::Reject(_)) {
             self.net.settle(ticket, Settled::Drop).await?;
@@ -172,7 +167,7 @@ fn is_public(parts: &Parts, head: &Head) -> bool {
 
 async fn sleep_until(at: Option<Timestamp>) {
     match at {
-        Some(at) => tokio::time::sleep(at.since(now())).await,
+        Some(at) => tokio::time::sleep(at.since(steady())).await,
         None => std::future::pending().await,
     }
 }

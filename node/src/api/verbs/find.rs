@@ -29,10 +29,7 @@ pub(super) async fn look_around(service: &Service, reference: &Reference, patien
     match resolve::package(parts, reference) {
         Ok(named) => {
             let package = named.history.state.package;
-            let is_known = || {
-                let named = resolve::package(parts, reference);
-                named.is_ok_and(|named| resolve::release(&named.history.state, named.selector.as_ref()).is_ok())
-            };
+            let is_known = || reach::is_known(parts, reference);
             if !is_known() {
                 let online = in_time(patience, service.reach()).await??;
                 in_time(patience, Box::pin(seek::until(&online, package, is_known))).await?;

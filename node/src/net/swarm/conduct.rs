@@ -4,29 +4,23 @@ use std::time::Duration;
 
 use libp2p::gossipsub;
 use libp2p::{PeerId, Swarm};
-use syncra_protocol::Timestamp;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::sync::score::{Deed, Effect, Grade, Score};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Driver;
-use crate::clock;
+use crate::clock::steady;
 use crate::net::PeerInfo;
 use crate::net::address::{device_key, peer_id};
 use crate::net::behaviour::Behaviour;
 use crate::net::error::DialError;
 use crate::net::gossip::{Gossip, Notice, Settled, Ticket};
 
-/// Time for rates and waits: it never goes back.
-fn now() -> Timestamp {
-    Timestamp(0).after(clock::monotonic())
-}
-
 /// How long a peer stays away; none if for good, or not at all.
 pub(in crate::net) fn away_for(grade: Grade) -> Option<Duration> {
     match grade {
-        Grade::Away(until) => Some(until.since(now())),
+        Grade::Away(until) => Some(until.since(steady())),
         Grade::Good | Grade::Poor | Grade::Banned => None,
     }
 }
@@ -34,7 +28,7 @@ pub(in crate::net) fn away_for(grade: Grade) -> Option<Duration> {
 impl Driver<'_> {
     /// Shuts out whom the scores say: a new swarm knows nothing.
     pub(super) fn remember_scores(swarm: &mut Swarm<Behaviour>, ports: &super::Ports) {
-        for score in ports.scores.all(now()).filter(|score| score.grade.is_shut_out()) {
+        for score in ports.scores.all(steady()).filter(|score| score.grade.is_shut_out()) {
             if let Some(peer) = peer_id(&score.peer) {
                 swarm.behaviour_mut().bans.block_peer(peer);
             }
@@ -49,7 +43,7 @@ impl Driver<'_> {
         if deed != Deed::Delivered {
             tracing::debug!(peer = peer.fmt_short(), ?deed, "counted against a peer");
         }
-        self.ports.scores.report(now(), peer, deed);
+        self.ports.scores.report(steady(), peer, deed);
         self.apply_scores();
     }
 
@@ -60,7 +54,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn on_scores_timeout(&mut self) {
-        self.ports.scores.handle_timeout(now());
+        self.ports.scores.handle_timeout(steady());
         self.apply_scores();
     }
 
@@ -68,7 +62,7 @@ impl Driver<'_> {
         while let Some(effect) = self.ports.scores.poll_effect() {
             match effect {
                 Effect::ShutOut(key) => {
-                    let says = self.ports.scores.get(now(), &key).last_fault.map_or("", Deed::says);
+                    let says = self.ports.scores.get(steady(), &key).last_fault.map_or("", Deed::says);
                     tracing::warn!(peer = key.fmt_short(), says, "shut out");
                     self.with_peer(key, Self::shut_out);
                 }
@@ -77,7 +71,7 @@ impl Driver<'_> {
                 }),
             }
         }
-        self.scores_wake = self.ports.scores.next_timeout().map(|at| Instant::now() + at.since(now()));
+        self.scores_wake = self.ports.scores.next_timeout().map(|at| Instant::now() + at.since(steady()));
     }
 
     fn with_peer(&mut self, key: DeviceKey, then: impl FnOnce(&mut Self, PeerId)) {
@@ -94,12 +88,12 @@ impl Driver<'_> {
 
     /// What the scores say of a connected peer.
     pub(super) fn score_into(&self, info: &mut PeerInfo) {
-        let Score { points, grade, last_fault, .. } = self.ports.scores.get(now(), &info.key);
+        let Score { points, grade, last_fault, .. } = self.ports.scores.get(steady(), &info.key);
         (info.points, info.is_poor, info.last_fault) = (points, grade == Grade::Poor, last_fault);
     }
 
     pub(super) fn answer_shut_out(&self, reply: oneshot::Sender<Vec<Score>>) {
-        let all = self.ports.scores.all(now()).filter(|score| score.grade.is_shut_out());
+        let all = self.ports.scores.all(steady()).filter(|score| score.grade.is_shut_out());
         drop(reply.send(all.collect()));
     }
 
@@ -112,7 +106,7 @@ impl Driver<'_> {
         self.tell_mesh();
         let Some((note, ticket)) = Gossip::notice_of(event) else { return };
         let Some(peer) = device_key(ticket.from()) else { return };
-        let is_heeded = self.ports.scores.get(now(), &peer).grade == Grade::Good;
+        let is_heeded = self.ports.scores.get(steady(), &peer).grade == Grade::Good;
         if self.ports.notices.try_send(Notice { peer, note, ticket: ticket.clone(), is_heeded }).is_err() {
             self.settle(&ticket, Settled::Drop);
         }

@@ -279,7 +279,7 @@ async fn damaged_answers_are_faults_of_who_sent_them_and_cost_nobody_the_package
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_goes_on_sending_what_does_not_verify_is_banned() {
+async fn who_goes_on_sending_what_does_not_verify_is_shut_out() {
     let bob = host().await;
     let (net, lies) = liar(40).await;
     lies.send(framed(&[0xee; 100])).await.unwrap();
@@ -288,7 +288,7 @@ async fn who_goes_on_sending_what_does_not_verify_is_banned() {
     let mut events = online.net.events();
     online.net.dial(at).await.unwrap();
     // About one package nobody is believed twice; so it lies about many.
-    let banned = async {
+    let shut_out = async {
         for n in 0..200 {
             let _ = online.sync.refresh(PackageId::from_bytes([n; 32]), Some(vec![net.key()])).await;
             while let Ok(event) = events.try_recv() {
@@ -299,7 +299,7 @@ async fn who_goes_on_sending_what_does_not_verify_is_banned() {
         }
         panic!("200 lies and still here");
     };
-    tokio::time::timeout(Duration::from_secs(60), banned).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), shut_out).await.unwrap();
     let again = online.net.dial(net::with_peer(net.listen_addrs().remove(0), &net.key()).unwrap()).await;
     assert_eq!(again, Err(net::DialError::Banned));
     net.shutdown().await.unwrap();
