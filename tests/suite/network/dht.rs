@@ -1,5 +1,7 @@
 //! What is found through the distributed hash table alone: nobody in between has it, and nobody knows an address.
 
+use std::time::{Duration, Instant};
+
 use syncra_tests::Home;
 
 use crate::people::{LOOPBACK, address, assert_same_files, number, publish, text, word};
@@ -12,9 +14,15 @@ fn known_by(hub: &str) -> [&str; 4] {
     [LOOPBACK[0], LOOPBACK[1], "--bootstrap", hub]
 }
 
-/// Waits until a node keeps a record for somebody: asking is slow enough to be no busy loop.
-fn keeps_a_record(hub: &Home) {
-    while number(&hub.json(["status"])["dht"], "n_records") == 0 {}
+/// A test that hangs fails here.
+const HUNG: Duration = Duration::from_secs(120);
+
+/// Waits until a node keeps so many records for others: asking is slow enough to be no busy loop.
+fn keeps_records(hub: &Home, n: u64) {
+    let began = Instant::now();
+    while number(&hub.json(["status"])["dht"], "n_records") < n {
+        assert!(began.elapsed() < HUNG, "{n} records never came");
+    }
 }
 
 #[test]
@@ -24,7 +32,7 @@ fn a_package_is_found_by_its_id_through_somebody_who_lacks_it() {
     let entrance = address(&hub_up).to_owned();
     let _alice_up = alice.up(known_by(&entrance));
     let published = publish(&alice, "1.0.0", SIZE);
-    keeps_a_record(&hub);
+    keeps_records(&hub, 1);
     let id = word(&alice.json(["info", &published.reference]), "package_id");
     assert_eq!(number(&hub.json(["status"])["packages"], "known"), 0, "the hub has nothing but a record");
 
@@ -48,7 +56,7 @@ fn a_package_is_found_by_its_name_through_somebody_who_lacks_it() {
     let _alice_up = alice.up(known_by(&entrance));
     let published = publish(&alice, "1.0.0", SIZE);
     // Its id and its name.
-    while number(&hub.json(["status"])["dht"], "n_records") < 2 {}
+    keeps_records(&hub, 2);
 
     bob.json(["config", "set", "bootstrap", &format!("[\"{entrance}\"]")]);
     let target = bob.work().join("out");
