@@ -13,6 +13,7 @@ mod config;
 mod connect;
 mod context;
 mod demo;
+mod devices;
 mod doctor;
 mod events;
 mod explain;
@@ -91,6 +92,7 @@ enum Verb {
     Export(export::Args),
     Import(import::Args),
     Id(id::Args),
+    Devices(devices::Args),
     Doctor(doctor::Args),
     Add(add::Args),
     Update(update::Args),
@@ -130,6 +132,7 @@ impl Verb {
             Self::Export(args) => args.run(context).await,
             Self::Import(args) => args.run(context).await,
             Self::Id(args) => args.run(context).await,
+            Self::Devices(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,
             Self::Add(args) => args.run(context).await,
             Self::Update(args) => args.run(context).await,

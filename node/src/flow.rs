@@ -4,6 +4,7 @@ pub mod backup;
 pub mod catalogue;
 pub mod contact;
 pub mod content;
+pub mod devices;
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;

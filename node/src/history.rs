@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncra_protocol::entry::{self, Body, Decoded, SeenHead};
-use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, IdentityLog};
+use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, Identity, IdentityLog};
 use syncra_protocol::fold::{IdentityState, PackageState};
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceSecret;
@@ -32,6 +32,8 @@ pub use own::{Draft, OwnError};
 const HELD: usize = 256;
 /// Logs of identities that are held in memory.
 const IDENTITY_LOGS_HELD: usize = 1_024;
+/// Identities of which it is held in memory what their logs say together.
+const IDENTITIES_HELD: usize = 1_024;
 /// Changes that a slow listener may lag behind before it has to look at everything again.
 const CHANGES: usize = 1_024;
 
@@ -76,6 +78,8 @@ struct Known {
     packages: HashMap<PackageId, Arc<History>>,
     /// Logs of identities, each one value for all packages that are held. What is behind its head on disk is read on.
     identity_logs: HashMap<Origin, IdentityLog>,
+    /// What they say together.
+    identities: HashMap<IdentityId, Identity>,
     /// How often any log grew or was found forked: what was read before it last did may be out of date.
     n_changes: u64,
 }
@@ -99,6 +103,14 @@ pub enum LoadError {
     Entries {
         /// The log.
         origin: Origin,
+        /// What is wrong with them.
+        source: EvidenceError,
+    },
+    /// The logs of an owner do not fit the package's.
+    #[error("the stored logs of identity {} do not verify", .identity.fmt_short())]
+    Owner {
+        /// The owner.
+        identity: IdentityId,
         /// What is wrong with them.
         source: EvidenceError,
     },
@@ -181,7 +193,7 @@ impl Histories {
             }
             known.n_changes
         };
-        let Some(history) = self.load(package, |origin| self.identity_log(origin))? else { return Ok(None) };
+        let Some(history) = self.load(package, |owner| self.identity_held(owner))? else { return Ok(None) };
         let history = Arc::new(history);
         self.keep(n_changes, package, &history);
         Ok(Some(history))
@@ -192,7 +204,8 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn read_again(&self, package: PackageId) -> Result<Option<History>, LoadError> {
-        self.load(package, |origin| self.read_identity_log(origin, None))
+        let identity_log = |origin: &Origin| self.read_identity_log(origin, None);
+        self.load(package, |owner| self.gather(owner, identity_log))
     }
 
     /// What an identity's logs say, if anything of it is held.
@@ -200,12 +213,7 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn identity(&self, identity: IdentityId) -> Result<Option<Arc<IdentityState>>, LoadError> {
-        for origin in self.origins(Subject::Identity(identity)) {
-            if let Some(state) = self.identity_log(&origin)?.as_ref().and_then(IdentityLog::state) {
-                return Ok(Some(Arc::clone(state)));
-            }
-        }
-        Ok(None)
+        Ok(self.identity_held(identity)?.map(|held| Arc::clone(held.state())))
     }
 
     /// A log as far as it is verified and stored, and its head.
@@ -275,6 +283,7 @@ impl Known {
         match subject {
             Subject::Package(package) => drop(self.packages.remove(&package)),
             Subject::Identity(identity) => {
+                self.identities.remove(&identity);
                 self.packages.retain(|_, history| !history.evidence.genesis().owners.contains(&identity));
             }
         }
@@ -315,11 +324,11 @@ mod tests {
         let packages =
             [Draft::new("lamp", "1.0.0").publish(&parts).await, Draft::new("door", "1.0.0").publish(&parts).await];
         let histories = &parts.histories;
-        let owner = |history: &History| Arc::clone(&history.state.owners[&parts.identity]);
+        let owner = |history: &History| Arc::clone(&history.state.owners[&parts.identity()]);
         let [lamp, door] = packages.map(|published| histories.package(published.package).unwrap().unwrap());
         assert_eq!(owner(&lamp).names.len(), 2);
         assert!(Arc::ptr_eq(&owner(&lamp), &owner(&door)));
-        assert!(Arc::ptr_eq(&owner(&lamp), &histories.identity(parts.identity).unwrap().unwrap()));
+        assert!(Arc::ptr_eq(&owner(&lamp), &histories.identity(parts.identity()).unwrap().unwrap()));
 
         let again = histories.read_again(lamp.state.package).unwrap().unwrap();
         assert_eq!(again.state, lamp.state);
@@ -341,7 +350,7 @@ mod tests {
         let lamp = Draft::new("lamp", "1.0.0").publish(&parts).await.package;
         let histories = &parts.histories;
         let n_changes = histories.known().n_changes;
-        let read = histories.load(lamp, |origin| histories.identity_log(origin)).unwrap().unwrap();
+        let read = histories.load(lamp, |owner| histories.identity_held(owner)).unwrap().unwrap();
         Draft::new("lamp", "1.1.0").publish(&parts).await;
         histories.keep(n_changes, lamp, &Arc::new(read));
         assert_eq!(histories.package(lamp).unwrap().unwrap().state.releases.len(), 2);

@@ -18,12 +18,16 @@ use crate::id::LogHash;
 use crate::limits::{ENTRY_BYTES, SEEN_PER_ENTRY};
 use crate::origin::Origin;
 
+mod device;
 mod genesis;
 mod header;
 mod name;
 mod refs;
 mod release;
 
+pub use device::{
+    AddDevice, Cut, DeviceCuts, DeviceRole, Recover, Statement, StatementId, Suspend, recovery_commitment,
+};
 pub use genesis::{IdentityGenesis, IdentityJoin, OWNER_LIMIT, PackageGenesis, PackageJoin};
 pub use header::{HEADER_BYTES, MAGIC};
 pub use name::{HandleClaim, NameClaim};
@@ -71,6 +75,12 @@ pub enum Body {
     IdentityGenesis(IdentityGenesis),
     /// Kind 33: begins a further device's log of an identity.
     IdentityJoin(IdentityJoin),
+    /// Kind 34: a further device of the identity.
+    AddDevice(AddDevice),
+    /// Kind 35: takes a device's voice away for the time being.
+    Suspend(Suspend),
+    /// Kind 37: what the holder of the recovery key says.
+    Recover(Recover),
     /// Kind 38: gives a package its human name.
     Name(NameClaim),
     /// Kind 39: claims a handle.
@@ -174,6 +184,9 @@ impl Body {
             Self::Seen => 12,
             Self::IdentityGenesis(_) => 32,
             Self::IdentityJoin(_) => 33,
+            Self::AddDevice(_) => 34,
+            Self::Suspend(_) => 35,
+            Self::Recover(_) => 37,
             Self::Name(_) => 38,
             Self::Handle(_) => 39,
         }
@@ -184,7 +197,10 @@ impl Body {
             Self::PackageGenesis(body) => body.check(),
             Self::Release(body) => body.check(),
             Self::Ref(body) => body.check(),
+            Self::Suspend(body) => body.check(),
+            Self::Recover(body) => body.check(),
             Self::PackageJoin(_)
+            | Self::AddDevice(_)
             | Self::Yank(_)
             | Self::Seen
             | Self::IdentityGenesis(_)
@@ -204,6 +220,9 @@ impl Body {
             Self::Seen => codec::encode(&(seen, ())),
             Self::IdentityGenesis(body) => codec::encode(&(seen, body)),
             Self::IdentityJoin(body) => codec::encode(&(seen, body)),
+            Self::AddDevice(body) => codec::encode(&(seen, body)),
+            Self::Suspend(body) => codec::encode(&(seen, body)),
+            Self::Recover(body) => codec::encode(&(seen, body)),
             Self::Name(body) => codec::encode(&(seen, body)),
             Self::Handle(body) => codec::encode(&(seen, body)),
         }
@@ -231,6 +250,9 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, EntryError> {
         12 => known(kind, body, |()| Body::Seen),
         32 => known(kind, body, Body::IdentityGenesis),
         33 => known(kind, body, Body::IdentityJoin),
+        34 => known(kind, body, Body::AddDevice),
+        35 => known(kind, body, Body::Suspend),
+        37 => known(kind, body, Body::Recover),
         38 => known(kind, body, Body::Name),
         39 => known(kind, body, Body::Handle),
         _ => unreachable!("`Header::is_known` lists exactly these kinds"),

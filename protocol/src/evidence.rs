@@ -9,11 +9,13 @@
 //! What a log says is the same in every set, so sets share it: an [`IdentityLog`] is verified once for all packages of
 //! its identity. Clones of a set are cheap for the same reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::entry::{self, Body, Decoded, Entry, EntryError, IdentityGenesis, PackageGenesis, SeenHead};
+use crate::fold::{self, IdentityState};
 use crate::id::{EntryId, IdentityId, PackageId};
+use crate::key::DeviceKey;
 use crate::limits::EVIDENCE_LOGS;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
@@ -25,12 +27,15 @@ mod first;
 mod frontier;
 mod held;
 mod identity;
+mod logs;
 
 pub use first::FirstEntryError;
 pub use frontier::{Frontier, FrontierError, FrontierHead};
-pub use identity::IdentityLog;
+pub use identity::{Identity, IdentityLog};
 
 pub(crate) use causal::{Clock, Point};
+pub(crate) use frontier::Seat;
+pub(crate) use logs::Logs;
 
 use held::{Held, Item, Verified, read};
 
@@ -43,9 +48,18 @@ pub struct Evidence {
     package: PackageId,
     genesis: PackageGenesis,
     genesis_bytes: Vec<u8>,
-    identities: BTreeMap<IdentityId, Arc<Owner>>,
-    logs: BTreeMap<Origin, Held>,
-    forks: BTreeMap<Origin, Fork>,
+    identities: BTreeMap<IdentityId, Known>,
+    logs: Logs,
+}
+
+/// What is known of an owner.
+#[derive(Debug, Clone)]
+struct Known {
+    owner: Arc<Owner>,
+    /// Its devices, and those that it had: what they write is worth fetching.
+    devices: BTreeSet<DeviceKey>,
+    /// What all its logs said when somebody folded them who shares the result, and how far they went.
+    shared: Option<(Frontier, Arc<IdentityState>)>,
 }
 
 /// The first device of an owner, and the bytes that say so.
@@ -53,13 +67,6 @@ pub struct Evidence {
 struct Owner {
     genesis: IdentityGenesis,
     bytes: Vec<u8>,
-}
-
-#[derive(Debug, Clone)]
-struct Fork {
-    proof: ForkProof,
-    /// None while nobody knows; of several other histories the shortest common part.
-    n_common: Option<u64>,
 }
 
 /// A verified continuation of one log, not yet part of the set: to be made durable before [`Evidence::apply`].
@@ -154,6 +161,9 @@ pub enum EvidenceError {
     /// The set is full.
     #[error("more logs than {EVIDENCE_LOGS} speak for this package, {STRANGER_LOGS} of strangers among them")]
     TooManyLogs,
+    /// A log of an owner by a key that is none of its devices, and without the recovery key's word.
+    #[error("the log's key is no device of the identity")]
+    NoDevice,
     /// A fork proof against this log is held: nothing newer of it is accepted.
     #[error("the log's key has signed two histories")]
     Frozen,
@@ -188,8 +198,7 @@ impl Evidence {
             genesis: body,
             genesis_bytes: genesis.to_vec(),
             identities: BTreeMap::new(),
-            logs: BTreeMap::new(),
-            forks: BTreeMap::new(),
+            logs: Logs::default(),
         })
     }
 
@@ -204,7 +213,7 @@ impl Evidence {
         if !self.genesis.owners.contains(&identity) {
             return Err(GenesisError::NotOwner(identity));
         }
-        self.identities.insert(identity, Arc::new(Owner { genesis: body, bytes: genesis.to_vec() }));
+        self.know(identity, Arc::new(Owner { genesis: body, bytes: genesis.to_vec() }));
         Ok(identity)
     }
 
@@ -228,41 +237,45 @@ impl Evidence {
 
     /// The bytes of the Genesis entries of the owners that are known.
     pub fn identity_genesis_bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.identities.values().map(|owner| &*owner.bytes)
+        self.identities.values().map(|known| &*known.owner.bytes)
     }
 
     /// The log of `origin` as far as it is held.
     #[must_use]
     pub fn log(&self, origin: &Origin) -> Option<&Log> {
-        self.logs.get(origin).map(Held::log)
+        self.logs.log(origin)
     }
 
     /// The newest verified head of `origin`.
     #[must_use]
     pub fn head(&self, origin: &Origin) -> Option<&Head> {
-        self.logs.get(origin).map(Held::head)
+        self.logs.head(origin)
     }
 
     /// The newest verified heads of all logs, ascending by origin.
     pub fn heads(&self) -> impl Iterator<Item = &Head> {
-        self.logs.values().map(Held::head)
+        self.logs.held.values().map(Held::head)
     }
 
     /// Entries held of `origin`.
     #[must_use]
     pub fn size(&self, origin: &Origin) -> u64 {
-        self.logs.get(origin).map_or(0, |held| held.log().size())
+        self.logs.size(origin)
     }
 
-    /// Whether `origin` is of this package: by an owner's device that is known, or named by an entry that waits for it.
-    /// Nothing else is worth fetching.
+    /// Whether `origin` is worth fetching: a log of this package by an owner's device, a log of an owner, or named by an
+    /// entry that waits for it. A log of an owner by a key that is no device yet may bring the recovery key's word, and
+    /// is refused by [`Evidence::verify`] if it does not.
     #[must_use]
     pub fn wants(&self, origin: &Origin) -> bool {
-        self.is_owners(origin) || self.logs.contains_key(origin) || self.awaits(origin)
+        let is_identity = matches!(origin.subject, Subject::Identity(owner) if self.identities.contains_key(&owner));
+        is_identity || self.is_owners(origin) || self.logs.held.contains_key(origin) || self.awaits(origin)
     }
 
-    fn is_owners(&self, origin: &Origin) -> bool {
-        let is_device = |owner: &Arc<Owner>| owner.genesis.log_key == origin.key;
+    /// Whether it is a log by a device of an owner, or one that was a device.
+    #[must_use]
+    pub fn is_owners(&self, origin: &Origin) -> bool {
+        let is_device = |known: &Known| known.devices.contains(&origin.key);
         match origin.subject {
             Subject::Package(package) if package != self.package => false,
             Subject::Package(_) => origin.key == self.genesis.log_key || self.identities.values().any(is_device),
@@ -271,7 +284,24 @@ impl Evidence {
     }
 
     fn awaits(&self, origin: &Origin) -> bool {
-        self.logs.values().any(|held| held.next().is_some_and(|item| item.seen.iter().any(|s| s.origin == *origin)))
+        let waits = |held: &Held| held.next().is_some_and(|item| item.seen.iter().any(|s| s.origin == *origin));
+        self.logs.held.values().any(waits)
+    }
+
+    fn know(&mut self, identity: IdentityId, owner: Arc<Owner>) {
+        let devices = self.logs.devices(identity, &owner.genesis);
+        let known =
+            self.identities.entry(identity).or_insert_with(|| Known { owner, devices: BTreeSet::new(), shared: None });
+        known.devices.extend(devices);
+    }
+
+    /// Learns the devices that a log of an owner names.
+    fn learn_devices(&mut self, origin: &Origin) {
+        if let Subject::Identity(identity) = origin.subject
+            && let Some(known) = self.identities.get_mut(&identity)
+        {
+            known.devices.extend(self.logs.devices(identity, &known.owner.genesis));
+        }
     }
 
     /// Verifies that `entries` continue the log of `origin` up to `head`, and reads them. Changes nothing.
@@ -283,10 +313,10 @@ impl Evidence {
         if matches!(origin.subject, Subject::Package(package) if package != self.package) {
             return Err(EvidenceError::OtherPackage);
         }
-        if self.forks.contains_key(&origin) {
+        if self.is_forked(&origin) {
             return Err(EvidenceError::Frozen);
         }
-        let held = self.logs.get(&origin);
+        let held = self.logs.held.get(&origin);
         if held.is_none() {
             self.check_room(&origin, self.is_owners(&origin))?;
         }
@@ -302,6 +332,15 @@ impl Evidence {
             }
             stop = stop.or(reason.map(|reason| (index, reason)));
             items.push(item);
+        }
+        if let Subject::Identity(identity) = origin.subject
+            && let Some(known) = self.identities.get(&identity)
+            && from == 0
+            && !known.devices.contains(&origin.key)
+            && !self.awaits(&origin)
+            && !self.logs.brings_word(identity, &known.owner.genesis, &items)
+        {
+            return Err(EvidenceError::NoDevice);
         }
         let first = entries.first().map_or(&[][..], AsRef::as_ref);
         let owner = self.owner_begun(&origin, first, items.first().filter(|_| from == 0));
@@ -320,20 +359,22 @@ impl Evidence {
         if held != from {
             return Err(EvidenceError::Stale { held, from });
         }
-        self.identities.extend(owner);
-        match self.logs.entry(origin) {
+        match self.logs.held.entry(origin) {
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(Held::new(Arc::new(Verified { log, head, items, stop })));
             }
             std::collections::btree_map::Entry::Occupied(place) => {
                 let held = place.into_mut();
-                held.says = None;
                 let verified = Arc::make_mut(&mut held.verified);
                 (verified.log, verified.head, verified.stop) = (log, head, stop);
                 verified.items.extend(items);
             }
         }
-        self.settle(origin);
+        self.logs.settle(origin);
+        if let Some((identity, owner)) = owner {
+            self.know(identity, owner);
+        }
+        self.learn_devices(&origin);
         Ok(())
     }
 
@@ -356,38 +397,80 @@ impl Evidence {
 
     /// Keeps a fork proof for ever: nothing newer of that log is accepted.
     pub fn freeze(&mut self, proof: ForkProof) {
-        self.forks.entry(*proof.origin()).or_insert(Fork { proof, n_common: None });
+        self.logs.freeze(proof);
     }
 
     /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The
     /// later ones count only where another owner's `seen` fixes them. Without effect on a log that is not forked.
     pub fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
-        if let Some(fork) = self.forks.get_mut(origin) {
-            fork.n_common = Some(fork.n_common.map_or(n_common, |known| known.min(n_common)));
-        }
+        self.logs.settle_fork(origin, n_common);
     }
 
     /// The entries of a forked log that are known to be in both histories.
     #[must_use]
     pub fn n_common(&self, origin: &Origin) -> Option<u64> {
-        self.forks.get(origin)?.n_common
+        self.logs.forks.get(origin)?.n_common
     }
 
     /// The fork proofs held.
     pub fn forks(&self) -> impl Iterator<Item = &ForkProof> {
-        self.forks.values().map(|fork| &fork.proof)
+        self.logs.forks.values().map(|fork| &fork.proof)
     }
 
     /// Whether a fork proof against `origin` is held.
     #[must_use]
     pub fn is_forked(&self, origin: &Origin) -> bool {
-        self.forks.contains_key(origin)
+        self.logs.forks.contains_key(origin)
+    }
+
+    /// The logs with entries that do not count, and why.
+    #[must_use]
+    pub fn blocked(&self) -> BTreeMap<Origin, Blocked> {
+        self.logs.blocked()
+    }
+
+    /// The heads that entries wait for and that are not held yet: log → entries needed.
+    #[must_use]
+    pub fn missing(&self) -> BTreeMap<Origin, u64> {
+        self.logs.missing()
+    }
+
+    /// The largest frontier of the logs held.
+    #[must_use]
+    pub fn frontier(&self) -> Frontier {
+        self.logs.frontier()
+    }
+
+    /// Checks that `frontier` lies within what is held, and is closed.
+    ///
+    /// # Errors
+    /// [`FrontierError`].
+    pub fn check_frontier(&self, frontier: &Frontier) -> Result<(), FrontierError> {
+        self.logs.check_frontier(frontier)
+    }
+
+    /// What the fold reads.
+    pub(crate) const fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// What an owner's logs say at a checked frontier; none if its Genesis is not inside.
+    pub(crate) fn identity_at(&self, identity: IdentityId, frontier: &Frontier) -> Option<Arc<IdentityState>> {
+        let shared = self.identities.get(&identity).and_then(|known| known.shared.as_ref());
+        let own = frontier.of(Subject::Identity(identity));
+        if let Some((at, state)) = shared
+            && *at == own
+            && !own.0.keys().any(|origin| self.is_forked(origin))
+        {
+            return Some(Arc::clone(state));
+        }
+        fold::identity::fold(&self.logs, frontier, identity).map(Arc::new)
     }
 
     fn check_room(&self, origin: &Origin, is_owners: bool) -> Result<(), EvidenceError> {
-        let n_strangers = self.logs.keys().filter(|origin| !self.is_owners(origin)).count();
+        let n_strangers = self.logs.held.keys().filter(|origin| !self.is_owners(origin)).count();
         let room_for_strangers = n_strangers < STRANGER_LOGS || self.awaits(origin);
-        if self.logs.len() < EVIDENCE_LOGS && (is_owners || room_for_strangers) {
+        if self.logs.held.len() < EVIDENCE_LOGS && (is_owners || room_for_strangers) {
             Ok(())
         } else {
             Err(EvidenceError::TooManyLogs)

@@ -5,7 +5,8 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `rights` | whose entries count |
+//! | `identity` | which devices speak for an owner, and what it calls things |
+//! | `rights` | whose entries count, from where, and how far |
 //! | `releases` | which versions are settled, contested, yanked |
 //! | `refs` | where branches, tags and channels point |
 //! | `select` | which release a wish means, or why none |
@@ -14,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::entry::{Body, PackageGenesis, RefClass, Release};
+use crate::entry::{Cut, DeviceRole, PackageGenesis, RefClass, Release, StatementId};
 use crate::evidence::{Evidence, Frontier, FrontierError};
 use crate::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
 use crate::key::DeviceKey;
@@ -23,6 +24,7 @@ use crate::origin::Origin;
 use crate::version::Version;
 
 mod changes;
+pub(crate) mod identity;
 mod refs;
 mod releases;
 mod rights;
@@ -41,7 +43,7 @@ pub struct PackageState {
     /// The owners, as far as their logs are inside the frontier; one value for all packages of an owner.
     pub owners: BTreeMap<IdentityId, Arc<IdentityState>>,
     /// The logs whose entries count.
-    pub writers: BTreeSet<Origin>,
+    pub writers: BTreeMap<Origin, Writer>,
     /// What became of each version that somebody with rights published.
     pub versions: BTreeMap<Version, VersionState>,
     /// Every release that somebody with rights published.
@@ -61,12 +63,71 @@ pub struct PackageState {
 pub struct IdentityState {
     /// The identity.
     pub identity: IdentityId,
-    /// The devices that speak for it.
-    pub devices: BTreeSet<DeviceKey>,
+    /// The devices that spoke for it at some time.
+    pub devices: BTreeMap<DeviceKey, Device>,
     /// What it calls packages.
     pub names: BTreeMap<PackageName, PackageId>,
+    /// Names that two devices gave to different packages, without seeing each other: they mean none.
+    pub diverged_names: BTreeMap<PackageName, BTreeSet<PackageId>>,
     /// What it would like to be called.
     pub handle: Option<Handle>,
+    /// BLAKE3 of the recovery public key that signs its next statement.
+    pub recovery: [u8; 32],
+    /// What the recovery key said last.
+    pub last_statement: Option<StatementId>,
+}
+
+/// One device of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// What it may do.
+    pub role: DeviceRole,
+    /// What people call it; none of the first device.
+    pub label: Option<RefName>,
+    /// Whether the identity began with it.
+    pub is_first: bool,
+    /// The entries that let it speak: log and index.
+    pub since: BTreeSet<(Origin, u64)>,
+    /// Whether it may speak now.
+    pub status: DeviceStatus,
+    /// How far its logs of packages count, if it may not. Of one that is not named what others have seen counts.
+    pub cuts: Option<BTreeMap<PackageId, Option<Cut>>>,
+}
+
+/// Whether a device may speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceStatus {
+    /// It may.
+    Active,
+    /// Siblings have taken its voice away until the recovery key says more.
+    Suspended {
+        /// The entries that did.
+        by: BTreeSet<EntryId>,
+    },
+    /// The recovery key has taken it away for ever.
+    Revoked,
+}
+
+/// One log whose entries count, and which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writer {
+    /// Whose device it is.
+    pub identity: IdentityId,
+    /// The first entry that counts: those before it were written without the right.
+    pub from: u64,
+    /// The first entry that does not count any more; [`u64::MAX`] if there is no end.
+    pub until: u64,
+    /// Why there is an end.
+    pub end: Option<End>,
+}
+
+/// Why a log's entries do not count from some entry on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its key has signed two histories, and nothing says which counts beyond.
+    Forked,
+    /// Its device was suspended or revoked.
+    Revoked,
 }
 
 /// What became of a version.
@@ -78,6 +139,8 @@ pub enum VersionState {
     Contested(BTreeSet<ReleaseId>),
     /// Published only in the part of a forked log that nothing fixes. Refused.
     Forked(BTreeSet<ReleaseId>),
+    /// Published only by a device after the point up to which it counts. Refused.
+    Revoked(BTreeSet<ReleaseId>),
 }
 
 /// A release in the package's history.
@@ -106,6 +169,8 @@ pub enum Standing {
     Reused(ReleaseId),
     /// See [`VersionState::Forked`].
     Forked,
+    /// See [`VersionState::Revoked`].
+    Revoked,
 }
 
 /// Who hides a release, and why.
@@ -164,23 +229,28 @@ impl PackageState {
     }
 }
 
-impl IdentityState {
-    /// The identity whose first device `device` wrote a log of these bodies, its Genesis first.
+impl PackageState {
+    /// Whether what `device` writes for `identity` will count, if it has seen what is inside the frontier.
     #[must_use]
-    pub fn fold<'a>(identity: IdentityId, device: DeviceKey, bodies: impl IntoIterator<Item = &'a Body>) -> Self {
-        let devices = BTreeSet::from([device]);
-        let mut state = Self { identity, devices, names: BTreeMap::new(), handle: None };
-        for body in bodies {
-            match body {
-                Body::Name(claim) => match claim.package {
-                    Some(package) => drop(state.names.insert(claim.name.clone(), package)),
-                    None => drop(state.names.remove(&claim.name)),
-                },
-                Body::Handle(claim) => state.handle = Some(claim.handle.clone()),
-                _ => {}
-            }
-        }
-        state
+    pub fn may_write(&self, identity: &IdentityId, device: &DeviceKey) -> bool {
+        let is_fork = self.forked.contains_key(&Origin::package(self.package, *device));
+        !is_fork && self.owners.get(identity).is_some_and(|owner| owner.is_active(device))
+    }
+}
+
+impl IdentityState {
+    /// Whether `device` may speak for the identity now.
+    #[must_use]
+    pub fn is_active(&self, device: &DeviceKey) -> bool {
+        self.devices.get(device).is_some_and(|device| device.status == DeviceStatus::Active)
+    }
+}
+
+impl Writer {
+    /// Whether entry `index` counts.
+    #[must_use]
+    pub const fn counts(&self, index: u64) -> bool {
+        self.from <= index && index < self.until
     }
 }
 
@@ -203,12 +273,8 @@ impl Evidence {
     fn fold_checked(&self, frontier: Frontier) -> PackageState {
         let owners = rights::owners(self, &frontier);
         let writers = rights::writers(self, &frontier, &owners);
-        let forked: BTreeMap<_, _> = self
-            .forks()
-            .map(|proof| *proof.origin())
-            .filter_map(|origin| Some((origin, self.settled(&origin, |log| rights::speaks(&owners, &writers, log))?)))
-            .collect();
-        let (versions, releases) = releases::fold(self, &frontier, &writers, &forked);
+        let forked = rights::forked(self, &frontier, &writers, &owners);
+        let (versions, releases) = releases::fold(self, &frontier, &writers);
         let mut state = PackageState {
             package: self.package(),
             genesis: self.genesis().clone(),

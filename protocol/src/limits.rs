@@ -9,6 +9,12 @@ pub const ENTRY_BYTES: usize = 65_535;
 pub const OWN_ENTRY_BYTES: usize = 4_096;
 /// Heads that one entry's `seen` may name; more stand in a preceding Seen entry.
 pub const SEEN_PER_ENTRY: usize = 32;
+/// Logs of packages whose cuts one entry names: some 37 KB; what one entry has no room for another one names.
+pub const DEVICE_CUTS: usize = 512;
+/// Devices that one statement of a recovery key revokes.
+pub const REVOKED_DEVICES: usize = 8;
+/// Suspensions that one statement of a recovery key lifts.
+pub const LIFTED_SUSPENSIONS: usize = 64;
 /// Entries of one log that a node follows: bounds memory of the leaf hashes (32 B each).
 pub const LOG_ENTRIES: u64 = 1 << 20;
 /// Bytes of one signed note, cosignatures included: stops endless signature lines.

@@ -6,6 +6,8 @@ mod bad_input;
 mod care;
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/devices.rs"]
+mod devices;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/full_disk.rs"]

@@ -5,6 +5,8 @@
 mod content;
 #[path = "protocol/decoders.rs"]
 mod decoders;
+#[path = "protocol/devices.rs"]
+mod devices;
 #[path = "protocol/entries.rs"]
 mod entries;
 #[path = "protocol/entry_samples.rs"]
@@ -23,6 +25,8 @@ mod follow_sim;
 mod generated;
 #[path = "protocol/histories.rs"]
 mod histories;
+#[path = "protocol/lives.rs"]
+mod lives;
 #[path = "protocol/log.rs"]
 mod log;
 #[path = "protocol/manifest_vectors.rs"]

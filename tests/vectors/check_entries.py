@@ -8,7 +8,7 @@ import json
 import sys
 
 KINDS = ["script", "driver", "world", "avatar", "asset", "pack"]
-CRITICAL = {1, 2, 5, 6, 7, 32, 33}
+CRITICAL = {1, 2, 5, 6, 7, 32, 33, 34, 35, 37}
 
 
 class Reader:
@@ -101,11 +101,39 @@ def body(kind, r):
         return {"log_key": r.id(), "recovery": r.id(), "nonce": base32(r.take(16))}
     if kind == 33:
         return {"identity": r.id()}
+    if kind == 34:
+        return added(r)
+    if kind == 35:
+        return cuts(r)
+    if kind == 37:
+        return {
+            "identity": r.id(),
+            "previous": r.option(r.id),
+            "admit": r.option(lambda: added(r)),
+            "revoke": r.list(lambda: cuts(r)),
+            "lift": r.list(r.id),
+            "next": r.id(),
+            "key": r.id(),
+            "signature": [r.id(), r.id()],
+        }
     if kind == 38:
         return {"name": r.text(), "package": r.option(r.id)}
     if kind == 39:
         return {"handle": r.text()}
     raise AssertionError(f"unknown kind {kind}")
+
+
+def added(r):
+    return {"device": r.id(), "role": ["manager", "publisher"][r.number()], "label": r.text()}
+
+
+def cuts(r):
+    cut = lambda: {"size": r.number(), "root": r.id()}
+    return {
+        "device": r.id(),
+        "identity": r.option(cut),
+        "packages": r.list(lambda: [r.id(), r.option(cut)]),
+    }
 
 
 def entry(data):

@@ -1,6 +1,7 @@
 //! The verbs, one file for each family: what is asked, what is answered, and the work.
 
 pub mod config;
+pub mod devices;
 pub mod doctor;
 mod find;
 pub mod follow;

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::client::Client;
 use super::context::Context;
 use crate::api::types::Empty;
+use crate::api::verbs::devices::{Recover, RecoverRequest, RecoverResponse};
 use crate::api::verbs::identity::{
     Adopt, AdoptRequest, IdentityResponse, Recovery, RecoveryRequest, SetHandle, SetHandleRequest, ShowIdentity,
 };
@@ -44,6 +45,8 @@ enum Verb {
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Adopt(AdoptArgs),
+    Recover(RecoverArgs),
+    Rotate(RotateArgs),
 }
 
 /// Show the recovery secret; delete it from this device
@@ -109,6 +112,55 @@ struct AdoptArgs {
     dry_run: bool,
 }
 
+/// Speak with the recovery key: bring the identity to this device, revoke others
+///
+/// On a device that is not one of the identity's it becomes one. The recovery secret is read
+/// from the file that SYNCRA_RECOVERY_FILE names, or it is the one that still lies on this
+/// device, or it is asked for. The identity's history must be here: any package of it brings
+/// it along.
+///
+/// Examples:
+///   syncra id recover --revoke laptop --yes
+///   syncra id recover --lift --yes
+///   syncra id recover @alice~k3v9x2m4q7ab --label new-laptop --revoke KEY --yes
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct RecoverArgs {
+    /// The identity, by default this device's: `@handle~key` or its whole id
+    #[arg(value_name = "IDENTITY")]
+    identity: Option<String>,
+    /// A device that shall never speak again: its label, its key, or the key's first characters
+    #[arg(long, value_name = "DEVICE")]
+    revoke: Vec<String>,
+    /// A release of it that shall not count, nor what it wrote in that package later
+    #[arg(long, value_name = "PKG@VERSION", requires = "revoke")]
+    before: Vec<String>,
+    /// Give suspended devices their voice back
+    #[arg(long)]
+    lift: bool,
+    /// What to call this device, if it is to be added
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
+    /// Only check
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Replace the recovery key
+///
+/// The old one says nothing any more. The new one lies on this device until you have written
+/// it down: `syncra id recovery`.
+///
+/// Examples:
+///   syncra id rotate --yes
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct RotateArgs {
+    /// Only check
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// What a backup or a restore did.
 #[derive(Debug, Serialize)]
 struct Sealed {
@@ -126,6 +178,8 @@ impl Args {
             Some(Verb::Backup(args)) => args.run(context).await,
             Some(Verb::Restore(args)) => args.run(context).await,
             Some(Verb::Adopt(args)) => args.run(context).await,
+            Some(Verb::Recover(args)) => args.run(context).await,
+            Some(Verb::Rotate(args)) => args.run(context).await,
             None => show(context, self.handle, self.dry_run).await,
         }
     }
@@ -205,6 +259,82 @@ impl AdoptArgs {
             did.to_owned()
         })
     }
+}
+
+impl RecoverArgs {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        if !self.dry_run {
+            let revoked = self.revoke.join(", ");
+            let question = match self.revoke.is_empty() {
+                true => "speak with the recovery key?".to_owned(),
+                false => format!("revoke {revoked}? Nobody can take that back"),
+            };
+            context.ui().confirm(&question).await?;
+        }
+        let Self { identity, revoke, before, lift, label, dry_run } = self;
+        let is_other = identity.is_some();
+        let request = RecoverRequest { identity, secret: None, revoke, before, lift, rotate: false, label, dry_run };
+        say(context, "id-recover", request, is_other).await
+    }
+}
+
+impl RotateArgs {
+    async fn run(self, context: &Context) -> Result<(), Problem> {
+        if !self.dry_run {
+            context.ui().confirm("replace the recovery key? The old one will say nothing any more").await?;
+        }
+        let request = RecoverRequest {
+            identity: None,
+            secret: None,
+            revoke: Vec::new(),
+            before: Vec::new(),
+            lift: false,
+            rotate: true,
+            label: None,
+            dry_run: self.dry_run,
+        };
+        say(context, "id-rotate", request, false).await
+    }
+}
+
+/// Lets the recovery key speak.
+async fn say(context: &Context, verb: &str, request: RecoverRequest, is_other: bool) -> Result<(), Problem> {
+    let secret = recovery_secret(context, is_other).await?;
+    let client = Client::open(context).await?;
+    let request = RecoverRequest { secret: secret.map(|secret| secret.to_string()), ..request };
+    let done = client.call::<Recover>(context, request).await?;
+    context.ui().data(verb, &done, |done: &RecoverResponse| {
+        let mut lines = vec![format!("identity: {}", done.identity)];
+        let would = if done.dry_run { "would be " } else { "" };
+        if done.admitted {
+            lines.push(format!("this device {would}added"));
+        }
+        lines.extend(done.revoked.iter().map(|device| format!("{would}revoked: {device}")));
+        if done.n_lifted > 0 {
+            lines.push(format!("suspensions {would}ended: {}", done.n_lifted));
+        }
+        if done.rotated {
+            lines.push(format!("the recovery key {would}replaced: write the new one down, `syncra id recovery`"));
+        }
+        lines.join("\n")
+    })
+}
+
+/// The recovery secret from the file that the environment names, or from the terminal; none if the one in the home is
+/// to be used.
+async fn recovery_secret(context: &Context, is_other: bool) -> Result<Option<Zeroizing<String>>, Problem> {
+    if let Some(file) = std::env::var_os("SYNCRA_RECOVERY_FILE").filter(|file| !file.is_empty()) {
+        return from_file(Path::new(&file)).map(Some);
+    }
+    let is_here = Layout::new(&context.home()?).recovery_key().exists();
+    if is_here && !is_other {
+        return Ok(None);
+    }
+    if !context.ui().has_terminal() {
+        let problem = Problem::new(Code::NotConfirmed, "the recovery secret cannot be asked for without a terminal");
+        return Err(problem.with_hint("put it into a file and name that in SYNCRA_RECOVERY_FILE"));
+    }
+    context.ui().secret("Recovery secret: ").await.map(Some)
 }
 
 /// From the file that the environment names, else from the terminal, where it is not shown.

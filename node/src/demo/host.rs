@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use super::liar::Liar;
 use super::{DemoError, PATIENCE, is, quietly};
+use crate::flow::devices::DevicesError;
 use crate::flow::install::{Done, Request};
 use crate::flow::publish::{self, PublishError, Published};
 use crate::flow::{Parts, StartError, identity, resolve};
@@ -38,7 +39,7 @@ pub enum HostError {
     Net(#[from] net::StartError),
     /// Its name.
     #[error(transparent)]
-    Identity(#[from] identity::IdentityError),
+    Devices(#[from] DevicesError),
     /// A port of the machine.
     #[error("no free port")]
     Port(#[source] std::io::Error),

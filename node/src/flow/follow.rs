@@ -304,6 +304,7 @@ fn version_of(error: &SelectError) -> Option<Version> {
         SelectError::Yanked { version, .. }
         | SelectError::Contested { version, .. }
         | SelectError::Forked { version }
+        | SelectError::Revoked { version }
         | SelectError::Reused { version, .. } => Some(version.clone()),
         SelectError::NoRef { .. }
         | SelectError::NoVersion(_)

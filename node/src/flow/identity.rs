@@ -1,18 +1,21 @@
 //! Who this device belongs to: made at the first start without a question.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use syncra_protocol::entry::{Body, Entry, EntryError, HandleClaim, IdentityGenesis};
+use syncra_protocol::entry::{Body, Entry, EntryError, HandleClaim, IdentityGenesis, recovery_commitment};
 use syncra_protocol::id::{EntryId, IdError, IdentityId, base32, from_base32};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::name::Handle;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::reference::OwnerKey;
 
+use zeroize::Zeroizing;
+
 use super::Parts;
+use super::devices::{self, DevicesError};
 use crate::clock;
 use crate::durable::{self, WriteError};
-use crate::history::{Draft, Histories, LoadError, OwnError};
+use crate::history::{Draft, Histories, LoadError, OwnError, body_of};
 use crate::home::Layout;
 
 /// What a handle is when the login name cannot be one.
@@ -56,12 +59,18 @@ pub enum IdentityError {
 /// # Errors
 /// [`IdentityError`].
 pub async fn own(histories: &Histories, layout: &Layout, device: DeviceKey) -> Result<IdentityId, IdentityError> {
-    let known = histories.journal().truth().own_logs().find_map(|(origin, log)| match origin.subject {
-        // The log of a first device begins with the Genesis that the identity is named by.
-        Subject::Identity(identity) => (log.size() > 0).then_some(identity),
-        Subject::Package(_) => None,
-    });
-    match known {
+    let mut begun = None;
+    let mut joined = None;
+    for (origin, log) in histories.journal().truth().own_logs() {
+        let Subject::Identity(identity) = origin.subject else { continue };
+        // A device begins with an identity of its own, and leaves it for good when it joins another.
+        match log.entries().first().and_then(|first| body_of(first)) {
+            Some(Body::IdentityJoin(_)) => joined = Some(identity),
+            Some(_) => begun = Some(identity),
+            None => {}
+        }
+    }
+    match joined.or(begun) {
         Some(identity) => Ok(identity),
         None => make(histories, layout, device).await,
     }
@@ -69,7 +78,7 @@ pub async fn own(histories: &Histories, layout: &Layout, device: DeviceKey) -> R
 
 async fn make(histories: &Histories, layout: &Layout, device: DeviceKey) -> Result<IdentityId, IdentityError> {
     let recovery = recovery_key(layout)?;
-    let commitment = *blake3::hash(recovery.public().as_bytes()).as_bytes();
+    let commitment = recovery_commitment(&recovery.public());
     let genesis = IdentityGenesis { log_key: device, recovery: commitment, nonce: clock::random() };
     let entry = Entry::new(Body::IdentityGenesis(genesis));
     let identity = IdentityId::from(EntryId::of(&entry.encode()?));
@@ -81,9 +90,57 @@ async fn make(histories: &Histories, layout: &Layout, device: DeviceKey) -> Resu
 
 /// The recovery key, written before the identity that commits to it.
 fn recovery_key(layout: &Layout) -> Result<DeviceSecret, IdentityError> {
-    let seed = clock::random::<32>();
-    let text = format!("{RECOVERY_WORD} {}\n", base32(&seed));
-    durable::replace(&layout.recovery_key(), text.as_bytes())?;
+    new_recovery_key(&layout.recovery_key())
+}
+
+fn new_recovery_key(path: &Path) -> Result<DeviceSecret, IdentityError> {
+    let seed = Zeroizing::new(clock::random::<32>());
+    let text = Zeroizing::new(format!("{RECOVERY_WORD} {}\n", base32(&*seed)));
+    durable::replace(path, text.as_bytes())?;
+    Ok(DeviceSecret::from_seed(&seed))
+}
+
+/// Makes the recovery key that is to replace the present one, beside it: it is written before anything commits to it.
+pub(super) fn prepare_recovery(layout: &Layout) -> Result<DeviceSecret, IdentityError> {
+    new_recovery_key(&layout.next_recovery_key())
+}
+
+/// Puts the prepared recovery key in the place of the present one once the identity commits to it; a prepared one that
+/// it does not commit to is left over from a cut, and goes.
+pub(super) fn finish_recovery(layout: &Layout, commitment: [u8; 32]) -> Result<(), IdentityError> {
+    let path = layout.next_recovery_key();
+    let Some(text) = read_recovery(&path)? else { return Ok(()) };
+    let broken = |source| IdentityError::Recovery { path: path.clone(), source };
+    if recovery_commitment(&recovery_secret(&text).map_err(broken)?.public()) == commitment {
+        durable::replace(&layout.recovery_key(), text.as_bytes())?;
+    }
+    std::fs::remove_file(&path).map_err(|source| WriteError::from_io(&path, source))?;
+    Ok(durable::sync_dir(&layout.identity())?)
+}
+
+/// Finishes, at a start, a replacement of the recovery key that was cut off.
+///
+/// # Errors
+/// [`IdentityError`].
+pub(super) fn settle_recovery(
+    histories: &Histories,
+    layout: &Layout,
+    identity: IdentityId,
+) -> Result<(), IdentityError> {
+    match histories.identity(identity)? {
+        Some(state) => finish_recovery(layout, state.recovery),
+        None => Ok(()),
+    }
+}
+
+/// The recovery key that somebody wrote down.
+///
+/// # Errors
+/// [`IdError`] if it is none.
+pub fn recovery_secret(text: &str) -> Result<DeviceSecret, IdError> {
+    let text = text.trim();
+    let bytes = Zeroizing::new(from_base32(text.strip_prefix(RECOVERY_WORD).unwrap_or(text).trim())?);
+    let seed = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| IdError::Length(text.len()))?);
     Ok(DeviceSecret::from_seed(&seed))
 }
 
@@ -95,18 +152,18 @@ const RECOVERY_WORD: &str = "syncra-recovery-1";
 /// [`IdentityError::Read`], [`IdentityError::Recovery`].
 pub fn recovery_text(layout: &Layout) -> Result<Option<String>, IdentityError> {
     let path = layout.recovery_key();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(IdentityError::Read { path, source }),
-    };
-    let seed = text.trim().strip_prefix(RECOVERY_WORD).unwrap_or_default().trim();
-    let broken = |source| IdentityError::Recovery { path: path.clone(), source };
-    let bytes = from_base32(seed).map_err(broken)?;
-    if bytes.len() != 32 {
-        return Err(broken(IdError::Length(seed.len())));
+    let Some(text) = read_recovery(&path)? else { return Ok(None) };
+    let seed = text.trim().strip_prefix(RECOVERY_WORD).unwrap_or_default().trim().to_owned();
+    recovery_secret(&seed).map_err(|source| IdentityError::Recovery { path, source })?;
+    Ok(Some(seed))
+}
+
+fn read_recovery(path: &Path) -> Result<Option<Zeroizing<String>>, IdentityError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(IdentityError::Read { path: path.to_owned(), source }),
     }
-    Ok(Some(seed.to_owned()))
 }
 
 /// Deletes the recovery secret from this device. False if it was gone already.
@@ -140,20 +197,18 @@ fn login_handle() -> Handle {
 /// # Errors
 /// [`LoadError`].
 pub fn handle(parts: &Parts) -> Result<Option<Handle>, LoadError> {
-    Ok(parts.histories.identity(parts.identity)?.and_then(|state| state.handle.clone()))
+    Ok(parts.histories.identity(parts.identity())?.and_then(|state| state.handle.clone()))
 }
 
 /// Claims another handle. False if it is the one already.
 ///
 /// # Errors
-/// [`IdentityError`].
-pub async fn set_handle(parts: &Parts, handle_text: Handle) -> Result<bool, IdentityError> {
+/// [`DevicesError`].
+pub async fn set_handle(parts: &Parts, handle_text: Handle) -> Result<bool, DevicesError> {
     if handle(parts)?.as_ref() == Some(&handle_text) {
         return Ok(false);
     }
-    let claim = Body::Handle(HandleClaim { handle: handle_text });
-    let origin = Origin::identity(parts.identity, parts.device);
-    parts.histories.append(origin, &[], |draft| draft.push(claim)).await?;
+    devices::say(parts, Body::Handle(HandleClaim { handle: handle_text })).await?;
     Ok(true)
 }
 

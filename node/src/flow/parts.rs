@@ -1,6 +1,6 @@
 //! The parts of one open home, in the order in which they are opened and closed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::IdentityId;
@@ -33,8 +33,8 @@ pub struct Parts {
     pub config: Config,
     /// This device.
     pub device: DeviceKey,
-    /// The identity it belongs to.
-    pub identity: IdentityId,
+    /// The identity it belongs to: another one once it joined that.
+    identity: RwLock<IdentityId>,
     /// Logs, verified and folded.
     pub histories: Histories,
     /// Derived state.
@@ -135,6 +135,7 @@ impl Parts {
         }
         let histories = Histories::open(journal, logs, secret).await?;
         let identity = identity::own(&histories, &layout, device).await?;
+        identity::settle_recovery(&histories, &layout, identity)?;
         home.finish_first_start()?;
         let installed = Installed::open(&layout);
         let events = Events::new(clock::now());
@@ -142,7 +143,7 @@ impl Parts {
             home,
             config,
             device,
-            identity,
+            identity: RwLock::new(identity),
             histories,
             index,
             index_rebuilt,
@@ -153,6 +154,17 @@ impl Parts {
             blobs: OnceCell::new(),
             online: OnceLock::new(),
         })
+    }
+
+    /// The identity that this device belongs to.
+    #[must_use]
+    pub fn identity(&self) -> IdentityId {
+        *self.identity.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that this device belongs to another identity from now on, whose log of this device is durable.
+    pub(super) fn belongs_to(&self, identity: IdentityId) {
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
     /// Whether a package is blocked here, for the sake of one of its owners: nothing of it is served or asked for.
@@ -269,11 +281,11 @@ mod tests {
     async fn a_clean_restart_is_the_same_device_and_rebuilds_nothing() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let parts = Parts::open(Home::open(dir.path()).expect("made")).await.expect("first start");
-        let (device, identity) = (parts.device, parts.identity);
+        let (device, identity) = (parts.device, parts.identity());
         parts.close().await;
         drop(parts);
         let parts = Parts::open(Home::open(dir.path()).expect("opens")).await.expect("second start");
-        assert_eq!((parts.device, parts.identity, parts.index.rebuilds()), (device, identity, 0));
+        assert_eq!((parts.device, parts.identity(), parts.index.rebuilds()), (device, identity, 0));
     }
 
     #[tokio::test]

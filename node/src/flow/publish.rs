@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use syncra_protocol::entry::{
     Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefClass, RefMove, Release,
@@ -22,6 +23,7 @@ use syncra_protocol::tree::{ContentIndex, PackParams};
 use syncra_protocol::version::Version;
 
 use super::Parts;
+use super::devices::{self, DevicesError};
 use super::manifest::{self, ReadManifestError};
 use super::pack::{self, PackTreeError};
 use super::walk::{self, Selection, SourceFile, WalkError};
@@ -151,6 +153,25 @@ pub enum PublishError {
     /// The log did not grow.
     #[error(transparent)]
     Own(#[from] OwnError),
+    /// The identity's log did not grow, or this device may not write to it.
+    #[error(transparent)]
+    Devices(#[from] Box<DevicesError>),
+    /// The name is taken by a package whose history is not on this device: going on would begin another one.
+    #[error("`{name}` is {}, whose history is not on this device", .package.fmt_short())]
+    NotHere {
+        /// The name.
+        name: PackageName,
+        /// What it means.
+        package: PackageId,
+    },
+    /// Two devices gave the name to two packages.
+    #[error("two of your devices gave the name `{name}` to different packages: {}", .packages.join(" and "))]
+    DivergedName {
+        /// The name.
+        name: PackageName,
+        /// What it could mean.
+        packages: Vec<String>,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] AppendError),
@@ -204,10 +225,7 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     .await?;
     // What a version or a name means is decided and signed by one publish after the other, however many read and cut.
     let _turn = parts.publishing.lock().await;
-    let history = match own_names(parts)?.get(&plan.manifest.header.name) {
-        Some(package) => parts.histories.package(*package)?,
-        None => None,
-    };
+    let history = own_package(parts, &plan.manifest.header.name)?;
     let target = Target::choose(parts, &plan, history.as_deref())?;
     let resolved = resolve(&plan, &target)?;
     if let Some(done) = already(&plan, &target, &packed.index)? {
@@ -251,9 +269,9 @@ impl<'a> Target<'a> {
         }
         let genesis = Body::PackageGenesis(PackageGenesis {
             kind: header.kind,
-            owners: vec![parts.identity],
+            owners: vec![parts.identity()],
             owner_threshold: 1,
-            creator: parts.identity,
+            creator: parts.identity(),
             log_key: parts.device,
             nonce: clock::random(),
         });
@@ -263,8 +281,39 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The package that this device's identity calls so; none if the name is free.
+fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
+    let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
+    if !state.is_active(&parts.device) {
+        return Err(Box::new(DevicesError::Silenced(state.identity)).into());
+    }
+    if let Some(packages) = state.diverged_names.get(name) {
+        let packages = packages.iter().map(ToString::to_string).collect();
+        return Err(PublishError::DivergedName { name: name.clone(), packages });
+    }
+    let Some(package) = state.names.get(name).copied() else { return Ok(None) };
+    match parts.histories.package(package)? {
+        Some(history) => Ok(Some(history)),
+        // A publish that was cut off between the name and the package: the name means nothing yet.
+        None if is_own_claim(parts, name, package) => Ok(None),
+        None => Err(PublishError::NotHere { name: name.clone(), package }),
+    }
+}
+
+/// Whether this device gave the name away.
+fn is_own_claim(parts: &Parts, name: &PackageName, package: PackageId) -> bool {
+    let truth = parts.histories.journal().truth();
+    let own = truth.own_log(&Origin::identity(parts.identity(), parts.device));
+    let bodies = own.into_iter().flat_map(|log| log.entries()).filter_map(|entry| history::body_of(entry));
+    let mut claims = bodies.filter_map(|body| match body {
+        Body::Name(claim) => Some(claim),
+        _ => None,
+    });
+    claims.any(|claim| claim.name == *name && claim.package == Some(package))
+}
+
 fn own_names(parts: &Parts) -> Result<BTreeMap<PackageName, PackageId>, LoadError> {
-    Ok(parts.histories.identity(parts.identity)?.map(|state| state.names.clone()).unwrap_or_default())
+    Ok(parts.histories.identity(parts.identity())?.map(|state| state.names.clone()).unwrap_or_default())
 }
 
 fn plain_manifest(request: &Request) -> Result<Manifest, PublishError> {
@@ -301,14 +350,15 @@ fn already(
     if plan.is_plain && plan.request.version.is_none() {
         let same = state.versions.values().rev().filter_map(|version| match version {
             VersionState::Settled(release) => Some(release),
-            VersionState::Contested(_) | VersionState::Forked(_) => None,
+            VersionState::Contested(_) | VersionState::Forked(_) | VersionState::Revoked(_) => None,
         });
         // Only the newest: an older tree published again is a new version.
         let newest = same.map(|id| (*id, &state.releases[id].release)).next();
         return Ok(newest.filter(|(_, r)| r.tree_id == tree).map(|(id, release)| (id, release.clone())));
     }
     let taken = match state.versions.get(&target.version) {
-        None => return Ok(None),
+        // What a device that does not count any more left behind takes no version.
+        None | Some(VersionState::Revoked(_)) => return Ok(None),
         Some(VersionState::Settled(release)) => *release,
         Some(VersionState::Contested(releases) | VersionState::Forked(releases)) => {
             *releases.first().expect("a version has a release")
@@ -331,11 +381,18 @@ async fn finish_already(
     let origin = Origin::package(target.package, parts.device);
     let moved = channel_move(plan, target, release_id);
     let head = match moved {
-        Some(body) => parts.histories.append(origin, &target.seen, |draft| draft.push(body)).await?.0,
+        Some(body) => {
+            let draft =
+                |draft: &mut Draft| devices::begin(parts, target.package, draft).and_then(|()| draft.push(body));
+            parts.histories.append(origin, &target.seen, draft).await?.0
+        }
         None => match parts.histories.package(target.package)?.and_then(|h| h.evidence.head(&origin).cloned()) {
             Some(head) => head,
-            // The release is another device's; this one's log begins when it has something to say.
-            None => return Err(PublishError::Interrupted),
+            // The release is another device's: this one's log begins by having seen it.
+            None => {
+                let begin = |draft: &mut Draft| devices::begin(parts, target.package, draft);
+                parts.histories.append(origin, &target.seen, begin).await?.0
+            }
         },
     };
     Ok(Published {
@@ -399,14 +456,14 @@ async fn write(
     if target.genesis.is_some() {
         // The name first: cut off here, it names nothing yet, and publishing again names the new package.
         let claim = Body::Name(NameClaim { name: name.clone(), package: Some(target.package) });
-        let identity = Origin::identity(parts.identity, parts.device);
-        let (head, _) = parts.histories.append(identity, &[], |draft| draft.push(claim)).await?;
+        let head = devices::say(parts, claim).await.map_err(Box::new)?;
         seen.push(history::seen_head(&head));
     }
     let origin = Origin::package(target.package, parts.device);
     let draft = |draft: &mut Draft| {
-        if let Some(genesis) = target.genesis.clone() {
-            draft.push(genesis)?;
+        match target.genesis.clone() {
+            Some(genesis) => drop(draft.push(genesis)?),
+            None => devices::begin(parts, target.package, draft)?,
         }
         let release_id = ReleaseId::from(draft.push(Body::Release(release.clone()))?);
         if let Some(moved) = channel_move(plan, target, release_id) {

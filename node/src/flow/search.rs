@@ -128,13 +128,13 @@ pub async fn search(
             let score = query.score(&card, petname)?;
             let n_peers = offered.get(&card.package).copied().unwrap_or(0);
             let source = match () {
-                () if card.owner == parts.identity => Source::Own,
+                () if card.owner == parts.identity() => Source::Own,
                 () if installed.contains_key(&card.package) => Source::Installed,
                 () if n_peers > 0 => Source::Neighbour,
                 () => Source::Known,
             };
             let trust = match () {
-                () if card.owner == parts.identity => Trust::Own,
+                () if card.owner == parts.identity() => Trust::Own,
                 () if is_trusted(&truth, &card) => Trust::Trusted,
                 () if followed.contains(&card.owner) => Trust::Followed,
                 () => Trust::Unknown,

@@ -9,10 +9,11 @@ use syncra_protocol::reference::Selector;
 use syncra_protocol::version::Version;
 
 use super::Parts;
+use super::devices;
 use super::publish::{self, PublishError};
 use super::resolve::{self, Named};
 use crate::blobs::{self, BlobError};
-use crate::history::{self, OwnError};
+use crate::history::{self, Draft, OwnError};
 
 /// What was yanked or shown again.
 #[derive(Debug, Clone)]
@@ -82,7 +83,7 @@ pub async fn yank(
     };
     let version = state.releases[&release].release.version.clone();
     let origin = Origin::package(state.package, parts.device);
-    if !state.writers.contains(&origin) {
+    if !state.may_write(&parts.identity(), &parts.device) {
         return Err(YankError::NotAWriter(named.reference.clone()));
     }
     let already = state.yanked.contains_key(&state.canonical(release)) != undo;
@@ -99,6 +100,7 @@ pub async fn yank(
     import.sync().await?;
     let seen = history::seen(&named.history.evidence);
     let body = Body::Yank(Yank { release, undo, reason });
-    let (head, _) = parts.histories.append(origin, &seen, |draft| draft.push(body)).await?;
+    let draft = |draft: &mut Draft| devices::begin(parts, state.package, draft).and_then(|()| draft.push(body));
+    let (head, _) = parts.histories.append(origin, &seen, draft).await?;
     Ok(Yanked { release, version, already, checkpoint: Some(*head.checkpoint()) })
 }

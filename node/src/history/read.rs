@@ -1,14 +1,50 @@
 //! Reading histories from this disk: every log against its remembered head, an identity's once for all its packages.
 
-use syncra_protocol::evidence::{Evidence, IdentityLog};
-use syncra_protocol::id::{EntryId, PackageId};
+use syncra_protocol::evidence::{Evidence, Identity, IdentityLog};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::origin::{Origin, Subject};
 
-use super::{EntryBytes, Histories, History, IDENTITY_LOGS_HELD, Known, LoadError};
+use super::{EntryBytes, Histories, History, IDENTITIES_HELD, IDENTITY_LOGS_HELD, Known, LoadError};
 
 impl Histories {
+    /// An identity as far as its logs are stored: one value for all who ask, as long as none of them grows.
+    pub(super) fn identity_held(&self, identity: IdentityId) -> Result<Option<Identity>, LoadError> {
+        let n_changes = {
+            let known = self.known();
+            if let Some(held) = known.identities.get(&identity) {
+                return Ok(Some(held.clone()));
+            }
+            known.n_changes
+        };
+        let gathered = self.gather(identity, |origin| self.identity_log(origin))?;
+        let mut known = self.known();
+        if let Some(gathered) = &gathered
+            && known.n_changes == n_changes
+        {
+            if known.identities.len() >= IDENTITIES_HELD {
+                known.identities.clear();
+            }
+            known.identities.insert(identity, gathered.clone());
+        }
+        Ok(gathered)
+    }
+
+    /// An identity from its logs, which come from `identity_log`.
+    pub(super) fn gather(
+        &self,
+        identity: IdentityId,
+        identity_log: impl Fn(&Origin) -> Result<Option<IdentityLog>, LoadError>,
+    ) -> Result<Option<Identity>, LoadError> {
+        let mut logs = Vec::new();
+        for origin in self.origins(Subject::Identity(identity)) {
+            logs.extend(identity_log(&origin)?);
+        }
+        let forks = logs.iter().filter_map(|log| self.fork(log.head().origin())).collect::<Vec<_>>();
+        Ok(Identity::gather(logs, forks))
+    }
+
     /// A log of an identity as far as it is stored: one value for all who ask, as long as it does not grow.
     ///
     /// # Errors
@@ -40,11 +76,11 @@ impl Histories {
         log.map(Some).map_err(|source| LoadError::Entries { origin: *origin, source })
     }
 
-    /// A package's history. The logs of its owners come from `identity_log`.
+    /// A package's history. Its owners come from `owner`.
     pub(super) fn load(
         &self,
         package: PackageId,
-        identity_log: impl Fn(&Origin) -> Result<Option<IdentityLog>, LoadError>,
+        owner: impl Fn(IdentityId) -> Result<Option<Identity>, LoadError>,
     ) -> Result<Option<History>, LoadError> {
         let logs = self.package_logs(package)?;
         let id = EntryId::from_bytes(*package.as_bytes());
@@ -53,10 +89,8 @@ impl Histories {
         let mut evidence = Evidence::open(package, genesis)?;
         let wrong = |origin: &Origin, source| LoadError::Entries { origin: *origin, source };
         for identity in evidence.genesis().owners.clone() {
-            for origin in self.origins(Subject::Identity(identity)) {
-                if let Some(log) = identity_log(&origin)? {
-                    evidence.share(&log).map_err(|source| wrong(&origin, source))?;
-                }
+            if let Some(owner) = owner(identity)? {
+                evidence.share_all(&owner).map_err(|source| LoadError::Owner { identity, source })?;
             }
         }
         for (head, entries) in &logs {
@@ -103,19 +137,26 @@ impl Histories {
     /// A proof alone does not tell where the two histories part: until that is known nothing of a forked log counts by
     /// itself, only what other owners have seen of it. Installed copies stay.
     fn freeze_forked(&self, evidence: &mut Evidence) {
-        let truth = self.journal().truth();
-        for (origin, proof) in truth.fork_proofs() {
-            if evidence.log(origin).is_none() {
-                continue;
-            }
-            match ForkProof::verify(proof) {
-                Ok(proof) => {
-                    evidence.freeze(proof);
-                    if let Some(n_common) = truth.fork_common(origin) {
-                        evidence.settle_fork(origin, n_common);
-                    }
+        let origins: Vec<Origin> = evidence.heads().map(|head| *head.origin()).collect();
+        for origin in origins {
+            if let Some((proof, n_common)) = self.fork(&origin) {
+                evidence.freeze(proof);
+                if let Some(n_common) = n_common {
+                    evidence.settle_fork(&origin, n_common);
                 }
-                Err(error) => tracing::error!(%origin, %error, "a stored fork proof does not verify"),
+            }
+        }
+    }
+
+    /// The fork proof against a log, and how far both histories are known to go together.
+    fn fork(&self, origin: &Origin) -> Option<(ForkProof, Option<u64>)> {
+        let truth = self.journal().truth();
+        let (_, proof) = truth.fork_proofs().find(|(forked, _)| *forked == origin)?;
+        match ForkProof::verify(proof) {
+            Ok(proof) => Some((proof, truth.fork_common(origin))),
+            Err(error) => {
+                tracing::error!(%origin, %error, "a stored fork proof does not verify");
+                None
             }
         }
     }

@@ -63,6 +63,12 @@ impl Layout {
         self.identity().join("recovery.key")
     }
 
+    /// A recovery key that nothing commits to yet. Truth, for the moment of a replacement.
+    #[must_use]
+    pub fn next_recovery_key(&self) -> PathBuf {
+        self.identity().join("recovery.next")
+    }
+
     /// What only this device knows. Truth.
     #[must_use]
     pub fn journal(&self) -> PathBuf {

@@ -114,6 +114,8 @@ codes! {
         "this device may not write to the package" "only devices of its owners may"
     "E0408" WrongPassphrase Permission false
         "the passphrase does not open the backup" "try again; nobody can open it without the passphrase"
+    "E0409" DeviceSilenced Permission false
+        "this device does not speak for its identity: it was suspended or revoked, or not added yet" "`syncra devices` on another device shows why; the recovery key ends a suspension: `syncra id recover`"
 
     "E0500" VerificationFailed Verification false
         "something was offered that does not verify" ""
@@ -125,6 +127,8 @@ codes! {
         "the file is not a whole, unchanged .syncpack" "ask for the file again; nothing of it was kept"
     "E0504" Forked Verification false
         "a key has signed two histories" "ask the owner; what is installed stays"
+    "E0505" Revoked Verification false
+        "what was asked for was published by a device after it had been suspended or revoked" "ask the owner; what is installed stays"
 
     "E0600" Unreachable Unreachable true
         "nobody could be reached" "check the connection and try again"

@@ -7,6 +7,7 @@ use super::{Code, Problem};
 use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
 use crate::flow::backup::BackupError;
+use crate::flow::devices::DevicesError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
@@ -95,7 +96,7 @@ impl From<LoadError> for Problem {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Logs(error) => error.into(),
-            LoadError::Head { .. } | LoadError::Entries { .. } | LoadError::Genesis(_) => {
+            LoadError::Head { .. } | LoadError::Entries { .. } | LoadError::Owner { .. } | LoadError::Genesis(_) => {
                 Self::from_error(Code::HistoryInvalid, &error)
             }
         }
@@ -132,6 +133,36 @@ impl From<IdentityError> for Problem {
             IdentityError::Entry(_) => Self::from_error(Code::Failed, &error),
             IdentityError::Read { ref source, .. } => Self::io(error.to_string(), source),
             IdentityError::Recovery { .. } => Self::from_error(Code::HomeDamaged, &error),
+        }
+    }
+}
+
+impl From<DevicesError> for Problem {
+    fn from(error: DevicesError) -> Self {
+        match error {
+            DevicesError::Load(error) => error.into(),
+            DevicesError::Own(error) => error.into(),
+            DevicesError::Commit(error) => error.into(),
+            DevicesError::Identity(error) => error.into(),
+            DevicesError::Unknown(_) => Self::from_error(Code::NotFound, &error)
+                .with_hint("bring any package of it here first, for example by `syncra info @owner~key/name`"),
+            DevicesError::NoDevice(_) => {
+                Self::from_error(Code::NotFound, &error).with_hint("`syncra devices` lists them")
+            }
+            DevicesError::Ambiguous { .. } => Self::from_error(Code::Ambiguous, &error),
+            DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)
+                .with_hint("do it on a device that may: `syncra devices` lists their roles"),
+            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
+            DevicesError::Revoked(_) => Self::from_error(Code::Conflict, &error)
+                .with_hint("give that device a new home, so that it has another key, and pair it again"),
+            DevicesError::HasPackages { .. } => Self::from_error(Code::Conflict, &error)
+                .with_hint("pair a fresh home: packages stay with the identity that began them"),
+            DevicesError::Evidence(_) | DevicesError::OtherIdentity(_) => {
+                Self::from_error(Code::HistoryInvalid, &error)
+            }
+            DevicesError::WrongKey => Self::from_error(Code::PermissionDenied, &error)
+                .with_hint("after `syncra id rotate` only the newest one counts"),
+            DevicesError::Nothing => Self::from_error(Code::Usage, &error),
         }
     }
 }
@@ -223,6 +254,15 @@ impl From<PublishError> for Problem {
             PublishError::Load(error) => return error.into(),
             PublishError::Own(error) => return error.into(),
             PublishError::Journal(error) => return error.into(),
+            PublishError::Devices(error) => return (*error).into(),
+            PublishError::NotHere { package, .. } => {
+                let hint = format!("connect to a device that has it, then `syncra info syncra:{package}`");
+                return Self::from_error(Code::NotHeld, &error).with_hint(hint);
+            }
+            PublishError::DivergedName { .. } => {
+                let hint = "say which one keeps it: `syncra devices name NAME PACKAGE`";
+                return Self::from_error(Code::Ambiguous, &error).with_hint(hint);
+            }
             PublishError::Manifest(error) => return error.into(),
             PublishError::Plain { ref dir, missing } => {
                 if !dir.is_dir() {
@@ -281,6 +321,7 @@ impl From<SelectError> for Problem {
                 Code::Contested
             }
             SelectError::Forked { .. } => Code::Forked,
+            SelectError::Revoked { .. } => Code::Revoked,
         };
         Self::from_error(code, &error)
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Blocked, Evidence, Held};
+use super::held::Held;
+use super::{Blocked, Frontier, Logs};
 use crate::entry::SeenHead;
 use crate::origin::Origin;
 
@@ -24,6 +25,11 @@ impl Point {
         if *origin == self.origin { self.index + 1 } else { self.clock.get(origin).copied().unwrap_or(0) }
     }
 
+    /// Entries in this entry's past: what comes later covers more.
+    pub(crate) fn n_covered(&self) -> u64 {
+        self.clock.values().sum::<u64>() + self.index
+    }
+
     /// Whether this entry is in `later`'s past, and not `later` itself.
     pub(crate) fn is_before(&self, later: &Self) -> bool {
         let is_same = self.origin == later.origin && self.index == later.index;
@@ -31,26 +37,26 @@ impl Point {
     }
 }
 
-impl Evidence {
+impl Logs {
     /// Counts every entry whose past is here, beginning with those of `changed`.
     pub(super) fn settle(&mut self, changed: Origin) {
         let mut open = VecDeque::from([changed]);
         while let Some(origin) = open.pop_front() {
             let mut advanced = false;
             while let Some(clock) = self.next_clock(&origin) {
-                self.logs.get_mut(&origin).expect("it has a next entry").clocks.push(clock);
+                self.held.get_mut(&origin).expect("it has a next entry").clocks.push(clock);
                 advanced = true;
             }
             if advanced {
                 let waits = |held: &Held| held.next().is_some_and(|item| item.seen.iter().any(|s| s.origin == origin));
-                open.extend(self.logs.iter().filter(|(_, held)| waits(held)).map(|(waiting, _)| *waiting));
+                open.extend(self.held.iter().filter(|(_, held)| waits(held)).map(|(waiting, _)| *waiting));
             }
         }
     }
 
     /// The clock of the log's next entry, if all that it has seen is here.
     fn next_clock(&self, origin: &Origin) -> Option<Arc<Clock>> {
-        let held = self.logs.get(origin)?;
+        let held = self.held.get(origin)?;
         let item = held.next()?;
         let before = held.clocks.last().cloned().unwrap_or_default();
         if item.seen.is_empty() {
@@ -58,7 +64,7 @@ impl Evidence {
         }
         let mut clock = Arc::unwrap_or_clone(before);
         for head in &item.seen {
-            let seen = self.logs.get(&head.origin).filter(|held| is_resolved(held, head))?;
+            let seen = self.held.get(&head.origin).filter(|held| is_resolved(held, head))?;
             let last = seen.clocks.at(head.size - 1)?;
             for (origin, size) in last.iter().chain([(&head.origin, &head.size)]) {
                 let known = clock.entry(*origin).or_insert(0);
@@ -70,9 +76,8 @@ impl Evidence {
     }
 
     /// The logs with entries that do not count, and why.
-    #[must_use]
-    pub fn blocked(&self) -> BTreeMap<Origin, Blocked> {
-        self.logs.iter().filter_map(|(origin, held)| Some((*origin, self.blocked_at(held)?))).collect()
+    pub(super) fn blocked(&self) -> BTreeMap<Origin, Blocked> {
+        self.held.iter().filter_map(|(origin, held)| Some((*origin, self.blocked_at(held)?))).collect()
     }
 
     fn blocked_at(&self, held: &Held) -> Option<Blocked> {
@@ -81,7 +86,7 @@ impl Evidence {
             return Some(Blocked::Stopped { index: stop, reason });
         }
         let item = held.next()?;
-        let resolved = |head: &SeenHead| self.logs.get(&head.origin).is_some_and(|held| is_resolved(held, head));
+        let resolved = |head: &SeenHead| self.held.get(&head.origin).is_some_and(|held| is_resolved(held, head));
         let on = *item.seen.iter().find(|head| !resolved(head)).expect("an entry without missing past counts");
         if self.contradicts(&on) {
             return Some(Blocked::OtherBranch { index, on });
@@ -91,15 +96,14 @@ impl Evidence {
 
     /// Whether the log held has another root at that size.
     pub(super) fn contradicts(&self, head: &SeenHead) -> bool {
-        let root = self.logs.get(&head.origin).and_then(|held| held.log().root_at(head.size));
+        let root = self.held.get(&head.origin).and_then(|held| held.log().root_at(head.size));
         root.is_some_and(|root| root != head.root)
     }
 
     /// The heads that entries wait for and that are not held yet: log → entries needed.
-    #[must_use]
-    pub fn missing(&self) -> BTreeMap<Origin, u64> {
+    pub(super) fn missing(&self) -> BTreeMap<Origin, u64> {
         let mut missing = BTreeMap::new();
-        for head in self.logs.values().filter_map(Held::next).flat_map(|item| &item.seen) {
+        for head in self.held.values().filter_map(Held::next).flat_map(|item| &item.seen) {
             if self.size(&head.origin) < head.size {
                 let size = missing.entry(head.origin).or_insert(0);
                 *size = head.size.max(*size);
@@ -108,24 +112,25 @@ impl Evidence {
         missing
     }
 
-    /// For a forked log: how many of its entries count in spite of that. Those in both histories, and those that an
-    /// unforked owner has seen, if no owner has seen another history.
-    pub(crate) fn settled(&self, origin: &Origin, owners: impl Fn(&Origin) -> bool) -> Option<u64> {
-        let n_common = self.forks.get(origin)?.n_common.unwrap_or(0);
+    /// How many entries of a log count that has no right to speak for itself: those in both histories if it forked, and
+    /// those that somebody with rights has seen, inside the frontier, if nobody with rights has seen another history.
+    pub(crate) fn settled(&self, origin: &Origin, frontier: &Frontier, speaks: impl Fn(&Origin) -> bool) -> u64 {
+        let n_common = self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0);
         let mut fixed = 0;
-        for (_, held) in self.logs.iter().filter(|(log, _)| owners(log) && !self.forks.contains_key(*log)) {
+        for (log, held) in self.held.iter().filter(|(log, _)| speaks(log) && !self.forks.contains_key(*log)) {
             for (index, item) in (0..).zip(held.items()) {
                 for head in item.seen.iter().filter(|head| head.origin == *origin) {
+                    // An entry that names another history never counts, so it is in no frontier.
                     if self.contradicts(head) {
-                        return Some(n_common);
+                        return n_common;
                     }
-                    if index < held.n_counted() {
+                    if index < frontier.size(log) {
                         fixed = head.size.max(fixed);
                     }
                 }
             }
         }
-        Some(fixed.max(n_common))
+        fixed.max(n_common)
     }
 }
 

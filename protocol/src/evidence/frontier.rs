@@ -6,12 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::held::Held;
-use super::{Evidence, Point};
+use super::{Logs, Point};
 use crate::codec;
 use crate::entry::Body;
-use crate::fold::IdentityState;
 use crate::id::{EntryId, LogHash};
-use crate::origin::Origin;
+use crate::origin::{Origin, Subject};
 
 /// How far one log goes at a frontier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,6 +43,12 @@ impl Frontier {
         self.0.get(origin).map_or(0, |head| head.size)
     }
 
+    /// The part that is about one subject.
+    #[must_use]
+    pub fn of(&self, subject: Subject) -> Self {
+        Self(self.0.iter().filter(|(origin, _)| origin.subject == subject).map(|(o, head)| (*o, *head)).collect())
+    }
+
     /// BLAKE3 of the canonical bytes: equal for equal frontiers only.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -64,11 +69,10 @@ pub(crate) struct Seat<'a> {
     pub(crate) point: Point,
 }
 
-impl Evidence {
+impl Logs {
     /// The largest frontier of the logs held.
-    #[must_use]
-    pub fn frontier(&self) -> Frontier {
-        let counted = self.logs.iter().filter(|(_, held)| held.n_counted() > 0);
+    pub(super) fn frontier(&self) -> Frontier {
+        let counted = self.held.iter().filter(|(_, held)| held.n_counted() > 0);
         let head = |held: &Held| {
             let root = held.log().root_at(held.n_counted()).expect("counted entries are held");
             FrontierHead { size: held.n_counted(), root }
@@ -80,9 +84,9 @@ impl Evidence {
     ///
     /// # Errors
     /// [`FrontierError`].
-    pub fn check_frontier(&self, frontier: &Frontier) -> Result<(), FrontierError> {
+    pub(super) fn check_frontier(&self, frontier: &Frontier) -> Result<(), FrontierError> {
         for (origin, head) in &frontier.0 {
-            let held = self.logs.get(origin).ok_or(FrontierError::NotHeld(*origin))?;
+            let held = self.held.get(origin).ok_or(FrontierError::NotHeld(*origin))?;
             let is_held = held.log().root_at(head.size) == Some(head.root);
             let last = head.size.checked_sub(1).and_then(|last| held.clocks.at(last));
             let last = last.filter(|_| is_held).ok_or(FrontierError::NotHeld(*origin))?;
@@ -96,18 +100,12 @@ impl Evidence {
     /// The entries of one log inside a checked frontier, in order; skipped kinds left out.
     pub(crate) fn entries<'a>(&'a self, origin: &'a Origin, frontier: &Frontier) -> impl Iterator<Item = Seat<'a>> {
         let size = frontier.size(origin);
-        let within = self.logs.get(origin).into_iter().flat_map(move |held| {
+        let within = self.held.get(origin).into_iter().flat_map(move |held| {
             (0..size).zip(held.items()).filter_map(move |(index, item)| Some((held.clocks.at(index)?, index, item)))
         });
         within.filter_map(move |(clock, index, item)| {
             let point = Point { origin: *origin, index, clock: Arc::clone(clock) };
             Some(Seat { id: item.id, body: item.body.as_ref()?, point })
         })
-    }
-
-    /// What an identity's log says inside a checked frontier, if all of it is inside and was folded when it was verified.
-    pub(crate) fn whole_identity(&self, origin: &Origin, frontier: &Frontier) -> Option<&Arc<IdentityState>> {
-        let held = self.logs.get(origin)?;
-        held.says.as_ref().filter(|_| held.log().size() == frontier.size(origin))
     }
 }

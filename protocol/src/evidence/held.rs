@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Clock, StopReason, first};
 use crate::entry::{self, Body, Decoded, Entry, SeenHead};
-use crate::fold::IdentityState;
 use crate::id::EntryId;
 use crate::log::checkpoint::Head;
 use crate::log::{ExtendError, Log};
@@ -34,8 +33,6 @@ pub(super) struct Item {
 pub(super) struct Held {
     /// Shared with the other sets that hold the same log.
     pub(super) verified: Arc<Verified>,
-    /// What all its entries say of an identity, if they were folded when they were read.
-    pub(super) says: Option<Arc<IdentityState>>,
     /// What the entries that count come after.
     pub(super) clocks: Clocks,
 }
@@ -57,7 +54,7 @@ impl Verified {
 
 impl Held {
     pub(super) fn new(verified: Arc<Verified>) -> Self {
-        Self { verified, says: None, clocks: Clocks::default() }
+        Self { verified, clocks: Clocks::default() }
     }
 
     pub(super) fn head(&self) -> &Head {

@@ -1,29 +1,32 @@
-//! The log of an identity by itself: verified once, and shared by the sets of all packages that the identity owns.
+//! The logs of an identity by themselves: each verified once, and shared by the sets of all packages that the identity
+//! owns, together with what they say.
 
 use std::sync::Arc;
 
-use super::held::{Held, Verified};
-use super::{Evidence, EvidenceError, Owner, first};
+use super::held::Verified;
+use super::{Evidence, EvidenceError, Frontier, Logs, Owner, first};
 use crate::entry::Body;
-use crate::fold::IdentityState;
+use crate::fold::{self, IdentityState};
 use crate::id::IdentityId;
 use crate::log::checkpoint::Head;
+use crate::log::fork::ForkProof;
 use crate::log::{ExtendError, Log};
 use crate::origin::Subject;
 
-/// A verified log of an identity. Clones are the same, and cost nothing.
+/// A verified log of one device of an identity. Clones are the same, and cost nothing.
 #[derive(Debug, Clone)]
 pub struct IdentityLog {
     verified: Arc<Verified>,
-    /// None for the log of a further device.
-    begun: Option<Begun>,
+    identity: IdentityId,
+    /// Of the log of the identity's first device the Genesis.
+    begun: Option<Arc<Owner>>,
 }
 
-/// What the log of an identity's first device says.
+/// All logs of an identity that are held, and what they say together. A value: clones are the same.
 #[derive(Debug, Clone)]
-struct Begun {
-    identity: IdentityId,
-    owner: Arc<Owner>,
+pub struct Identity {
+    logs: Vec<IdentityLog>,
+    at: Frontier,
     state: Arc<IdentityState>,
 }
 
@@ -42,15 +45,14 @@ impl IdentityLog {
             stop: None,
         };
         verified.extend(entries, head)?;
-        let mut log = Self { verified: Arc::new(verified), begun: None };
-        if let (Some(bytes), Some(item)) = (entries.first(), log.verified.items.first()) {
+        let mut begun = None;
+        if let (Some(bytes), Some(item)) = (entries.first(), verified.items.first()) {
             first::check_identity(identity, origin, item)?;
             if let Some(Body::IdentityGenesis(genesis)) = &item.body {
-                let owner = Owner { genesis: *genesis, bytes: bytes.as_ref().to_vec() };
-                log.begun = Some(Begun { identity, owner: Arc::new(owner), state: log.fold(identity) });
+                begun = Some(Arc::new(Owner { genesis: *genesis, bytes: bytes.as_ref().to_vec() }));
             }
         }
-        Ok(log)
+        Ok(Self { verified: Arc::new(verified), identity, begun })
     }
 
     /// Verifies that `entries` continue the log up to `head`. Whoever holds it as it was keeps it so.
@@ -62,16 +64,7 @@ impl IdentityLog {
             return Self::verify(entries, head);
         }
         Arc::make_mut(&mut self.verified).extend(entries, head)?;
-        if let Some(identity) = self.begun.as_ref().map(|begun| begun.identity) {
-            let state = self.fold(identity);
-            self.begun = self.begun.map(|begun| Begun { state, ..begun });
-        }
         Ok(self)
-    }
-
-    fn fold(&self, identity: IdentityId) -> Arc<IdentityState> {
-        let bodies = self.verified.items.iter().filter_map(|item| item.body.as_ref());
-        Arc::new(IdentityState::fold(identity, self.head().origin().key, bodies))
     }
 
     /// Its hashes.
@@ -85,11 +78,40 @@ impl IdentityLog {
     pub fn head(&self) -> &Head {
         &self.verified.head
     }
+}
 
-    /// What the identity's first device says in it; none of the log of another device.
+impl Identity {
+    /// What the logs of one identity say, given the fork proofs against any of them and how far both histories go
+    /// together; none without the log of its first device.
     #[must_use]
-    pub fn state(&self) -> Option<&Arc<IdentityState>> {
-        self.begun.as_ref().map(|begun| &begun.state)
+    pub fn gather(logs: Vec<IdentityLog>, forks: impl IntoIterator<Item = (ForkProof, Option<u64>)>) -> Option<Self> {
+        let identity = logs.iter().find(|log| log.begun.is_some())?.identity;
+        let mut set = Logs::default();
+        for log in logs.iter().filter(|log| log.identity == identity) {
+            set.share(*log.head().origin(), &log.verified);
+        }
+        for (proof, n_common) in forks {
+            let origin = *proof.origin();
+            set.freeze(proof);
+            if let Some(n_common) = n_common {
+                set.settle_fork(&origin, n_common);
+            }
+        }
+        let at = set.frontier();
+        let state = Arc::new(fold::identity::fold(&set, &at, identity)?);
+        Some(Self { logs, at, state })
+    }
+
+    /// What they say.
+    #[must_use]
+    pub const fn state(&self) -> &Arc<IdentityState> {
+        &self.state
+    }
+
+    /// The logs.
+    #[must_use]
+    pub fn logs(&self) -> &[IdentityLog] {
+        &self.logs
     }
 }
 
@@ -101,21 +123,34 @@ impl Evidence {
     /// [`EvidenceError`]; nothing changed.
     pub fn share(&mut self, log: &IdentityLog) -> Result<(), EvidenceError> {
         let origin = *log.head().origin();
-        let owner = log.begun.as_ref().filter(|begun| self.genesis.owners.contains(&begun.identity));
-        match self.logs.get(&origin) {
-            Some(held) => check_continues(held.log(), log.log())?,
+        let owner = log.begun.as_ref().filter(|_| self.genesis.owners.contains(&log.identity));
+        match self.logs.log(&origin) {
+            Some(held) => check_continues(held, log.log())?,
             None => self.check_room(&origin, owner.is_some() || self.is_owners(&origin))?,
         }
         if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
             return Err(EvidenceError::Frozen);
         }
-        if let Some(begun) = owner {
-            self.identities.insert(begun.identity, Arc::clone(&begun.owner));
+        let owner = owner.map(Arc::clone);
+        self.logs.share(origin, &log.verified);
+        if let Some(owner) = owner {
+            self.know(log.identity, owner);
         }
-        let held = self.logs.entry(origin).or_insert_with(|| Held::new(Arc::clone(&log.verified)));
-        held.verified = Arc::clone(&log.verified);
-        held.says = log.state().cloned();
-        self.settle(origin);
+        self.learn_devices(&origin);
+        Ok(())
+    }
+
+    /// Takes in all logs of an owner, and what they say: sets that share it hold it once.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] of the first log that is not taken; those before it are.
+    pub fn share_all(&mut self, identity: &Identity) -> Result<(), EvidenceError> {
+        for log in &identity.logs {
+            self.share(log)?;
+        }
+        if let Some(known) = self.identities.get_mut(&identity.state.identity) {
+            known.shared = Some((identity.at.clone(), Arc::clone(&identity.state)));
+        }
         Ok(())
     }
 }

@@ -14,14 +14,13 @@ type Moves = Vec<(Tip, Point)>;
 
 pub(super) fn fold(evidence: &Evidence, state: &PackageState) -> BTreeMap<(RefClass, RefName), RefState> {
     let mut refs: BTreeMap<(RefClass, RefName), BTreeMap<Origin, Moves>> = BTreeMap::new();
-    for writer in &state.writers {
-        let n_fixed = state.forked.get(writer).copied().unwrap_or(u64::MAX);
-        let entries = evidence.entries(writer, &state.frontier);
-        for seat in entries.take_while(|seat| seat.point.index < n_fixed) {
+    for (origin, writer) in &state.writers {
+        let entries = evidence.logs().entries(origin, &state.frontier);
+        for seat in entries.filter(|seat| writer.counts(seat.point.index)) {
             if let Body::Ref(moved) = seat.body {
-                let tip = Tip { entry: seat.id, writer: *writer, index: seat.point.index, value: moved.new };
+                let tip = Tip { entry: seat.id, writer: *origin, index: seat.point.index, value: moved.new };
                 let moves = refs.entry((moved.class, moved.name.clone())).or_default();
-                moves.entry(*writer).or_default().push((tip, seat.point));
+                moves.entry(*origin).or_default().push((tip, seat.point));
             }
         }
     }

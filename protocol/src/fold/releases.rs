@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{PackageState, Published, Standing, VersionState, YankState};
+use super::{End, PackageState, Published, Standing, VersionState, Writer, YankState};
 use crate::entry::{Body, Release, Yank};
 use crate::evidence::{Evidence, Frontier, Point};
 use crate::id::ReleaseId;
@@ -14,24 +14,19 @@ struct Claim<'a> {
     id: ReleaseId,
     release: &'a Release,
     point: Point,
-    is_fixed: bool,
+    /// Why it does not count, if it does not.
+    beyond: Option<End>,
 }
 
 type Folded = (BTreeMap<Version, VersionState>, BTreeMap<ReleaseId, Published>);
 
-pub(super) fn fold(
-    evidence: &Evidence,
-    frontier: &Frontier,
-    writers: &BTreeSet<Origin>,
-    forked: &BTreeMap<Origin, u64>,
-) -> Folded {
+pub(super) fn fold(evidence: &Evidence, frontier: &Frontier, writers: &BTreeMap<Origin, Writer>) -> Folded {
     let mut by_version: BTreeMap<&Version, Vec<Claim<'_>>> = BTreeMap::new();
-    for writer in writers {
-        let n_fixed = forked.get(writer).copied().unwrap_or(u64::MAX);
-        for seat in evidence.entries(writer, frontier) {
+    for (origin, writer) in writers {
+        for seat in evidence.logs().entries(origin, frontier).skip_while(|seat| seat.point.index < writer.from) {
             if let Body::Release(release) = seat.body {
-                let is_fixed = seat.point.index < n_fixed;
-                let claim = Claim { id: seat.id.into(), release, point: seat.point, is_fixed };
+                let beyond = writer.end.filter(|_| !writer.counts(seat.point.index));
+                let claim = Claim { id: seat.id.into(), release, point: seat.point, beyond };
                 by_version.entry(&release.version).or_default().push(claim);
             }
         }
@@ -45,8 +40,11 @@ pub(super) fn fold(
 
 fn fold_version(version: &Version, mut claims: Vec<Claim<'_>>, folded: &mut Folded) {
     in_causal_order(&mut claims);
-    let (fixed, forked): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.is_fixed);
-    let mut standings: Vec<(&Claim<'_>, Standing)> = forked.iter().map(|claim| (claim, Standing::Forked)).collect();
+    let (fixed, beyond): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.beyond.is_none());
+    let of = |end: End| beyond.iter().filter(move |claim| claim.beyond == Some(end));
+    let forked = of(End::Forked).map(|claim| (claim, Standing::Forked));
+    let mut standings: Vec<(&Claim<'_>, Standing)> =
+        forked.chain(of(End::Revoked).map(|claim| (claim, Standing::Revoked))).collect();
     let mut kept: Vec<&Claim<'_>> = Vec::new();
     for claim in &fixed {
         let is_taken_by =
@@ -58,7 +56,10 @@ fn fold_version(version: &Version, mut claims: Vec<Claim<'_>>, folded: &mut Fold
     }
     let trees: BTreeSet<_> = kept.iter().map(|claim| claim.release.tree_id).collect();
     let state = match first_of(&kept) {
-        None => VersionState::Forked(forked.iter().map(|claim| claim.id).collect()),
+        None if of(End::Forked).next().is_some() => {
+            VersionState::Forked(of(End::Forked).map(|claim| claim.id).collect())
+        }
+        None => VersionState::Revoked(of(End::Revoked).map(|claim| claim.id).collect()),
         Some(_) if trees.len() > 1 => {
             standings.extend(kept.iter().map(|claim| (*claim, Standing::Contested)));
             VersionState::Contested(kept.iter().map(|claim| claim.id).collect())
@@ -78,8 +79,7 @@ fn fold_version(version: &Version, mut claims: Vec<Claim<'_>>, folded: &mut Fold
 
 /// Sorts so that everything comes after its past: a later entry covers more entries, and ids settle the rest.
 fn in_causal_order(claims: &mut [Claim<'_>]) {
-    let n_covered = |point: &Point| point.clock.values().sum::<u64>() + point.index;
-    claims.sort_by_cached_key(|claim| (n_covered(&claim.point), claim.id));
+    claims.sort_by_cached_key(|claim| (claim.point.n_covered(), claim.id));
 }
 
 /// Of claims to the same files the one that came before all others; of concurrent ones the one with the smallest id.
@@ -92,15 +92,15 @@ fn first_of(kept: &[&Claim<'_>]) -> Option<ReleaseId> {
 pub(super) fn yanked(evidence: &Evidence, state: &PackageState) -> BTreeMap<ReleaseId, YankState> {
     // Within one log the last word counts, so only that one can be among the latest.
     let mut last: BTreeMap<(ReleaseId, Origin), (&Yank, Point)> = BTreeMap::new();
-    for writer in &state.writers {
-        let n_fixed = state.forked.get(writer).copied().unwrap_or(u64::MAX);
-        for seat in evidence.entries(writer, &state.frontier) {
-            // What nothing fixes may hide a release and must not show it again.
+    for (origin, writer) in &state.writers {
+        for seat in evidence.logs().entries(origin, &state.frontier).skip_while(|seat| seat.point.index < writer.from) {
+            // What nothing fixes of a fork may hide a release and must not show it again.
+            let may_hide = writer.end == Some(End::Forked);
             if let Body::Yank(yank) = seat.body
-                && (seat.point.index < n_fixed || !yank.undo)
+                && (writer.counts(seat.point.index) || (may_hide && !yank.undo))
                 && state.releases.contains_key(&yank.release)
             {
-                last.insert((state.canonical(yank.release), *writer), (yank, seat.point));
+                last.insert((state.canonical(yank.release), *origin), (yank, seat.point));
             }
         }
     }

@@ -1,62 +1,101 @@
-//! Whose entries count: the logs of the owners' devices.
+//! Whose entries count: the logs of the owners' devices, from where, and how far.
 //!
-//! A grant counts if it is in an entry's causal past. The only grants so far stand in Genesis entries, which the
-//! package's own id pins, so they are in every entry's past.
+//! A grant counts if it is in an entry's causal past: the Genesis entries, which the package's own id pins, are in every
+//! entry's past; a further device's log counts from the first entry on that has seen its admission. Cuts count everywhere
+//! as soon as they are known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::IdentityState;
+use super::{Device, DeviceStatus, End, IdentityState, Writer};
 use crate::entry::Body;
 use crate::evidence::{Evidence, Frontier};
 use crate::id::IdentityId;
 use crate::origin::{Origin, Subject};
 
-/// The package's owners whose logs are inside the frontier.
-pub(super) fn owners(evidence: &Evidence, frontier: &Frontier) -> BTreeMap<IdentityId, Arc<IdentityState>> {
-    let ids = evidence.genesis().owners.iter();
-    ids.filter_map(|id| Some((*id, identity(evidence, frontier, *id)?))).collect()
-}
+type Owners = BTreeMap<IdentityId, Arc<IdentityState>>;
 
-/// One identity; none if its Genesis is not inside the frontier.
-fn identity(evidence: &Evidence, frontier: &Frontier, id: IdentityId) -> Option<Arc<IdentityState>> {
-    let mut logs = frontier.0.keys().filter(|origin| origin.subject == Subject::Identity(id));
-    let log = logs.find(|origin| {
-        let first = evidence.entries(origin, frontier).next();
-        first.is_some_and(|seat| matches!(seat.body, Body::IdentityGenesis(_)))
-    })?;
-    if let Some(whole) = evidence.whole_identity(log, frontier) {
-        return Some(Arc::clone(whole));
-    }
-    Some(Arc::new(IdentityState::fold(id, log.key, evidence.entries(log, frontier).map(|seat| seat.body))))
+/// The package's owners whose logs are inside the frontier.
+pub(super) fn owners(evidence: &Evidence, frontier: &Frontier) -> Owners {
+    let ids = evidence.genesis().owners.iter();
+    ids.filter_map(|id| Some((*id, evidence.identity_at(*id, frontier)?))).collect()
 }
 
 /// The package's logs that have rights: each says whose device it is, and that identity agrees.
-pub(super) fn writers(
-    evidence: &Evidence,
-    frontier: &Frontier,
-    owners: &BTreeMap<IdentityId, Arc<IdentityState>>,
-) -> BTreeSet<Origin> {
-    let has_rights = |origin: &&Origin| {
-        let identity = match evidence.entries(origin, frontier).next().map(|seat| seat.body) {
-            Some(Body::PackageGenesis(genesis)) => genesis.creator,
-            Some(Body::PackageJoin(join)) => join.identity,
-            _ => return false,
-        };
-        owners.get(&identity).is_some_and(|owner| owner.devices.contains(&origin.key))
-    };
+pub(super) fn writers(evidence: &Evidence, frontier: &Frontier, owners: &Owners) -> BTreeMap<Origin, Writer> {
     let logs = frontier.0.keys().filter(|origin| matches!(origin.subject, Subject::Package(_)));
-    logs.filter(has_rights).copied().collect()
+    let granted: BTreeMap<Origin, (Writer, &Device)> =
+        logs.filter_map(|origin| Some((*origin, granted(evidence, frontier, owners, *origin)?))).collect();
+    let is_active = |(_, device): &(Writer, &Device)| device.status == DeviceStatus::Active;
+    let speaks = |origin: &Origin| match origin.subject {
+        Subject::Package(_) => granted.get(origin).is_some_and(is_active),
+        Subject::Identity(identity) => owners.get(&identity).is_some_and(|owner| owner.is_active(&origin.key)),
+    };
+    let ended = granted.iter().map(|(origin, (writer, device))| {
+        let (until, end) = until(evidence, frontier, origin, device, speaks);
+        (*origin, Writer { until, end, ..*writer })
+    });
+    ended.collect()
 }
 
-/// Whether what this log has seen is an owner's word.
-pub(super) fn speaks(
-    owners: &BTreeMap<IdentityId, Arc<IdentityState>>,
-    writers: &BTreeSet<Origin>,
+/// Where the rights of a log begin.
+fn granted<'a>(
+    evidence: &Evidence,
+    frontier: &Frontier,
+    owners: &'a Owners,
+    origin: Origin,
+) -> Option<(Writer, &'a Device)> {
+    let identity = match evidence.logs().entries(&origin, frontier).next()?.body {
+        Body::PackageGenesis(genesis) => genesis.creator,
+        Body::PackageJoin(join) => join.identity,
+        _ => return None,
+    };
+    let device = owners.get(&identity)?.devices.get(&origin.key)?;
+    let from = if device.is_first {
+        0
+    } else {
+        let is_admitted =
+            |covers: &dyn Fn(&Origin) -> u64| device.since.iter().any(|(log, index)| covers(log) > *index);
+        let mut seats = evidence.logs().entries(&origin, frontier);
+        seats.find(|seat| is_admitted(&|log| seat.point.covers(log)))?.point.index
+    };
+    Some((Writer { identity, from, until: u64::MAX, end: None }, device))
+}
+
+/// Where the rights of a log end, and why.
+fn until(
+    evidence: &Evidence,
+    frontier: &Frontier,
     origin: &Origin,
-) -> bool {
-    match origin.subject {
-        Subject::Package(_) => writers.contains(origin),
-        Subject::Identity(identity) => owners.get(&identity).is_some_and(|owner| owner.devices.contains(&origin.key)),
+    device: &Device,
+    speaks: impl Fn(&Origin) -> bool,
+) -> (u64, Option<End>) {
+    let Subject::Package(package) = origin.subject else { return (0, None) };
+    match &device.cuts {
+        Some(cuts) => {
+            let cut = cuts.get(&package).map(|cut| evidence.logs().cut_size(origin, cut.as_ref()));
+            (cut.unwrap_or_else(|| evidence.logs().settled(origin, frontier, speaks)), Some(End::Revoked))
+        }
+        None if evidence.is_forked(origin) => (evidence.logs().settled(origin, frontier, speaks), Some(End::Forked)),
+        None => (u64::MAX, None),
     }
+}
+
+/// Logs whose key signed two histories: how many of their entries count in spite of that.
+pub(super) fn forked(
+    evidence: &Evidence,
+    frontier: &Frontier,
+    writers: &BTreeMap<Origin, Writer>,
+    owners: &Owners,
+) -> BTreeMap<Origin, u64> {
+    let speaks = |origin: &Origin| match origin.subject {
+        Subject::Package(_) => writers.get(origin).is_some_and(|writer| writer.end.is_none()),
+        Subject::Identity(identity) => owners.get(&identity).is_some_and(|owner| owner.is_active(&origin.key)),
+    };
+    let origins = evidence.forks().map(|proof| *proof.origin());
+    let n_counted = |origin: &Origin| match writers.get(origin) {
+        Some(writer) => writer.until,
+        None => evidence.logs().settled(origin, frontier, speaks),
+    };
+    origins.map(|origin| (origin, n_counted(&origin))).collect()
 }

@@ -93,6 +93,12 @@ pub enum SelectError {
         /// The version.
         version: Version,
     },
+    /// The release was published by a device after the point up to which it counts.
+    #[error("version {version} was published by a device that was suspended or revoked before")]
+    Revoked {
+        /// The version.
+        version: Version,
+    },
     /// Its writer knew that the version was taken: it does not count.
     #[error("version {version} was already taken by release {}", .first.fmt_short())]
     Reused {
@@ -161,6 +167,7 @@ impl PackageState {
                 Err(SelectError::Contested { version: version.clone(), releases: releases.clone() })
             }
             VersionState::Forked(_) => Err(SelectError::Forked { version: version.clone() }),
+            VersionState::Revoked(_) => Err(SelectError::Revoked { version: version.clone() }),
         }
     }
 
@@ -188,6 +195,7 @@ impl PackageState {
             },
             Standing::Reused(first) => return Err(SelectError::Reused { version: version(), first }),
             Standing::Forked => return Err(SelectError::Forked { version: version() }),
+            Standing::Revoked => return Err(SelectError::Revoked { version: version() }),
         };
         if self.yanked.contains_key(&self.canonical(named)) {
             warning = warning.or(Some(Warning::Yanked));

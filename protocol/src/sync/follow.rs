@@ -394,6 +394,7 @@ impl Follower {
         evidence.share(log)?;
         if is_news {
             self.fetches.remove(origin);
+            self.wake_devices(origin);
             self.judge_offers(now, origin);
             self.refold();
             self.plan(now);

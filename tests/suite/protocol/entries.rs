@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use syncra_protocol::entry::{Body, Decoded, Dependency, Entry, EntryError, HEADER_BYTES, decode};
-use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId, base32};
-use syncra_protocol::limits::{ENTRY_BYTES, SEEN_PER_ENTRY};
+use syncra_protocol::entry::{
+    AddDevice, Body, Cut, Decoded, Dependency, DeviceCuts, DeviceRole, Entry, EntryError, HEADER_BYTES, Recover,
+    Statement, StatementId, Suspend, decode,
+};
+use syncra_protocol::id::{EntryId, IdentityId, LogHash, PackageId, ReleaseId, base32};
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
+use syncra_protocol::limits::{DEVICE_CUTS, ENTRY_BYTES, SEEN_PER_ENTRY};
 use syncra_protocol::version::VersionReq;
 
 use crate::decoders::try_decoder;
@@ -124,12 +128,39 @@ fn fields(entry: &Entry) -> serde_json::Value {
             "nonce": base32(&body.nonce),
         }),
         Body::IdentityJoin(body) => json!({"identity": body.identity.to_string()}),
+        Body::AddDevice(body) => added(body),
+        Body::Suspend(body) => cuts(&body.cuts),
+        Body::Recover(body) => json!({
+            "identity": body.statement.identity.to_string(),
+            "previous": body.statement.previous.map(|id| base32(&id.0)),
+            "admit": body.statement.admit.as_ref().map(added),
+            "revoke": body.statement.revoke.iter().map(cuts).collect::<Vec<_>>(),
+            "lift": body.statement.lift.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "next": base32(&body.statement.next),
+            "key": body.key.to_string(),
+            "signature": [base32(&body.signature.0), base32(&body.signature.1)],
+        }),
         Body::Name(body) => {
             json!({"name": body.name.to_string(), "package": body.package.map(|id| id.to_string())})
         }
         Body::Handle(body) => json!({"handle": body.handle.to_string()}),
     };
     json!({"seen": seen, "body": body})
+}
+
+fn added(add: &AddDevice) -> serde_json::Value {
+    let role = match add.role {
+        DeviceRole::Manager => "manager",
+        DeviceRole::Publisher => "publisher",
+    };
+    serde_json::json!({"device": add.device.to_string(), "role": role, "label": add.label.to_string()})
+}
+
+fn cuts(cuts: &DeviceCuts) -> serde_json::Value {
+    use serde_json::json;
+    let cut = |cut: &Option<Cut>| cut.map(|cut| json!({"size": cut.size, "root": cut.root.to_string()}));
+    let packages: Vec<_> = cuts.packages.iter().map(|(id, at)| json!([id.to_string(), cut(at)])).collect();
+    json!({"device": cuts.device.to_string(), "identity": cut(&cuts.identity), "packages": packages})
 }
 
 fn with_header(version: u8, kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
@@ -211,8 +242,49 @@ fn broken_bodies(body: &Body) -> Vec<Body> {
         .map(Body::Release)
         .collect(),
         Body::Ref(body) => vec![Body::Ref(with(body, |b| b.old = b.new))],
+        Body::Suspend(body) => broken_cuts(&body.cuts).map(|cuts| Body::Suspend(Suspend { cuts })).collect(),
+        Body::Recover(body) => vec![
+            with(body, |b| b.signature.0[0] ^= 1),
+            with(body, |b| b.key = DeviceKey::from_bytes([0; 32])),
+            with(body, |b| b.statement.next[0] ^= 1),
+            with(body, |b| b.statement.previous = Some(StatementId([0; 32]))),
+            again(with(&body.statement, |s| s.lift = vec![EntryId::from_bytes([1; 32]); 2])),
+            again(with(&body.statement, |s| s.revoke = broken_cuts(&some_cuts()).take(1).collect())),
+            again(with(&body.statement, |s| s.revoke = vec![some_cuts(); 2])),
+            again(with(&body.statement, |s| s.lift = (0..65).map(|n| EntryId::from_bytes([n; 32])).collect())),
+        ]
+        .into_iter()
+        .map(Body::Recover)
+        .collect(),
         _ => Vec::new(),
     }
+}
+
+fn again(statement: Statement) -> Recover {
+    statement.sign(&DeviceSecret::from_seed(&[0x77; 32]))
+}
+
+fn some_cuts() -> DeviceCuts {
+    let cut = Cut { size: 1, root: LogHash::from_bytes([1; 32]) };
+    let packages = (1..=2).map(|n| (PackageId::from_bytes([n; 32]), Some(cut))).collect();
+    DeviceCuts { device: DeviceKey::from_bytes([1; 32]), identity: Some(cut), packages }
+}
+
+fn broken_cuts(cuts: &DeviceCuts) -> impl Iterator<Item = DeviceCuts> {
+    let none = Cut { size: 0, root: LogHash::from_bytes([1; 32]) };
+    let one = PackageId::from_bytes([1; 32]);
+    let many = (0..=u16::try_from(DEVICE_CUTS).unwrap()).map(|n| {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        (PackageId::from_bytes(id), None)
+    });
+    [
+        DeviceCuts { packages: vec![(one, None), (one, None)], ..cuts.clone() },
+        DeviceCuts { identity: Some(none), ..cuts.clone() },
+        DeviceCuts { packages: vec![(one, Some(none))], ..cuts.clone() },
+        DeviceCuts { packages: many.collect(), ..cuts.clone() },
+    ]
+    .into_iter()
 }
 
 fn twice() -> [Dependency; 2] {

@@ -1,11 +1,12 @@
 //! Entries of every kind, small and full, with names for the vectors.
 
 use syncra_protocol::entry::{
-    Body, Dependency, Entry, HandleClaim, IdentityGenesis, IdentityJoin, NameClaim, PackageGenesis, PackageJoin,
-    RefClass, RefMove, Release, SeenHead, Yank,
+    AddDevice, Body, Cut, Dependency, DeviceCuts, DeviceRole, Entry, HandleClaim, IdentityGenesis, IdentityJoin,
+    NameClaim, PackageGenesis, PackageJoin, RefClass, RefMove, Release, SeenHead, Statement, StatementId, Suspend,
+    Yank,
 };
-use syncra_protocol::id::{BlobId, ContentRoot, IdentityId, LogHash, PackageId, ReleaseId, TreeId};
-use syncra_protocol::key::DeviceKey;
+use syncra_protocol::id::{BlobId, ContentRoot, EntryId, IdentityId, LogHash, PackageId, ReleaseId, TreeId};
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::manifest::PackageKind;
 use syncra_protocol::name::{Handle, PackageName, RefName};
 use syncra_protocol::origin::Origin;
@@ -89,6 +90,37 @@ fn name(name: &str, package: Option<PackageId>) -> Body {
     Body::Name(NameClaim { name: PackageName::parse(name).unwrap(), package })
 }
 
+fn add(device: u8, role: DeviceRole, label: &str) -> AddDevice {
+    AddDevice { device: key(device), role, label: RefName::parse(label).unwrap() }
+}
+
+fn cut(size: u64) -> Cut {
+    Cut { size, root: LogHash::from_bytes([0xc7; 32]) }
+}
+
+fn cuts(device: u8, identity: Option<u64>, packages: &[(u8, Option<u64>)]) -> DeviceCuts {
+    let packages = packages.iter().map(|(id, at)| (package(*id), at.map(cut))).collect();
+    DeviceCuts { device: key(device), identity: identity.map(cut), packages }
+}
+
+fn recover(statement: Statement) -> Body {
+    Body::Recover(statement.sign(&DeviceSecret::from_seed(&[0x77; 32])))
+}
+
+const fn statement() -> Statement {
+    Statement { identity: identity(1), previous: None, admit: None, revoke: vec![], lift: vec![], next: [0x42; 32] }
+}
+
+fn full_statement() -> Statement {
+    Statement {
+        previous: Some(StatementId([0x51; 32])),
+        admit: Some(add(3, DeviceRole::Manager, "new-laptop")),
+        revoke: vec![cuts(1, Some(9), &[(1, Some(300)), (2, None)]), cuts(2, None, &[])],
+        lift: vec![EntryId::from_bytes([1; 32]), EntryId::from_bytes([2; 32])],
+        ..statement()
+    }
+}
+
 /// (name, entry): at least two of each kind.
 pub(crate) fn samples() -> Vec<(&'static str, Entry)> {
     let recovery = [0x42; 32];
@@ -114,6 +146,12 @@ pub(crate) fn samples() -> Vec<(&'static str, Entry)> {
         ("another identity", Body::IdentityGenesis(IdentityGenesis { log_key: key(9), recovery, nonce: [1; 16] })),
         ("device joins", Body::IdentityJoin(IdentityJoin { identity: identity(1) })),
         ("another device joins", Body::IdentityJoin(IdentityJoin { identity: identity(77) })),
+        ("device added", Body::AddDevice(add(2, DeviceRole::Manager, "laptop"))),
+        ("publisher added", Body::AddDevice(add(9, DeviceRole::Publisher, "build/1"))),
+        ("device suspended", Body::Suspend(Suspend { cuts: cuts(2, Some(1), &[(1, Some(4)), (3, None)]) })),
+        ("device suspended altogether", Body::Suspend(Suspend { cuts: cuts(2, None, &[]) })),
+        ("recovery key replaced", recover(statement())),
+        ("everything that a recovery key says", recover(full_statement())),
         ("name", name("rocket", Some(package(1)))),
         ("name freed", name("rocket", None)),
         ("handle", Body::Handle(HandleClaim { handle: Handle::parse("alice").unwrap() })),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use syncra_protocol::evidence::{Evidence, EvidenceError, IdentityLog, STRANGER_LOGS};
+use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog, STRANGER_LOGS};
 use syncra_protocol::log::ExtendError;
 use syncra_protocol::log::fork::ForkProof;
 
@@ -25,16 +25,16 @@ fn log_of(chain: &Chain, size: u64) -> IdentityLog {
 #[test]
 fn packages_of_one_owner_hold_one_log_and_one_state() {
     let world = world();
-    let log = log_of(&world.identities[0], 3);
+    let identity = Identity::gather(vec![log_of(&world.identities[0], 3)], []).unwrap();
     let sets = [world.full_evidence(), world.evidence(), Evidence::open(world.package, &world.genesis).unwrap()];
     for mut evidence in sets {
-        evidence.share(&log).unwrap();
+        evidence.share_all(&identity).unwrap();
         if evidence.size(&world.writers[0].origin()) == 0 {
             evidence.extend(&world.writers[0].entries, &world.writers[0].head()).unwrap();
         }
         let state = evidence.fold();
         let owner = state.owners.values().find(|owner| owner.handle.is_some()).unwrap();
-        assert!(Arc::ptr_eq(owner, log.state().unwrap()), "the owner's state was computed again");
+        assert!(Arc::ptr_eq(owner, identity.state()), "the owner's state was computed again");
         assert_eq!(state.versions.len(), 1);
         assert!(evidence.identity_genesis_bytes().any(|bytes| bytes == world.identities[0].entries[0]));
     }

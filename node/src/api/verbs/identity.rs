@@ -81,7 +81,7 @@ impl Verb for SetHandle {
         })?;
         if request.dry_run {
             let mut would = show(service.parts())?;
-            would.ref_prefix = format!("@{handle}~{}/", OwnerKey::of(&service.parts().identity));
+            would.ref_prefix = format!("@{handle}~{}/", OwnerKey::of(&service.parts().identity()));
             would.handle = Some(handle.to_string());
             return Ok(would);
         }
@@ -177,10 +177,10 @@ impl Verb for Adopt {
 pub(super) fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
     let recovery = if identity::recovery_text(parts.layout())?.is_some() { "unsaved" } else { "saved" };
     Ok(IdentityResponse {
-        identity: parts.identity.to_string(),
+        identity: parts.identity().to_string(),
         device: parts.device.to_string(),
         handle: identity::handle(parts)?.map(|handle| handle.to_string()),
-        ref_prefix: format!("{}/", identity::owner_text(&parts.histories, parts.identity)?),
+        ref_prefix: format!("{}/", identity::owner_text(&parts.histories, parts.identity())?),
         recovery: recovery.to_owned(),
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use syncra_protocol::entry::{self, Body, Decoded, RefClass};
+use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, VersionState};
 use syncra_protocol::id::{EntryId, ReleaseId};
 use syncra_protocol::reference::Reference;
@@ -75,7 +75,7 @@ fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> Package
         package_id: card.package.to_string(),
         name: card.name.as_ref().map(ToString::to_string),
         kind: card.kind.as_str().to_owned(),
-        own: card.owner == parts.identity,
+        own: card.owner == parts.identity(),
         versions: card.versions.iter().map(ToString::to_string).collect(),
         latest: card.latest.as_ref().map(ToString::to_string),
         installed: installed.map(|slot| slot.version.to_string()),
@@ -223,7 +223,7 @@ pub(super) fn owners(parts: &Parts, state: &PackageState) -> Result<Vec<OwnerInf
             identity: identity.to_string(),
             handle: handle.map(|handle| handle.to_string()),
             petname: parts.histories.journal().truth().petname(identity).map(str::to_owned),
-            own: *identity == parts.identity,
+            own: *identity == parts.identity(),
         });
     }
     Ok(owners)
@@ -237,6 +237,7 @@ fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
             VersionState::Settled(id) => (vec![*id], "settled"),
             VersionState::Contested(ids) => (ids.iter().copied().collect(), "contested"),
             VersionState::Forked(ids) => (ids.iter().copied().collect(), "forked"),
+            VersionState::Revoked(ids) => (ids.iter().copied().collect(), "revoked"),
         };
         for id in ids {
             let Some(Published { release, .. }) = state.releases.get(&id) else { continue };
@@ -337,6 +338,9 @@ fn kind_of(body: &Body) -> &'static str {
         Body::Ref(_) => "ref",
         Body::Yank(_) => "yank",
         Body::Seen => "seen",
+        Body::AddDevice(_) => "add-device",
+        Body::Suspend(_) => "suspend",
+        Body::Recover(_) => "recover",
         Body::Name(_) => "name",
         Body::Handle(_) => "handle",
     }
@@ -361,10 +365,22 @@ fn summary(history: &History, body: &Body) -> String {
         }
         Body::Yank(yank) => format!("{} {}", if yank.undo { "shows again" } else { "yanks" }, version(&yank.release)),
         Body::Seen => "says what it has seen".to_owned(),
+        Body::AddDevice(add) => format!("adds the device {} `{}`", add.device.fmt_short(), add.label),
+        Body::Suspend(suspend) => format!("suspends the device {}", suspend.cuts.device.fmt_short()),
+        Body::Recover(recover) => recovered(&recover.statement),
         Body::Name(claim) => match claim.package {
             Some(package) => format!("calls {} `{}`", package.fmt_short(), claim.name),
             None => format!("frees the name `{}`", claim.name),
         },
         Body::Handle(claim) => format!("would like to be called `{}`", claim.handle),
     }
+}
+
+fn recovered(statement: &Statement) -> String {
+    let admitted = statement.admit.iter().map(|add| format!("adds the device {}", add.device.fmt_short()));
+    let revoked = statement.revoke.iter().map(|cuts| format!("revokes the device {}", cuts.device.fmt_short()));
+    let lifted = (!statement.lift.is_empty()).then(|| "ends a suspension".to_owned());
+    let said: Vec<String> = admitted.chain(revoked).chain(lifted).collect();
+    let said = if said.is_empty() { "replaces itself".to_owned() } else { said.join(", ") };
+    format!("the recovery key {said}")
 }

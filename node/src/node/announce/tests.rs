@@ -37,7 +37,7 @@ async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     let announced = routing.wait_for(|routing| routing.n_records == 2);
     tokio::time::timeout(HUNG, announced).await.expect("announced").unwrap();
     let name = PackageName::parse("lamp").unwrap();
-    let keys = [published.package.into(), ProviderKey::of_name(&OwnerKey::of(&parts.identity), &name)];
+    let keys = [published.package.into(), ProviderKey::of_name(&OwnerKey::of(&parts.identity()), &name)];
     // The announcement is noted when its query has ended, which may be after the record came.
     let noted = async {
         let is_noted = |key| announced_before(&parts).unwrap().contains_key(key);

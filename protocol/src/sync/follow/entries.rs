@@ -6,7 +6,7 @@ use crate::evidence::EvidenceError;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
 use crate::message::log::Entries;
-use crate::origin::Origin;
+use crate::origin::{Origin, Subject};
 use crate::sync::{Backoff, Peer};
 
 /// What an answer is worth.
@@ -108,6 +108,11 @@ impl Follower {
                 self.refused.insert(origin);
                 self.fault(peer, Fault::BadEntry { origin, error });
             }
+            // Perhaps only not yet: the entry that admits the device may still be on its way.
+            Err(EvidenceError::NoDevice) => {
+                let (until, backoff) = self.resting.entry(origin).or_insert((now, Backoff::default()));
+                *until = backoff.fail(now);
+            }
             // Full, or overtaken by an own publish or a fork proof meanwhile: nobody's fault.
             Err(_) => drop(self.refused.insert(origin)),
         }
@@ -118,8 +123,16 @@ impl Follower {
         self.resting.remove(&origin);
         let evidence = self.evidence.as_mut().expect("nothing is committed before the Genesis is known");
         if evidence.apply(extension).is_ok() {
+            self.wake_devices(&origin);
             self.judge_offers(now, &origin);
             self.refold();
+        }
+    }
+
+    /// Logs of devices that were not known are worth another look once their identity says more.
+    pub(super) fn wake_devices(&mut self, grown: &Origin) {
+        if matches!(grown.subject, Subject::Identity(_)) {
+            self.resting.retain(|origin, _| origin.subject != grown.subject);
         }
     }
 

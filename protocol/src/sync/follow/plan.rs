@@ -141,10 +141,12 @@ impl Follower {
         }
     }
 
-    /// Identities before packages: their logs say whose entries count.
+    /// Identities before packages: their logs say whose entries count. Devices that are known before others, for theirs
+    /// may admit these.
     fn behind_in_order(&self) -> Vec<Origin> {
         let mut behind: Vec<_> = self.behind().into_keys().collect();
-        behind.sort_by_key(|origin| (matches!(origin.subject, Subject::Package(_)), *origin));
+        let is_known = |origin: &Origin| self.evidence.as_ref().is_some_and(|evidence| evidence.is_owners(origin));
+        behind.sort_by_key(|origin| (matches!(origin.subject, Subject::Package(_)), !is_known(origin), *origin));
         behind
     }
 

@@ -1,0 +1,456 @@
+//! The devices of this device's identity: adding, suspending, revoking, joining, and what the recovery key does.
+//!
+//! Nothing here decides what counts: entries are written, and the fold (`docs/spec/fold.md`) says what they mean.
+
+use std::collections::BTreeMap;
+
+use syncra_protocol::entry::{
+    AddDevice, Body, Cut, DeviceCuts, DeviceRole, IdentityJoin, NameClaim, PackageJoin, SeenHead, Statement, Suspend,
+    recovery_commitment,
+};
+use syncra_protocol::evidence::{EvidenceError, IdentityLog};
+use syncra_protocol::fold::{Device, DeviceStatus, IdentityState};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
+use syncra_protocol::limits::DEVICE_CUTS;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::name::{PackageName, RefName};
+use syncra_protocol::origin::{Origin, Subject};
+
+use super::Parts;
+use super::identity::{self, IdentityError};
+use crate::history::{CommitError, Draft, History, LoadError, OwnError, seen_head};
+
+/// Why nothing changed about the devices.
+#[derive(Debug, thiserror::Error)]
+pub enum DevicesError {
+    /// What is known cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The log did not grow.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// Another device's log cannot be kept.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The recovery key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The identity's logs are not here.
+    #[error("the history of identity {} is not on this device", .0.fmt_short())]
+    Unknown(IdentityId),
+    /// No device is called so.
+    #[error("no device of this identity is called `{0}`")]
+    NoDevice(String),
+    /// Several are.
+    #[error("`{name}` could be any of {}", .devices.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// What it could mean.
+        devices: Vec<String>,
+    },
+    /// This device may not do it.
+    #[error("this device may publish and not manage other devices")]
+    NotManager,
+    /// This device was suspended or revoked, or not admitted yet.
+    #[error("this device does not speak for identity {}", .0.fmt_short())]
+    Silenced(IdentityId),
+    /// Only the recovery key can speak for a device again.
+    #[error("the device `{0}` was revoked, which is for ever")]
+    Revoked(String),
+    /// A device cannot be a device of two people.
+    #[error("this device has published {n_names} packages as {owner}")]
+    HasPackages {
+        /// How many.
+        n_names: usize,
+        /// As whom.
+        owner: String,
+    },
+    /// The logs of the identity to join do not verify.
+    #[error("the identity's history does not verify")]
+    Evidence(#[from] EvidenceError),
+    /// What was offered is not what was named.
+    #[error("the history offered is not one of identity {}", .0.fmt_short())]
+    OtherIdentity(IdentityId),
+    /// Not the key that the identity names.
+    #[error("this is not the recovery key that the identity names now")]
+    WrongKey,
+    /// There is nothing that the recovery key could do.
+    #[error("nothing to do: say which device to revoke, or run this on a device that is to be added")]
+    Nothing,
+}
+
+/// One device, for people.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its key.
+    pub key: DeviceKey,
+    /// Whether it is the one that this runs on.
+    pub is_this: bool,
+    /// What is known of it.
+    pub device: Device,
+}
+
+/// A whole log, as one device hands it to another.
+#[derive(Debug, Clone)]
+pub struct LogCopy {
+    /// Its head.
+    pub head: Head,
+    /// Its entries, all of them.
+    pub entries: Vec<Vec<u8>>,
+}
+
+/// The identity's state; none of it may be missing.
+fn state(parts: &Parts, identity: IdentityId) -> Result<std::sync::Arc<IdentityState>, DevicesError> {
+    parts.histories.identity(identity)?.ok_or(DevicesError::Unknown(identity))
+}
+
+/// The devices of this device's identity.
+///
+/// # Errors
+/// [`DevicesError`].
+pub fn list(parts: &Parts) -> Result<Vec<Known>, DevicesError> {
+    list_of(parts, parts.identity())
+}
+
+/// The devices of an identity.
+///
+/// # Errors
+/// [`DevicesError`].
+pub fn list_of(parts: &Parts, identity: IdentityId) -> Result<Vec<Known>, DevicesError> {
+    let state = state(parts, identity)?;
+    let known = |(key, device): (&DeviceKey, &Device)| Known {
+        key: *key,
+        is_this: *key == parts.device,
+        device: device.clone(),
+    };
+    Ok(state.devices.iter().map(known).collect())
+}
+
+/// The device that somebody names by its key, the beginning of it, or its label.
+///
+/// # Errors
+/// [`DevicesError::NoDevice`], [`DevicesError::Ambiguous`].
+pub fn find(parts: &Parts, name: &str) -> Result<Known, DevicesError> {
+    find_in(&list(parts)?, name)
+}
+
+/// As [`find`], among these.
+///
+/// # Errors
+/// [`DevicesError::NoDevice`], [`DevicesError::Ambiguous`].
+pub fn find_in(devices: &[Known], name: &str) -> Result<Known, DevicesError> {
+    let fits = |known: &Known| {
+        let label = known.device.label.as_ref().map(RefName::as_str);
+        let key = known.key.to_string();
+        label == Some(name) || key == name || (name.len() >= 6 && key.starts_with(name))
+    };
+    let mut found: Vec<Known> = devices.iter().filter(|known| fits(known)).cloned().collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(known), true) => Ok(known),
+        (None, _) => Err(DevicesError::NoDevice(name.to_owned())),
+        (Some(last), false) => {
+            let devices = found.iter().chain([&last]).map(|known| known.key.fmt_short()).collect();
+            Err(DevicesError::Ambiguous { name: name.to_owned(), devices })
+        }
+    }
+}
+
+/// Lets a device speak for the identity, once it has joined. False if it may already.
+///
+/// # Errors
+/// [`DevicesError`].
+pub async fn add(parts: &Parts, device: AddDevice, dry_run: bool) -> Result<bool, DevicesError> {
+    let state = ensure_manager(parts)?;
+    match state.devices.get(&device.device) {
+        Some(known) if known.status == DeviceStatus::Revoked => {
+            return Err(DevicesError::Revoked(device.label.to_string()));
+        }
+        Some(known) if known.status == DeviceStatus::Active && known.role <= device.role => return Ok(false),
+        _ => {}
+    }
+    if !dry_run {
+        say(parts, Body::AddDevice(device)).await?;
+    }
+    Ok(true)
+}
+
+/// Takes a device's voice away until the recovery key says more. Its entries up to now stay, or up to a release that is
+/// named. False if it has none.
+///
+/// # Errors
+/// [`DevicesError`].
+pub async fn suspend(
+    parts: &Parts,
+    device: DeviceKey,
+    before: &[(PackageId, ReleaseId)],
+    dry_run: bool,
+) -> Result<bool, DevicesError> {
+    let state = ensure_manager(parts)?;
+    if !state.is_active(&device) {
+        return Ok(false);
+    }
+    let cuts = cuts(parts, parts.identity(), device, before)?;
+    if !dry_run {
+        for cuts in cuts {
+            say(parts, Body::Suspend(Suspend { cuts })).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Says which package a name means, also where two devices gave it to two. False if it means that already.
+///
+/// # Errors
+/// [`DevicesError`].
+pub async fn name(parts: &Parts, name: &PackageName, package: PackageId, dry_run: bool) -> Result<bool, DevicesError> {
+    let state = state(parts, parts.identity())?;
+    ensure_speaks(parts, &state)?;
+    if state.names.get(name) == Some(&package) {
+        return Ok(false);
+    }
+    if !dry_run {
+        say(parts, Body::Name(NameClaim { name: name.clone(), package: Some(package) })).await?;
+    }
+    Ok(true)
+}
+
+/// Makes this device one of another identity's, whose logs were brought by one of its devices. Until that identity has
+/// added it nothing that it writes counts.
+///
+/// # Errors
+/// [`DevicesError`]; then it is what it was.
+pub async fn join(parts: &Parts, identity: IdentityId, logs: &[LogCopy], dry_run: bool) -> Result<bool, DevicesError> {
+    if parts.identity() == identity {
+        return Ok(false);
+    }
+    let own = state(parts, parts.identity())?;
+    if !own.names.is_empty() || !own.diverged_names.is_empty() {
+        let n_names = own.names.len() + own.diverged_names.len();
+        return Err(DevicesError::HasPackages {
+            n_names,
+            owner: identity::owner_text(&parts.histories, parts.identity())?,
+        });
+    }
+    for LogCopy { head, entries } in logs {
+        let origin = head.origin();
+        if origin.subject != Subject::Identity(identity) {
+            return Err(DevicesError::OtherIdentity(identity));
+        }
+        IdentityLog::verify(entries, head)?;
+    }
+    if dry_run {
+        return Ok(true);
+    }
+    for LogCopy { head, entries } in logs {
+        let held = parts.histories.log(head.origin())?.map_or(0, |(log, _)| log.size());
+        if held < head.size() && *head.origin() != Origin::identity(identity, parts.device) {
+            parts.histories.commit(0, entries, head).await?;
+        }
+    }
+    state(parts, identity)?;
+    let seen = siblings(parts, identity)?;
+    let joins = Body::IdentityJoin(IdentityJoin { identity });
+    let origin = Origin::identity(identity, parts.device);
+    let begin = |draft: &mut Draft| draft.push(joins);
+    if parts.histories.journal().truth().own_log(&origin).is_none() {
+        parts.histories.append(origin, &seen, begin).await?;
+    }
+    parts.belongs_to(identity);
+    Ok(true)
+}
+
+/// Every log of this device's identity that a device of its own wrote: what a device that joins has to know.
+///
+/// # Errors
+/// [`DevicesError`].
+pub fn logs(parts: &Parts) -> Result<Vec<LogCopy>, DevicesError> {
+    let mut logs = Vec::new();
+    for seen in siblings(parts, parts.identity())? {
+        let Some((log, head)) = parts.histories.log(&seen.origin)? else { continue };
+        let entries = parts.histories.entries(&seen.origin, 0, log.size()).map_err(LoadError::Logs)?;
+        logs.push(LogCopy { head, entries: entries.iter().map(|entry| entry.to_vec()).collect() });
+    }
+    Ok(logs)
+}
+
+/// What the recovery key is to say.
+#[derive(Debug, Clone, Default)]
+pub struct Recovery {
+    /// Devices to revoke.
+    pub revoke: Vec<DeviceKey>,
+    /// Releases before which a revoked device counts, and from which on it does not.
+    pub before: Vec<(PackageId, ReleaseId)>,
+    /// Ends every suspension of the devices that are not revoked.
+    pub lift: bool,
+    /// What to call this device, if it is to be added.
+    pub label: Option<RefName>,
+    /// Makes another recovery key.
+    pub rotate: bool,
+}
+
+/// What the recovery key said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// Whether this device was added.
+    pub admitted: bool,
+    /// Devices revoked.
+    pub revoked: Vec<DeviceKey>,
+    /// Suspensions ended.
+    pub n_lifted: usize,
+    /// Whether a new recovery key was made; it lies in the home until it is deleted there.
+    pub rotated: bool,
+}
+
+/// Speaks with the recovery key of `identity`, whose logs are on this device, through this device's log of it.
+///
+/// # Errors
+/// [`DevicesError`].
+pub async fn recover(
+    parts: &Parts,
+    identity: IdentityId,
+    secret: &DeviceSecret,
+    wanted: &Recovery,
+    dry_run: bool,
+) -> Result<Recovered, DevicesError> {
+    let state = state(parts, identity)?;
+    if recovery_commitment(&secret.public()) != state.recovery {
+        return Err(DevicesError::WrongKey);
+    }
+    let admitted = !state.is_active(&parts.device) && !state.devices.contains_key(&parts.device);
+    let label = || wanted.label.clone().unwrap_or_else(|| RefName::parse("recovered").expect("a valid name"));
+    let admit = admitted.then(|| AddDevice { device: parts.device, role: DeviceRole::Manager, label: label() });
+    let suspended = state.devices.iter().filter(|(key, _)| wanted.lift && !wanted.revoke.contains(key));
+    let mut lift: Vec<EntryId> = suspended
+        .flat_map(|(_, device)| match &device.status {
+            DeviceStatus::Suspended { by } => by.iter().copied().collect(),
+            DeviceStatus::Active | DeviceStatus::Revoked => Vec::new(),
+        })
+        .collect();
+    lift.sort_unstable();
+    let mut revoke = Vec::new();
+    for device in &wanted.revoke {
+        revoke.push(cuts(parts, identity, *device, &wanted.before)?);
+    }
+    let done = Recovered { admitted, revoked: wanted.revoke.clone(), n_lifted: lift.len(), rotated: wanted.rotate };
+    if !admitted && revoke.is_empty() && lift.is_empty() && !wanted.rotate {
+        return Err(DevicesError::Nothing);
+    }
+    if dry_run {
+        return Ok(done);
+    }
+    if parts.identity() != identity {
+        join(parts, identity, &[], false).await?;
+    }
+    // A key that is committed to must not be lost: it is written down first.
+    let next = if wanted.rotate { Some(identity::prepare_recovery(parts.layout())?) } else { None };
+    let commitment = next.as_ref().map_or(state.recovery, |next| recovery_commitment(&next.public()));
+    let mut statement =
+        Statement { identity, previous: state.last_statement, admit, revoke: Vec::new(), lift, next: state.recovery };
+    // One cut list for each device fits one statement; more of them follow in statements of their own.
+    let n_rounds = revoke.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    for round in 0..n_rounds {
+        let mut cuts: Vec<DeviceCuts> = revoke.iter().filter_map(|lists| lists.get(round).cloned()).collect();
+        cuts.sort_unstable_by_key(|cuts| cuts.device);
+        statement.revoke = cuts;
+        let is_last = round + 1 == n_rounds;
+        statement.next = if is_last { commitment } else { state.recovery };
+        let said = statement.clone();
+        say(parts, Body::Recover(said.clone().sign(secret))).await?;
+        statement = Statement { previous: Some(said.id()), admit: None, lift: Vec::new(), ..said };
+    }
+    if next.is_some() {
+        identity::finish_recovery(parts.layout(), commitment)?;
+    }
+    Ok(done)
+}
+
+/// How far the logs of a device count as they are known here, each list for one entry.
+fn cuts(
+    parts: &Parts,
+    identity: IdentityId,
+    device: DeviceKey,
+    before: &[(PackageId, ReleaseId)],
+) -> Result<Vec<DeviceCuts>, DevicesError> {
+    let cut = |head: &Head| Cut { size: head.size(), root: head.root() };
+    let own = parts.histories.log(&Origin::identity(identity, device))?.map(|(_, head)| cut(&head));
+    let before: BTreeMap<PackageId, ReleaseId> = before.iter().copied().collect();
+    let mut packages = Vec::new();
+    for package in parts.histories.packages() {
+        let Some(history) = parts.histories.package(package)? else { continue };
+        if !history.state.genesis.owners.contains(&identity) {
+            continue;
+        }
+        let Some(head) = history.evidence.head(&Origin::package(package, device)) else { continue };
+        let named = before.get(&package).and_then(|release| history.state.releases.get(release));
+        let at = match named.filter(|release| release.writer.key == device) {
+            None => Some(cut(head)),
+            Some(release) => cut_before(&history, release.index, &release.writer),
+        };
+        packages.push((package, at));
+    }
+    let mut lists: Vec<DeviceCuts> = packages
+        .chunks(DEVICE_CUTS)
+        .map(|packages| DeviceCuts { device, identity: own, packages: packages.to_vec() })
+        .collect();
+    if lists.is_empty() {
+        lists.push(DeviceCuts { device, identity: own, packages: Vec::new() });
+    }
+    Ok(lists)
+}
+
+/// The cut that leaves what is before entry `index`; none if that is nothing.
+fn cut_before(history: &History, index: u64, log: &Origin) -> Option<Cut> {
+    let root = history.evidence.log(log)?.root_at(index).filter(|_| index > 0)?;
+    Some(Cut { size: index, root })
+}
+
+fn ensure_manager(parts: &Parts) -> Result<std::sync::Arc<IdentityState>, DevicesError> {
+    let state = state(parts, parts.identity())?;
+    ensure_speaks(parts, &state)?;
+    match state.devices.get(&parts.device).map(|device| device.role) {
+        Some(DeviceRole::Manager) => Ok(state),
+        _ => Err(DevicesError::NotManager),
+    }
+}
+
+fn ensure_speaks(parts: &Parts, state: &IdentityState) -> Result<(), DevicesError> {
+    let speaks = state.is_active(&parts.device);
+    speaks.then_some(()).ok_or(DevicesError::Silenced(state.identity))
+}
+
+/// Appends to this device's log of its identity, having seen what its siblings said.
+pub(super) async fn say(parts: &Parts, body: Body) -> Result<Head, DevicesError> {
+    let identity = parts.identity();
+    let seen = siblings(parts, identity)?;
+    let (head, _) =
+        parts.histories.append(Origin::identity(identity, parts.device), &seen, |draft| draft.push(body)).await?;
+    Ok(head)
+}
+
+/// The heads of all logs that devices of the identity wrote.
+fn siblings(parts: &Parts, identity: IdentityId) -> Result<Vec<SeenHead>, DevicesError> {
+    let Some(state) = parts.histories.identity(identity)? else { return Ok(Vec::new()) };
+    let mut heads = Vec::new();
+    for key in state.devices.keys() {
+        heads.extend(parts.histories.log(&Origin::identity(identity, *key))?.map(|(_, head)| seen_head(&head)));
+    }
+    Ok(heads)
+}
+
+/// Begins this device's log of a package, if it has none: what comes next in the same append counts then.
+///
+/// # Errors
+/// [`syncra_protocol::entry::EntryError`] when the entry may not be written.
+pub(super) fn begin(
+    parts: &Parts,
+    package: PackageId,
+    draft: &mut Draft,
+) -> Result<(), syncra_protocol::entry::EntryError> {
+    let origin = Origin::package(package, parts.device);
+    if parts.histories.journal().truth().own_log(&origin).is_none() {
+        draft.push(Body::PackageJoin(PackageJoin { package, identity: parts.identity() }))?;
+    }
+    Ok(())
+}

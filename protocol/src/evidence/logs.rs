@@ -1,0 +1,137 @@
+//! Verified logs in causal order: what the evidence set of a package and the logs of an identity have in common.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::held::{Held, Item, Verified};
+use crate::entry::{AddDevice, Body, Cut, IdentityGenesis};
+use crate::id::IdentityId;
+use crate::key::DeviceKey;
+use crate::log::Log;
+use crate::log::checkpoint::Head;
+use crate::log::fork::ForkProof;
+use crate::origin::{Origin, Subject};
+
+/// Where in a log the word of a recovery key is looked for that lets the log in: a new device writes it first.
+const WORD_WITHIN: usize = 16;
+
+/// Some logs, and the fork proofs against any of them.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Logs {
+    pub(super) held: BTreeMap<Origin, Held>,
+    pub(super) forks: BTreeMap<Origin, Fork>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Fork {
+    pub(super) proof: ForkProof,
+    /// None while nobody knows; of several other histories the shortest common part.
+    pub(super) n_common: Option<u64>,
+}
+
+impl Logs {
+    pub(super) fn log(&self, origin: &Origin) -> Option<&Log> {
+        self.held.get(origin).map(Held::log)
+    }
+
+    pub(super) fn head(&self, origin: &Origin) -> Option<&Head> {
+        self.held.get(origin).map(Held::head)
+    }
+
+    pub(super) fn size(&self, origin: &Origin) -> u64 {
+        self.held.get(origin).map_or(0, |held| held.log().size())
+    }
+
+    /// Takes in a log that others hold too, all of it. The caller has made sure that it continues the one held.
+    pub(super) fn share(&mut self, origin: Origin, verified: &Arc<Verified>) {
+        let held = self.held.entry(origin).or_insert_with(|| Held::new(Arc::clone(verified)));
+        held.verified = Arc::clone(verified);
+        self.settle(origin);
+    }
+
+    pub(super) fn freeze(&mut self, proof: ForkProof) {
+        self.forks.entry(*proof.origin()).or_insert(Fork { proof, n_common: None });
+    }
+
+    pub(super) fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
+        if let Some(fork) = self.forks.get_mut(origin) {
+            fork.n_common = Some(fork.n_common.map_or(n_common, |known| known.min(n_common)));
+        }
+    }
+
+    /// How many entries of a log are in every history that its key signed: all unless it forked.
+    pub(crate) fn n_common(&self, origin: &Origin) -> u64 {
+        self.forks.get(origin).map_or(u64::MAX, |fork| fork.n_common.unwrap_or(0))
+    }
+
+    /// How many entries of a log a cut leaves. A cut that names another history than the one held leaves what both have.
+    pub(crate) fn cut_size(&self, origin: &Origin, cut: Option<&Cut>) -> u64 {
+        let Some(cut) = cut else { return 0 };
+        let root = self.held.get(origin).and_then(|held| held.log().root_at(cut.size));
+        if root.is_none_or(|root| root == cut.root) {
+            return cut.size;
+        }
+        self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0).min(cut.size)
+    }
+
+    /// The keys that an identity's logs name as its devices, those of the past included, cut or not.
+    pub(super) fn devices(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<DeviceKey> {
+        let words = self.words(identity, genesis);
+        let mut devices = BTreeSet::from([genesis.log_key]);
+        let mut open = vec![genesis.log_key];
+        let mut learn = |add: &AddDevice, open: &mut Vec<DeviceKey>| {
+            if devices.insert(add.device) {
+                open.push(add.device);
+            }
+        };
+        for (_, item) in self.of_identity(identity) {
+            if let Some(Body::Recover(recover)) = &item.body
+                && words.contains(&recover.commitment())
+                && let Some(add) = &recover.statement.admit
+            {
+                learn(add, &mut open);
+            }
+        }
+        while let Some(key) = open.pop() {
+            let own = self.held.get(&Origin::identity(identity, key)).into_iter().flat_map(|held| held.items());
+            for item in own {
+                if let Some(Body::AddDevice(add)) = &item.body {
+                    learn(add, &mut open);
+                }
+            }
+        }
+        devices
+    }
+
+    /// Whether the first entries of a log hold a statement of the identity's recovery key.
+    pub(super) fn brings_word(&self, identity: IdentityId, genesis: &IdentityGenesis, items: &[Item]) -> bool {
+        let words = self.words(identity, genesis);
+        items
+            .iter()
+            .take(WORD_WITHIN)
+            .any(|item| matches!(&item.body, Some(Body::Recover(recover)) if words.contains(&recover.commitment())))
+    }
+
+    /// The recovery keys that the Genesis and statements held commit to, each followed only from one that counts.
+    fn words(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<[u8; 32]> {
+        let mut words = BTreeSet::from([genesis.recovery]);
+        loop {
+            let n_before = words.len();
+            for (_, item) in self.of_identity(identity) {
+                if let Some(Body::Recover(recover)) = &item.body
+                    && words.contains(&recover.commitment())
+                {
+                    words.insert(recover.statement.next);
+                }
+            }
+            if words.len() == n_before {
+                return words;
+            }
+        }
+    }
+
+    fn of_identity(&self, identity: IdentityId) -> impl Iterator<Item = (&Origin, &Item)> {
+        let own = self.held.iter().filter(move |(origin, _)| origin.subject == Subject::Identity(identity));
+        own.flat_map(|(origin, held)| held.items().iter().map(move |item| (origin, item)))
+    }
+}

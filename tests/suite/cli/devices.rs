@@ -1,0 +1,140 @@
+//! Several devices of one person, and the recovery key, without a network: packages are carried.
+
+use serde_json::Value;
+use syncra_tests::Home;
+
+use crate::releases::{package, publish, text};
+
+/// Writes everything that is known of `reference` at `from` into a file.
+fn export(from: &Home, reference: &str, name: &str) -> String {
+    let file = from.work().join(name);
+    let file = file.to_str().expect("text").to_owned();
+    from.json(["export", reference, "-o", &file]);
+    file
+}
+
+fn secret_file(home: &Home, secret: &str) -> String {
+    let file = home.work().join("recovery");
+    std::fs::write(&file, secret).expect("written");
+    file.to_str().expect("text").to_owned()
+}
+
+fn status_of(home: &Home, device: &str) -> String {
+    let found = home.json(["devices"]);
+    let devices = found["devices"].as_array().expect("a list").clone();
+    let known = devices.into_iter().find(|known| known["device"] == device).expect("known");
+    text(&known, "status").to_owned()
+}
+
+fn code(failure: &(i32, Value)) -> (i32, &str) {
+    (failure.0, text(&failure.1, "code"))
+}
+
+/// The story of a stolen machine: what it published before counts, what the thief publishes does not, also for those who
+/// come later, and the person goes on elsewhere.
+#[test]
+fn a_lost_device_is_replaced_by_the_recovery_key_and_what_the_thief_signs_counts_for_nobody() {
+    let stolen = Home::new();
+    package(&stolen, "lamp", "1.0.0", "turn()");
+    let first = publish(&stolen, "lamp");
+    let exact = format!("syncra:{}", text(&first, "package_id"));
+    let owner = text(&first, "ref").split('/').next().expect("an owner").to_owned();
+    let thiefs_key = text(&stolen.json(["id"]), "device").to_owned();
+    let secret = text(&stolen.json(["id", "recovery"]), "recovery").to_owned();
+    let before = export(&stolen, &exact, "before.syncpack");
+
+    let mut new = Home::new();
+    new = new.with("SYNCRA_RECOVERY_FILE", secret_file(&stolen, &secret));
+    assert_eq!(code(&new.fails(["id", "recover", &owner, "--yes"])), (3, "E0304"), "nothing is known of it yet");
+    new.json(["import", &before]);
+    let would = new.json(["id", "recover", &owner, "--revoke", &thiefs_key, "--dry-run"]);
+    assert_eq!((would["admitted"].as_bool(), would["dry_run"].as_bool()), (Some(true), Some(true)));
+    assert_eq!(new.json(["devices"])["devices"].as_array().map(Vec::len), Some(1), "still its own");
+    let done = new.json(["id", "recover", &owner, "--revoke", &thiefs_key, "--label", "desk", "--yes"]);
+    assert_eq!(done["revoked"][0], *thiefs_key);
+    assert_eq!(status_of(&new, &thiefs_key), "revoked");
+    assert_eq!(new.json(["id"])["identity"], stolen.json(["id"])["identity"]);
+
+    // The thief goes on, and has not heard of anything.
+    package(&stolen, "lamp", "6.6.6", "steal()");
+    publish(&stolen, "lamp");
+    let thiefs = export(&stolen, &exact, "thiefs.syncpack");
+    package(&new, "lamp", "1.1.0", "turn(2)");
+    let second = publish(&new, "lamp");
+    assert_eq!(second["package_id"], first["package_id"], "the same package, from another device");
+    let mine = export(&new, &exact, "mine.syncpack");
+
+    for order in [[&mine, &thiefs], [&thiefs, &mine]] {
+        let reader = Home::new();
+        for file in order {
+            reader.json(["import", file]);
+        }
+        assert_eq!(code(&reader.fails(["get", &format!("{exact}@6.6.6"), "-o", "out"])), (5, "E0505"));
+        for (version, text) in [("1.0.0", "turn()"), ("1.1.0", "turn(2)")] {
+            let dir = format!("out-{version}");
+            reader.json(["get", &format!("{exact}@{version}"), "-o", &dir]);
+            assert_eq!(std::fs::read_to_string(reader.work().join(dir).join("src/main.syn")).expect("there"), text);
+        }
+    }
+    // And the thief, once it hears.
+    stolen.json(["import", &mine]);
+    package(&stolen, "lamp", "6.6.7", "steal(2)");
+    assert_eq!(code(&stolen.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
+}
+
+#[test]
+fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
+    let desk = Home::new();
+    package(&desk, "lamp", "1.0.0", "turn()");
+    let exact = format!("syncra:{}", text(&publish(&desk, "lamp"), "package_id"));
+    let secret = text(&desk.json(["id", "recovery"]), "recovery").to_owned();
+    let owner = text(&desk.json(["id"]), "ref_prefix").trim_end_matches('/').to_owned();
+    let laptop = Home::new().with("SYNCRA_RECOVERY_FILE", secret_file(&desk, &secret));
+    laptop.json(["import", &export(&desk, &exact, "one.syncpack")]);
+    laptop.json(["id", "recover", &owner, "--label", "laptop", "--yes"]);
+    desk.json(["import", &export(&laptop, &exact, "two.syncpack")]);
+    assert_eq!(desk.json(["devices"])["devices"].as_array().map(Vec::len), Some(2));
+
+    assert_eq!(desk.fails(["devices", "suspend", "phone", "--yes"]).0, 3);
+    assert_eq!(desk.json(["devices", "suspend", "laptop", "--dry-run"])["already"], false);
+    let laptops_key = text(&laptop.json(["id"]), "device").to_owned();
+    desk.json(["devices", "suspend", "laptop", "--yes"]);
+    assert_eq!(status_of(&desk, &laptops_key), "suspended");
+    laptop.json(["import", &export(&desk, &exact, "three.syncpack")]);
+    package(&laptop, "lamp", "1.1.0", "turn(2)");
+    assert_eq!(code(&laptop.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
+
+    desk.json(["id", "recover", "--lift", "--yes"]);
+    assert_eq!(status_of(&desk, &laptops_key), "active");
+    laptop.json(["import", &export(&desk, &exact, "four.syncpack")]);
+    publish(&laptop, "lamp");
+}
+
+#[test]
+fn a_replaced_recovery_key_says_nothing_any_more() {
+    let home = Home::new();
+    let old = text(&home.json(["id", "recovery"]), "recovery").to_owned();
+    assert_eq!(home.json(["id", "rotate", "--dry-run"])["rotated"], true);
+    assert_eq!(text(&home.json(["id", "recovery"]), "recovery"), old, "a dry run replaces nothing");
+    home.json(["id", "rotate", "--yes"]);
+    let new = text(&home.json(["id", "recovery"]), "recovery").to_owned();
+    assert_ne!(old, new);
+    let file = secret_file(&home, &old);
+    let home = home.with("SYNCRA_RECOVERY_FILE", file);
+    assert_eq!(code(&home.fails(["id", "rotate", "--yes"])), (4, "E0400"));
+    secret_file(&home, &new);
+    home.json(["id", "rotate", "--yes"]);
+    secret_file(&home, "not a secret");
+    assert_eq!(code(&home.fails(["id", "rotate", "--yes"])), (2, "E0202"));
+}
+
+#[test]
+fn what_is_no_device_is_refused() {
+    let home = Home::new();
+    let key = text(&home.json(["id"]), "device").to_owned();
+    assert_eq!(code(&home.fails(["devices", "add", "nonsense", "--label", "x"])), (2, "E0202"));
+    assert_eq!(code(&home.fails(["devices", "add", &key, "--label", "NOT A NAME"])).0, 2);
+    assert_eq!(code(&home.fails(["devices", "add", &key, "--label", "x", "--role", "king"])), (2, "E0202"));
+    assert_eq!(home.json(["devices", "add", &key, "--label", "x"])["already"], true);
+    assert_eq!(code(&home.fails(["devices", "suspend", "abc", "--yes"])), (3, "E0300"));
+}
