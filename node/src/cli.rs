@@ -29,6 +29,7 @@ mod log;
 mod new;
 mod open;
 mod outdated;
+mod pair;
 mod peers;
 mod publish;
 mod remove;
@@ -93,6 +94,7 @@ enum Verb {
     Import(import::Args),
     Id(id::Args),
     Devices(devices::Args),
+    Pair(pair::Args),
     Doctor(doctor::Args),
     Add(add::Args),
     Update(update::Args),
@@ -133,6 +135,7 @@ impl Verb {
             Self::Import(args) => args.run(context).await,
             Self::Id(args) => args.run(context).await,
             Self::Devices(args) => args.run(context).await,
+            Self::Pair(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,
             Self::Add(args) => args.run(context).await,
             Self::Update(args) => args.run(context).await,

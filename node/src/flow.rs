@@ -15,6 +15,7 @@ pub mod identity;
 pub mod install;
 pub mod manifest;
 pub mod pack;
+pub mod pair;
 pub mod publish;
 pub mod reach;
 pub mod release;

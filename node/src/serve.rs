@@ -28,6 +28,7 @@ use crate::net::{Inbound, Inbounds};
 
 mod have;
 mod log;
+mod pair;
 mod turns;
 
 /// Requests that are worked on at the same time, of each protocol: a thread of the runtime and up to a megabyte each.
@@ -107,7 +108,7 @@ fn roots_of(release: &Release) -> impl Iterator<Item = (BlobId, Access)> {
 
 /// Answers until `stop`. Every task has ended when this returns.
 pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, stop: CancellationToken) {
-    let Inbounds { blobs, log, have } = inbounds;
+    let Inbounds { blobs, log, have, pair } = inbounds;
     let turns = || Turns::new(ANSWERED_AT_ONCE, ANSWERED_PER_PEER);
     let (of_blobs, of_log, of_have) = (turns(), turns(), turns());
     let watches = log::watches();
@@ -121,7 +122,8 @@ pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, s
     let on_have = with.each(("have server", "have answer"), have, |inbound| {
         have::answer(Arc::clone(&parts), Arc::clone(&served), of_have.clone(), inbound)
     });
-    futures::join!(on_blobs, on_log, on_have);
+    let on_pair = with.each(("pair server", "pairing"), pair, |inbound| pair::answer(Arc::clone(&parts), inbound));
+    futures::join!(on_blobs, on_log, on_have, on_pair);
 }
 
 /// Counts what a peer did on a stream that failed.

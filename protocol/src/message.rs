@@ -1,12 +1,13 @@
-//! What nodes say to each other on `/syncra/log/1` and `/syncra/have/1`. Written down in `docs/spec/wire.md`.
+//! What nodes say to each other on `/syncra/log/1`, `/syncra/have/1` and `/syncra/pair/1`. Written down in `docs/spec/wire.md`.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`log`] | heads, entries, watching, offers |
 //! | [`have`] | which parts of a content root a node holds |
+//! | [`pair`] | a device becomes one of an identity's |
 //! | [`frame`] | the length before each message |
 //!
-//! One stream carries one request and its answers. Versions are negotiated by the stream's name alone: a new version is
+//! One stream carries one request and its answers (pairing: two of each). Versions are negotiated by the stream's name alone: a new version is
 //! a new name, a node serves the two newest, and a message of one version never changes its bytes.
 //! `decode_request` and `decode_answer` of each module are the only doors for peers' bytes: what comes out is canonical
 //! and within every limit, and **not yet verified**; notes, entries and genesis bytes verify by themselves.
@@ -14,6 +15,7 @@
 pub mod frame;
 pub mod have;
 pub mod log;
+pub mod pair;
 
 use serde::{Deserialize, Serialize};
 

@@ -23,6 +23,8 @@ mod lies;
 mod log;
 #[path = "network/nat.rs"]
 mod nat;
+#[path = "network/pairing.rs"]
+mod pairing;
 #[path = "network/people.rs"]
 mod people;
 #[path = "network/roaming.rs"]

@@ -12,6 +12,7 @@ pub mod install;
 pub mod network;
 pub mod open;
 pub mod packages;
+pub mod pair;
 pub mod publish;
 pub mod search;
 pub mod share;

@@ -103,6 +103,14 @@ impl Ui {
         }
     }
 
+    /// Says what somebody has to know before the verb can end; as JSON with `--json`.
+    pub(super) fn announce(&self, name: &str, value: &impl serde::Serialize, message: &str) {
+        match self.json {
+            true => self.err(&serde_json::json!({ name: value }).to_string()),
+            false => self.say("", "", message),
+        }
+    }
+
     /// Warns; as JSON with `--json`.
     pub(super) fn warning(&self, message: &str) {
         match self.json {

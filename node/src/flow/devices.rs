@@ -67,6 +67,12 @@ pub enum DevicesError {
         /// As whom.
         owner: String,
     },
+    /// The same, for a device that has joined somebody.
+    #[error("this is a device of {owner} already")]
+    HasJoined {
+        /// Whose.
+        owner: String,
+    },
     /// The logs of the identity to join do not verify.
     #[error("the identity's history does not verify")]
     Evidence(#[from] EvidenceError),
@@ -225,14 +231,7 @@ pub async fn join(parts: &Parts, identity: IdentityId, logs: &[LogCopy], dry_run
     if parts.identity() == identity {
         return Ok(false);
     }
-    let own = state(parts, parts.identity())?;
-    if !own.names.is_empty() || !own.diverged_names.is_empty() {
-        let n_names = own.names.len() + own.diverged_names.len();
-        return Err(DevicesError::HasPackages {
-            n_names,
-            owner: identity::owner_text(&parts.histories, parts.identity())?,
-        });
-    }
+    ensure_free(parts)?;
     for LogCopy { head, entries } in logs {
         let origin = head.origin();
         if origin.subject != Subject::Identity(identity) {
@@ -259,6 +258,23 @@ pub async fn join(parts: &Parts, identity: IdentityId, logs: &[LogCopy], dry_run
     }
     parts.belongs_to(identity);
     Ok(true)
+}
+
+/// Whether this device may still become another identity's: it has published nothing, and joined nobody.
+///
+/// # Errors
+/// [`DevicesError::HasPackages`], [`DevicesError::HasJoined`].
+pub fn ensure_free(parts: &Parts) -> Result<(), DevicesError> {
+    let own = state(parts, parts.identity())?;
+    let owner = || identity::owner_text(&parts.histories, parts.identity());
+    if !own.devices.get(&parts.device).is_some_and(|device| device.is_first) {
+        return Err(DevicesError::HasJoined { owner: owner()? });
+    }
+    let n_names = own.names.len() + own.diverged_names.len();
+    if n_names > 0 {
+        return Err(DevicesError::HasPackages { n_names, owner: owner()? });
+    }
+    Ok(())
 }
 
 /// Every log of this device's identity that a device of its own wrote: what a device that joins has to know.
@@ -406,7 +422,11 @@ fn cut_before(history: &History, index: u64, log: &Origin) -> Option<Cut> {
     Some(Cut { size: index, root })
 }
 
-fn ensure_manager(parts: &Parts) -> Result<std::sync::Arc<IdentityState>, DevicesError> {
+/// What this device's identity says, if this device may manage it.
+///
+/// # Errors
+/// [`DevicesError::NotManager`], [`DevicesError::Silenced`].
+pub fn ensure_manager(parts: &Parts) -> Result<std::sync::Arc<IdentityState>, DevicesError> {
     let state = state(parts, parts.identity())?;
     ensure_speaks(parts, &state)?;
     match state.devices.get(&parts.device).map(|device| device.role) {

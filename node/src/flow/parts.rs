@@ -8,6 +8,7 @@ use syncra_protocol::key::DeviceKey;
 use tokio::sync::OnceCell;
 
 use super::identity::{self, IdentityError};
+use super::pair::Offers;
 use crate::blobs::{self, Blobs};
 use crate::clock;
 use crate::config::{Config, ConfigError};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// What broke in tasks since the start.
     pub incidents: Incidents,
+    /// Codes under which this node waits for further devices.
+    pub pairing: Offers,
     /// Held while a publish decides what it becomes and signs it.
     pub(super) publishing: tokio::sync::Mutex<()>,
     blobs: OnceCell<(Blobs, blobs::Opened)>,
@@ -150,6 +153,7 @@ impl Parts {
             installed,
             events,
             incidents: Incidents::default(),
+            pairing: Offers::default(),
             publishing: tokio::sync::Mutex::default(),
             blobs: OnceCell::new(),
             online: OnceLock::new(),

@@ -89,7 +89,7 @@ pub async fn share(parts: &Parts, reference: &Reference) -> Result<Shared, Share
 }
 
 /// Where this node is reached, as far away as it is reached at all, and what limits that.
-fn addresses(parts: &Parts) -> (Vec<PeerAddress>, Option<Doubt>) {
+pub(crate) fn addresses(parts: &Parts) -> (Vec<PeerAddress>, Option<Doubt>) {
     let Some(online) = parts.online() else { return (Vec::new(), Some(Doubt::Offline)) };
     let Some((scope, addresses)) = told::widest(online.net.told_addrs()) else {
         return (Vec::new(), Some(Doubt::NoAddress));

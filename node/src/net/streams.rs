@@ -32,11 +32,13 @@ pub enum Protocol {
     Log,
     /// Which segments of a release a peer holds.
     Have,
+    /// A device becomes one of an identity's.
+    Pair,
 }
 
 impl Protocol {
     /// Every protocol we speak.
-    pub const ALL: [Self; 3] = [Self::Blobs, Self::Log, Self::Have];
+    pub const ALL: [Self; 4] = [Self::Blobs, Self::Log, Self::Have, Self::Pair];
 
     /// The id on the wire.
     #[must_use]
@@ -45,6 +47,7 @@ impl Protocol {
             Self::Blobs => "/syncra/blobs/1",
             Self::Log => "/syncra/log/1",
             Self::Have => "/syncra/have/1",
+            Self::Pair => "/syncra/pair/1",
         }
     }
 }
@@ -79,6 +82,8 @@ pub struct Inbounds {
     pub log: mpsc::Receiver<Inbound>,
     /// Streams of [`Protocol::Have`].
     pub have: mpsc::Receiver<Inbound>,
+    /// Streams of [`Protocol::Pair`].
+    pub pair: mpsc::Receiver<Inbound>,
 }
 
 /// The sending ends of [`Inbounds`] and the places for inbound streams in all; outlives restarts of the network task.
@@ -87,6 +92,7 @@ pub(super) struct Doors {
     blobs: mpsc::Sender<Inbound>,
     log: mpsc::Sender<Inbound>,
     have: mpsc::Sender<Inbound>,
+    pair: mpsc::Sender<Inbound>,
     places: Arc<Semaphore>,
 }
 
@@ -96,8 +102,10 @@ impl Doors {
         let (blobs, blobs_in) = mpsc::channel(queue);
         let (log, log_in) = mpsc::channel(queue);
         let (have, have_in) = mpsc::channel(queue);
+        let (pair, pair_in) = mpsc::channel(queue);
         let places = Arc::new(Semaphore::new(limits::INBOUND_STREAMS));
-        (Arc::new(Self { blobs, log, have, places }), Inbounds { blobs: blobs_in, log: log_in, have: have_in })
+        let inbounds = Inbounds { blobs: blobs_in, log: log_in, have: have_in, pair: pair_in };
+        (Arc::new(Self { blobs, log, have, pair, places }), inbounds)
     }
 
     fn queue(&self, protocol: Protocol) -> &mpsc::Sender<Inbound> {
@@ -105,6 +113,7 @@ impl Doors {
             Protocol::Blobs => &self.blobs,
             Protocol::Log => &self.log,
             Protocol::Have => &self.have,
+            Protocol::Pair => &self.pair,
         }
     }
 }

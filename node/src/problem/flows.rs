@@ -12,6 +12,7 @@ use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
+use crate::flow::pair::PairError;
 use crate::flow::publish::PublishError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
@@ -155,6 +156,8 @@ impl From<DevicesError> for Problem {
             DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
             DevicesError::Revoked(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("give that device a new home, so that it has another key, and pair it again"),
+            DevicesError::HasJoined { .. } => Self::from_error(Code::Conflict, &error)
+                .with_hint("give it a new home, by `--home`, to make it somebody else's"),
             DevicesError::HasPackages { .. } => Self::from_error(Code::Conflict, &error)
                 .with_hint("pair a fresh home: packages stay with the identity that began them"),
             DevicesError::Evidence(_) | DevicesError::OtherIdentity(_) => {
@@ -163,6 +166,29 @@ impl From<DevicesError> for Problem {
             DevicesError::WrongKey => Self::from_error(Code::PermissionDenied, &error)
                 .with_hint("after `syncra id rotate` only the newest one counts"),
             DevicesError::Nothing => Self::from_error(Code::Usage, &error),
+        }
+    }
+}
+
+impl From<PairError> for Problem {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Devices(error) => error.into(),
+            PairError::Ended => Self::from_error(Code::NotFound, &error).with_hint("make a new code by `syncra pair`"),
+            PairError::Nobody => {
+                Self::from_error(Code::Timeout, &error).with_hint("make a new code by `syncra pair`")
+            }
+            PairError::TooMany => Self::from_error(Code::Conflict, &error).with_hint("wait until one has lapsed"),
+            PairError::NotFound { .. } => Self::from_error(Code::Unreachable, &error).with_hint(
+                "is `syncra pair` still open on the other device? If it is not on this network, say where it is: `--at MULTIADDR`",
+            ),
+            PairError::WrongCode => {
+                Self::from_error(Code::VerificationFailed, &error).with_hint("make a new code and type it again")
+            }
+            PairError::Declined => Self::from_error(Code::PolicyRefused, &error),
+            PairError::Frame(error) => Self::from_error(Code::Unreachable, &error),
+            PairError::Open(error) => Self::from_error(Code::Unreachable, &error),
+            PairError::Handed(_) => Self::from_error(Code::HistoryInvalid, &error),
         }
     }
 }

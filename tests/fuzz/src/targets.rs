@@ -8,6 +8,7 @@ use syncra_node::config::Config;
 use syncra_node::flow::syncpack::frame as syncpack;
 use syncra_node::journal::Record;
 use syncra_protocol::bounded::Blob;
+use syncra_protocol::codec;
 use syncra_protocol::entry::{self, Decoded};
 use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{ContentRoot, EntryId, LogHash, PackageId};
@@ -20,7 +21,7 @@ use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::note::{Note, Vkey};
 use syncra_protocol::log::proof::{ConsistencyProof, InclusionProof, PrefixProof};
 use syncra_protocol::manifest::{Manifest, ResolvedManifest};
-use syncra_protocol::message::{Refusal, frame, have, log};
+use syncra_protocol::message::{Refusal, frame, have, log, pair};
 use syncra_protocol::name::{Handle, PackageName, RefName};
 use syncra_protocol::origin::Origin;
 use syncra_protocol::path::EntryPath;
@@ -71,6 +72,10 @@ pub const ALL: &[Target] = &[
     target("log-answer", log_answer, log_answers),
     target("have-request", have_request, || vec![have::encode_request(&have::Request { root: root(), follow: true })]),
     target("have-answer", have_answer, || vec![have::encode_answer(&have::Answer::of([1, 3].into_iter(), 9))]),
+    target("pair-hello", pair_hello, || vec![codec::encode(&pair::Hello { number: 4821, element: element() })]),
+    target("pair-reply", pair_reply, || vec![codec::encode(&pair::Reply::Element(element()))]),
+    target("pair-confirm", pair_confirm, || vec![[&[7; 32][..], b"\x06laptop"].concat()]),
+    target("pair-verdict", pair_verdict, || vec![codec::encode(&pair::Verdict::Declined), vec![2; 90]]),
     target("frame-length", frame_length, || vec![vec![0, 0, 1, 0]]),
     target("package-name", |bytes| text::<PackageName>(bytes, true), || texts(&["rocket"])),
     target("handle", |bytes| text::<Handle>(bytes, true), || texts(&["alice.dev"])),
@@ -203,6 +208,26 @@ fn log_answer(bytes: &[u8]) {
 
 fn have_request(bytes: &[u8]) {
     same(bytes, have::decode_request(bytes).ok().map(|request| have::encode_request(&request)));
+}
+
+fn element() -> pair::Element {
+    syncra_protocol::bounded::Blob(vec![1; pair::ELEMENT_BYTES])
+}
+
+fn pair_hello(bytes: &[u8]) {
+    same(bytes, pair::decode_hello(bytes).ok().map(|hello| codec::encode(&hello)));
+}
+
+fn pair_reply(bytes: &[u8]) {
+    same(bytes, pair::decode_reply(bytes).ok().map(|reply| codec::encode(&reply)));
+}
+
+fn pair_confirm(bytes: &[u8]) {
+    same(bytes, pair::decode_confirm(bytes).ok().map(|confirm| codec::encode(&confirm)));
+}
+
+fn pair_verdict(bytes: &[u8]) {
+    same(bytes, pair::decode_verdict(bytes).ok().map(|verdict| codec::encode(&verdict)));
 }
 
 fn have_answer(bytes: &[u8]) {

@@ -1,10 +1,13 @@
 //! Messages: canonical, bounded, and one door each.
 
 use syncra_protocol::bounded::Blob;
-use syncra_protocol::id::{ContentRoot, LogHash, PackageId};
+use syncra_protocol::codec;
+use syncra_protocol::entry::DeviceRole;
+use syncra_protocol::id::{ContentRoot, IdentityId, LogHash, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, FRAME_BYTES, PROOF_HASHES, WATCHED_PACKAGES};
-use syncra_protocol::message::{MessageError, Refusal, frame, have, log};
+use syncra_protocol::message::{MessageError, Refusal, frame, have, log, pair};
+use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
 
 use crate::decoders::try_decoder;
@@ -89,6 +92,38 @@ fn damaged_messages_are_refused_or_themselves() {
     let seeds: Vec<_> = have_answers().iter().map(have::encode_answer).collect();
     let tried =
         try_decoder("have answer", &seeds, |bytes| Some(have::encode_answer(&have::decode_answer(bytes).ok()?)));
+    assert!(tried.n_accepted < tried.n_tried);
+    damaged_pairing_messages();
+}
+
+fn damaged_pairing_messages() {
+    let element = |n: u8| Blob(vec![n; pair::ELEMENT_BYTES]);
+    let seeds: Vec<_> =
+        (0..5_u8).map(|n| codec::encode(&pair::Hello { number: 1 << (7 * n), element: element(n) })).collect();
+    let tried = try_decoder("pair hello", &seeds, |b| pair::decode_hello(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let seeds = [pair::Reply::Refused(Refusal::NotFound), pair::Reply::Element(element(3))];
+    let seeds: Vec<_> = seeds.iter().map(codec::encode).collect();
+    let tried = try_decoder("pair reply", &seeds, |b| pair::decode_reply(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let label = |text: &str| RefName::parse(text).unwrap();
+    let seeds: Vec<_> = ["a", "laptop", "build/server-2"]
+        .map(|text| codec::encode(&pair::Confirm { proof: [7; 32], label: label(text) }))
+        .to_vec();
+    let tried = try_decoder("pair confirm", &seeds, |b| pair::decode_confirm(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let log = |n: u8| pair::WholeLog { note: Blob(vec![n; 200]), entries: vec![Blob(vec![n; 90]); usize::from(n)] };
+    let welcome = |n: u8| {
+        pair::Verdict::Welcome(pair::Welcome {
+            proof: [n; 32],
+            identity: IdentityId::from_bytes([n; 32]),
+            role: DeviceRole::Publisher,
+            logs: (0..n).map(log).collect(),
+        })
+    };
+    let seeds = [pair::Verdict::WrongCode, pair::Verdict::Declined, welcome(0), welcome(3)];
+    let seeds: Vec<_> = seeds.iter().map(codec::encode).collect();
+    let tried = try_decoder("pair verdict", &seeds, |b| pair::decode_verdict(b).ok().map(|m| codec::encode(&m)));
     assert!(tried.n_accepted < tried.n_tried);
 }
 

@@ -12,9 +12,11 @@ use syncra_node::blobs::{Blobs, FetchOptions, Parts, Request};
 use syncra_node::flow;
 use syncra_node::home;
 use syncra_node::net::{Multiaddr, Net, NetConfig, Protocol, Stream};
+use syncra_protocol::bounded::Blob;
+use syncra_protocol::codec;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::message::{have, log};
+use syncra_protocol::message::{have, log, pair};
 use syncra_tests::{Home, Node};
 
 /// Frames carry their length.
@@ -71,7 +73,7 @@ impl Asker {
     async fn answer(&self, protocol: Protocol, request: &[u8]) -> Vec<u8> {
         match protocol {
             Protocol::Blobs => self.whole(protocol, request).await,
-            Protocol::Log | Protocol::Have => self.frame(protocol, request).await,
+            Protocol::Log | Protocol::Have | Protocol::Pair => self.frame(protocol, request).await,
         }
     }
 }
@@ -107,6 +109,10 @@ fn assert_understood(protocol: Protocol, request: &[u8], answer: &[u8]) {
             assert_eq!(have::encode_request(&have::decode_request(&request[4..]).expect("a request")), request[4..]);
             assert_eq!(have::encode_answer(&have::decode_answer(&answer[4..]).expect("an answer")), answer[4..]);
         }
+        Protocol::Pair => {
+            assert_eq!(codec::encode(&pair::decode_hello(&request[4..]).expect("a hello")), request[4..]);
+            assert_eq!(codec::encode(&pair::decode_reply(&answer[4..]).expect("a reply")), answer[4..]);
+        }
         // The library's: whether a fetch goes through, with these bytes sent by us, is what recording tells.
         Protocol::Blobs => {}
     }
@@ -133,6 +139,8 @@ pub(crate) fn record(home: &Home) -> Value {
             exchanges.push(("parts", Protocol::Have, framed(&request)));
         }
         let root = *roots.first().expect("a release");
+        let hello = pair::Hello { number: 4821, element: Blob(vec![1; pair::ELEMENT_BYTES]) };
+        exchanges.push(("a code that nobody waits for", Protocol::Pair, framed(&codec::encode(&hello))));
         exchanges.push(("a release", Protocol::Blobs, asker.fetch_request(root).await));
         let mut kept = Vec::new();
         for (what, protocol, request) in exchanges {

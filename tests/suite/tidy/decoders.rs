@@ -62,6 +62,18 @@ const DECODERS: &[(&str, &str, Care)] = &[
         "decode_request",
         Both("log-request", "damaged_messages_are_refused_or_themselves"),
     ),
+    (
+        "protocol/src/message/pair.rs",
+        "decode_confirm",
+        Both("pair-confirm", "damaged_messages_are_refused_or_themselves"),
+    ),
+    ("protocol/src/message/pair.rs", "decode_hello", Both("pair-hello", "damaged_messages_are_refused_or_themselves")),
+    ("protocol/src/message/pair.rs", "decode_reply", Both("pair-reply", "damaged_messages_are_refused_or_themselves")),
+    (
+        "protocol/src/message/pair.rs",
+        "decode_verdict",
+        Both("pair-verdict", "damaged_messages_are_refused_or_themselves"),
+    ),
     ("protocol/src/name.rs", "parse", Both("package-name", "names")),
     ("protocol/src/origin.rs", "from_str", Fuzz("origin")),
     ("protocol/src/path.rs", "parse", Both("path", "paths")),
@@ -98,6 +110,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/net/tls.rs", "verify_server_cert", Ours),
     ("node/src/net/tls.rs", "verify_tls12_signature", Ours),
     ("node/src/net/tls.rs", "verify_tls13_signature", Ours),
+    ("node/src/flow/pair.rs", "parse", Flips("only_codes_are_codes")),
     // Keys and texts that this program made, or arguments that are looked up and not decoded.
     ("node/src/flow/secrets.rs", "scan", Ours),
     ("node/src/flow/unpack.rs", "open_dir", Ours),

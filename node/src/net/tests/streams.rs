@@ -37,6 +37,7 @@ async fn all_three_kinds_reach_their_own_queue() {
                 Protocol::Blobs => &mut inbound.blobs,
                 Protocol::Log => &mut inbound.log,
                 Protocol::Have => &mut inbound.have,
+                Protocol::Pair => &mut inbound.pair,
             };
             let mut taken = queue.recv().await.expect("arrives");
             assert_eq!(taken.peer, a.key());

@@ -3,10 +3,11 @@
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use syncra_protocol::bounded::Blob;
+use syncra_protocol::codec;
 use syncra_protocol::id::ContentRoot;
 use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::message::log::{self, Answer, Heads, Request};
-use syncra_protocol::message::{Refusal, have};
+use syncra_protocol::message::{Refusal, have, pair};
 use syncra_protocol::origin::Origin;
 use tokio::sync::mpsc;
 
@@ -22,6 +23,8 @@ enum Outcome {
     Log(Answer),
     /// One answer.
     Have(have::Answer),
+    /// One answer.
+    Pair(pair::Reply),
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
@@ -48,7 +51,7 @@ async fn send(from: &Net, to: &Host, protocol: Protocol, bytes: &[u8]) -> Vec<u8
 
 /// (protocol, what is wrong, bytes, outcome)
 fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static str, Vec<u8>, Outcome)> {
-    use Protocol::{Blobs, Have, Log};
+    use Protocol::{Blobs, Have, Log, Pair};
     let heads = log::encode_request(&Request::Heads { package: published.package });
     let entries = |from, limit| log::encode_request(&Request::Entries { origin, from, limit });
     let not_found = || Outcome::Log(Answer::Refused(Refusal::NotFound));
@@ -59,6 +62,8 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
     let foreign_root = ContentRoot::from_bytes([7; 32]);
     let mut trailing = heads.clone();
     trailing.push(0);
+    let hello_of = |n| codec::encode(&(9_000_u32, vec![1_u8; n]));
+    let hello = hello_of(pair::ELEMENT_BYTES);
     let mut rows = vec![
         (Log, "a request that was cut", framed(&heads)[..20].to_vec(), Outcome::Silence),
         (Log, "a length that was cut", vec![7, 0], Outcome::Silence),
@@ -97,6 +102,13 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
             framed(&have::encode_request(&have::Request { root: foreign_root, follow: false })),
             Outcome::Have(have::Answer::Refused(Refusal::NotFound)),
         ),
+        (Pair, "a hello that was cut", framed(&hello)[..20].to_vec(), Outcome::Silence),
+        (Pair, "a length of four gigabytes", vec![0xff; 4], Outcome::Silence),
+        (Pair, "no message", framed(&[0xff; 40]), Outcome::Silence),
+        (Pair, "a point that is too short", framed(&hello_of(32)), Outcome::Silence),
+        (Pair, "a point that is too long", framed(&hello_of(34)), Outcome::Silence),
+        (Pair, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Pair, "a code that nobody waits for", framed(&hello), Outcome::Pair(pair::Reply::Refused(Refusal::NotFound))),
         (Blobs, "nothing", Vec::new(), Outcome::Silence),
         (Blobs, "no request", vec![0xff; 3_000], Outcome::Silence),
         (Blobs, "a request that ends early", vec![0, 1, 2, 3], Outcome::Silence),
@@ -146,6 +158,7 @@ async fn damaged_requests_are_refused_each_in_its_way() {
             _ if heard.is_empty() => Outcome::Silence,
             Protocol::Log => Outcome::Log(log::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Have => Outcome::Have(have::decode_answer(read_frame(&heard)).unwrap()),
+            Protocol::Pair => Outcome::Pair(pair::decode_reply(read_frame(&heard)).unwrap()),
             Protocol::Blobs => panic!("{what}: {} bytes of an answer", heard.len()),
         };
         assert_eq!(outcome, expected, "{protocol}: {what}");
