@@ -32,6 +32,7 @@ mod outdated;
 mod pair;
 mod peers;
 mod publish;
+mod refs;
 mod remove;
 mod rollback;
 mod search;
@@ -90,6 +91,9 @@ enum Verb {
     Get(get::Args),
     Verify(verify::Args),
     Yank(yank::Args),
+    Branch(refs::BranchArgs),
+    Tag(refs::TagArgs),
+    Channel(refs::ChannelArgs),
     Export(export::Args),
     Import(import::Args),
     Id(id::Args),
@@ -131,6 +135,9 @@ impl Verb {
             Self::Get(args) => args.run(context).await,
             Self::Verify(args) => args.run(context).await,
             Self::Yank(args) => args.run(context).await,
+            Self::Branch(args) => args.run(context).await,
+            Self::Tag(args) => args.run(context).await,
+            Self::Channel(args) => args.run(context).await,
             Self::Export(args) => args.run(context).await,
             Self::Import(args) => args.run(context).await,
             Self::Id(args) => args.run(context).await,

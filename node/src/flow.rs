@@ -18,6 +18,7 @@ pub mod pack;
 pub mod pair;
 pub mod publish;
 pub mod reach;
+pub mod refs;
 pub mod release;
 pub mod resolve;
 pub mod search;

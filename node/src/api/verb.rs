@@ -92,6 +92,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::doctor::Doctor>(),
         Route::of::<verbs::verify::Verify>(),
         Route::of::<verbs::yank::Yank>(),
+        Route::of::<verbs::refs::Refs>(),
+        Route::of::<verbs::refs::SetRef>(),
         Route::of::<verbs::syncpack::Export>(),
         Route::of::<verbs::syncpack::Import>(),
         Route::of::<verbs::identity::ShowIdentity>(),

@@ -14,6 +14,7 @@ pub mod open;
 pub mod packages;
 pub mod pair;
 pub mod publish;
+pub mod refs;
 pub mod search;
 pub mod share;
 pub mod status;

@@ -14,6 +14,7 @@ use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::pair::PairError;
 use crate::flow::publish::PublishError;
+use crate::flow::refs::RefError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
 use crate::flow::syncpack::frame::FrameError;
@@ -390,6 +391,20 @@ impl From<YankError> for Problem {
             YankError::Entry(_) => Self::from_error(Code::Failed, &error),
             YankError::NoRelease(_) => {
                 Self::from_error(Code::BadArgument, &error).with_hint("name one by `@VERSION` or `@r:RELEASE`")
+            }
+        }
+    }
+}
+
+impl From<RefError> for Problem {
+    fn from(error: RefError) -> Self {
+        match error {
+            RefError::Own(error) => error.into(),
+            RefError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
+            RefError::Entry(_) => Self::from_error(Code::Failed, &error),
+            RefError::NoRef { .. } => Self::from_error(Code::NotFound, &error),
+            RefError::TagIsSet(_) => {
+                Self::from_error(Code::Conflict, &error).with_hint("use a channel or a branch for what moves")
             }
         }
     }

@@ -178,3 +178,51 @@ fn a_running_node_publishes_for_the_command_line() {
     assert_eq!(node.stop().0, 0);
     assert_eq!(home.json(["list"])["packages"][0]["latest"], "1.0.0");
 }
+
+#[test]
+fn refs_are_set_moved_promoted_and_removed() {
+    let home = Home::new();
+    for version in ["1.0.0", "1.1.0"] {
+        package(&home, "lamp", version, version);
+        publish(&home, "lamp");
+    }
+    let exact = format!("syncra:{}", text(&home.json(["list"])["packages"][0], "package_id"));
+    let places = |class: &str| -> Vec<(String, String)> {
+        let found = home.json([class, &exact]);
+        let refs = found["refs"].as_array().expect("a list").clone();
+        refs.iter().map(|r| (text(r, "name").to_owned(), text(&r["places"][0], "version").to_owned())).collect()
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<_> {
+        pairs.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
+    };
+    assert_eq!(places("channel"), pairs(&[("stable", "1.1.0")]));
+    assert_eq!(home.json(["channel", &exact, "beta", "1.0.0", "--dry-run"])["dry_run"], true);
+    assert_eq!(places("channel"), pairs(&[("stable", "1.1.0")]));
+    home.json(["channel", &exact, "beta", "1.0.0"]);
+    home.json(["channel", &exact, "stable", "beta"]);
+    assert_eq!(places("channel"), pairs(&[("beta", "1.0.0"), ("stable", "1.0.0")]));
+    assert_eq!(home.json(["channel", &exact, "stable", "1.0.0"])["already"], true);
+    // What people get follows.
+    home.json(["get", &exact, "-o", "out"]);
+    assert_eq!(std::fs::read_to_string(home.work().join("out/src/main.syn")).expect("there"), "1.0.0");
+
+    home.json(["tag", &exact, "first", "1.0.0"]);
+    assert_eq!(code(&home.fails(["tag", &exact, "first", "1.1.0"])), (7, "E0700"));
+    assert_eq!(code(&home.fails(["tag", &exact, "first", "--remove"])), (7, "E0700"));
+    assert_eq!(home.json(["tag", &exact, "first", "1.0.0"])["already"], true);
+    home.json(["branch", &exact, "work/fins"]);
+    assert_eq!(places("branch"), pairs(&[("work/fins", "1.1.0")]), "the newest version by default");
+    home.json(["branch", &exact, "work/fins", "--remove"]);
+    assert_eq!(places("branch"), pairs(&[]));
+    assert_eq!(code(&home.fails(["branch", &exact, "work/fins", "--remove"])), (3, "E0300"));
+    assert_eq!(code(&home.fails(["branch", &exact, "No Name", "1.0.0"])).0, 2);
+    assert_eq!(code(&home.fails(["channel", &exact, "beta", "9.9.9"])), (3, "E0305"));
+    assert_eq!(code(&home.fails(["channel", &format!("{exact}@1.0.0"), "beta", "1.0.0"])), (2, "E0202"));
+
+    let other = Home::new();
+    let file = home.work().join("lamp.syncpack");
+    let file = file.to_str().expect("text");
+    home.json(["export", &exact, "-o", file]);
+    other.json(["import", file]);
+    assert_eq!(code(&other.fails(["channel", &exact, "stable", "1.1.0"])), (4, "E0407"));
+}
