@@ -143,8 +143,8 @@ impl Task {
         match &input {
             Input::Heads { .. } => self.answered_at = Some(Instant::now()),
             Input::Failed { ask: Ask::Heads, failure, .. } => {
-                // Who is lost may have been silent until the end.
-                if *failure != Failure::Lost {
+                // Both were silent until the end.
+                if !matches!(failure, Failure::Lost | Failure::Slow) {
                     self.answered_at = Some(Instant::now());
                 }
             }

@@ -121,6 +121,8 @@ pub enum Failure {
     Unsupported,
     /// The stream broke or could not be opened.
     Lost,
+    /// It began to answer, or not even that, and was not done in time.
+    Slow,
     /// It announced more bytes than a frame may have.
     Oversized,
     /// It sent what is no message.

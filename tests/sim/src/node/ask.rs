@@ -245,6 +245,7 @@ fn failure_of(failure: Failure) -> syncra_protocol::sync::fetch::Failure {
         Failure::Busy { retry_after } => Why::Busy { retry_after },
         Failure::Refused | Failure::Unsupported => Why::NotFound,
         Failure::Lost => Why::Gone,
+        Failure::Slow => Why::Stalled,
         Failure::Oversized | Failure::Malformed => Why::Corrupt,
     }
 }
