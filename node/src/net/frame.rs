@@ -192,14 +192,15 @@ mod tests {
             let began = tokio::time::Instant::now();
             let dripping = tokio::spawn(async move {
                 use tokio::io::AsyncWriteExt as _;
-                if silence.is_some() {
-                    tokio::time::sleep(SOON * 10).await;
+                let mut ticks = tokio::time::interval(SOON / 10);
+                for _ in 0..silence.map_or(0, |_| 100) {
+                    ticks.tick().await;
                 }
                 for byte in [200, 0, 0, 0].into_iter().chain([0; 200]) {
+                    ticks.tick().await;
                     if theirs.write_all(&[byte]).await.is_err() {
                         return true;
                     }
-                    tokio::time::sleep(SOON / 10).await;
                 }
                 false
             });

@@ -373,14 +373,12 @@ fn an_owners_log_that_another_package_brought_is_not_asked_for() {
     assert!(asks.into_iter().all(|effect| !matches!(effect, Effect::AskEntries { .. })));
 }
 
-/// What a node thinks that a peer leaves out of a log.
 fn left_out(sim: &Sim, who: usize, of: usize, log: Origin) -> Option<(Verdict, u64, u64, Known, Option<Peer>)> {
     let mut all = sim.nodes[who].omissions.of(sim.nodes[of].peer);
     let one = all.find(|omission| omission.origin == log)?;
     Some((one.verdict, one.offered, one.known, one.by, one.shown_by))
 }
 
-/// Asks a peer about everything, as a user does who wants to know now.
 fn ask_again(sim: &mut Sim, who: usize, of: usize) {
     let peer = sim.nodes[of].peer;
     for input in [Input::PeerGone(peer), Input::PeerUp(peer)] {
@@ -414,7 +412,6 @@ fn who_withholds_a_newer_head_is_named_and_the_union_of_all_wins() {
         assert_eq!(left_out(&sim, reader, hiding, log), Some((verdict, old, newest, by.0, by.1)));
     }
     assert_eq!(left_out(&sim, reader, author, log), None);
-    // Who shows it after all was behind, however long.
     let stored = Stored::of(&sim.world.writers[0], newest);
     sim.nodes[hiding].store.insert(log, stored);
     ask_again(&mut sim, reader, hiding);
@@ -430,7 +427,6 @@ fn who_catches_up_was_only_behind() {
     sim.part(reader, late);
     publish(&mut sim, author, "2.0.0");
     sim.run_for(10 * SECOND);
-    // Both find each other again; the reader asks first, before anything has reached the late one.
     let log = sim.world.writers[0].origin();
     let (peer, heads) = (sim.nodes[late].peer, sim_heads(&sim, late));
     sim.input(reader, Input::PeerUp(peer));
@@ -453,7 +449,6 @@ fn a_head_that_only_anothers_entry_names_is_seen_to_be_missing_and_accuses_nobod
     sim.run_for(10 * SECOND);
     let (named, naming) = (sim.world.writers[1].origin(), sim.world.writers[0].origin());
     let old = sim.held(reader, &named);
-    // The second owner publishes, the first has seen it and says so, and of both only the first one's log is shown.
     sim.world.publish(1, vec![], "2.1.0", 2);
     let seen = sim.world.seen(1);
     sim.world.publish(0, seen, "1.1.0", 2);
@@ -467,7 +462,6 @@ fn a_head_that_only_anothers_entry_names_is_seen_to_be_missing_and_accuses_nobod
         assert_eq!(left_out(&sim, reader, hiding, named), Some((verdict, old, newest, Known::Named(naming), None)));
         assert_eq!(left_out(&sim, reader, hiding, naming), None);
     }
-    // Somebody else has it: the entry that waited counts, and now it is signed what is left out.
     let other = sim.server(Manner::Honest);
     sim.run_for(20 * SECOND);
     assert_eq!(sim.held(reader, &named), newest);

@@ -194,11 +194,12 @@ async fn damaged_requests_are_refused_each_in_its_way() {
 
 /// Bytes that come one by one, each in time, and never lead to an end.
 async fn drip(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+    let mut ticks = tokio::time::interval(DRIP);
     for byte in bytes {
+        ticks.tick().await;
         if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
             return;
         }
-        tokio::time::sleep(DRIP).await;
     }
 }
 
