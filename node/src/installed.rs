@@ -17,6 +17,7 @@ use crate::clock;
 use crate::durable::{self, WriteError};
 use crate::home::Layout;
 
+mod cache;
 mod generation;
 mod staging;
 #[cfg(test)]
@@ -24,6 +25,8 @@ mod tests;
 
 pub use generation::{Generation, Needed, SCHEMA, Slot};
 pub use staging::Staging;
+
+use cache::Cache;
 
 /// Generations that stay, so that one can go back to them; older ones go by `gc`.
 pub const KEPT_GENERATIONS: usize = 10;
@@ -69,6 +72,7 @@ pub struct Installed {
     /// How often something was staged: nobody else stages in this home.
     n_staged: AtomicU64,
     turn: tokio::sync::Mutex<()>,
+    read: Cache,
 }
 
 /// What an old generation or a directory that nothing names takes on disk.
@@ -93,6 +97,7 @@ impl Installed {
             current: layout.current(),
             n_staged: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
+            read: Cache::default(),
         };
         for path in list(&installed.staging).unwrap_or_default() {
             if let Err(error) = remove_tree(&path) {
@@ -135,12 +140,31 @@ impl Installed {
         }
     }
 
-    /// One generation.
+    /// One generation. Its file is read again only when it is another than before.
     ///
     /// # Errors
     /// [`InstalledError::NoGeneration`] and the like.
     pub fn generation(&self, number: u64) -> Result<Generation, InstalledError> {
         let path = self.generations.join(number.to_string());
+        self.read.get(&path, || Self::read_generation(number, path.clone()))
+    }
+
+    /// Whether a generation has this release of a package; one that cannot be read has nothing.
+    #[must_use]
+    pub fn had(&self, number: u64, package: PackageId, release: ReleaseId) -> bool {
+        let path = self.generations.join(number.to_string());
+        // Nearly all say no, and a look through the text costs a small part of reading what it means. Not remembered:
+        // there are as many as there were installs since the last collection.
+        let is_named = match read_small(&path, GENERATION_BYTES) {
+            Ok(text) => text.is_some_and(|text| text.contains(&release.to_string())),
+            Err(_) => false,
+        };
+        let has =
+            |generation: Generation| generation.packages.get(&package).is_some_and(|slot| slot.release == release);
+        is_named && Self::read_generation(number, path).is_ok_and(has)
+    }
+
+    fn read_generation(number: u64, path: PathBuf) -> Result<Generation, InstalledError> {
         let text = read_small(&path, GENERATION_BYTES)?.ok_or(InstalledError::NoGeneration(number))?;
         let generation = Generation::parse(&text).and_then(|generation| {
             let is_named_so = generation.generation == number;

@@ -4,6 +4,7 @@
 //! release names, so that nobody can probe what else lies in the store.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use turns::Turns;
 
-use crate::blobs::{Access, Admission};
+use crate::blobs::{Access, Admission, ServeError};
 use crate::flow::Parts;
 use crate::history::{Change, Histories};
 use crate::incident::Incidents;
@@ -126,15 +127,27 @@ pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, s
     futures::join!(on_blobs, on_log, on_have, on_pair);
 }
 
+/// What a stream that failed says of its peer. Connections break; that is nobody's fault.
+const fn deed_of_frame(error: &FrameError) -> Option<Deed> {
+    match error {
+        FrameError::TooLong { .. } | FrameError::Message(_) => Some(Deed::Malformed),
+        FrameError::Timeout => Some(Deed::Stalled),
+        FrameError::Refused(_) | FrameError::Io(_) => None,
+    }
+}
+
+/// The same of a request for blobs that could not be read. One that makes no sense may be the first half of one: a QUIC
+/// stream that broke looks like one that ended.
+fn deed_of_blob_request(error: &ServeError) -> Option<Deed> {
+    match error {
+        ServeError::Io(error) if error.kind() == ErrorKind::TimedOut => Some(Deed::Stalled),
+        ServeError::Io(_) | ServeError::Request | ServeError::Missing => None,
+    }
+}
+
 /// Counts what a peer did on a stream that failed.
-async fn judge(parts: &Parts, peer: DeviceKey, error: &FrameError) {
-    let deed = match error {
-        FrameError::TooLong { .. } | FrameError::Message(_) => Deed::Malformed,
-        FrameError::Timeout => Deed::Stalled,
-        // Connections break; that is nobody's fault.
-        FrameError::Refused(_) | FrameError::Io(_) => return,
-    };
-    if let Some(online) = parts.online() {
+async fn judge(parts: &Parts, peer: DeviceKey, deed: Option<Deed>) {
+    if let (Some(deed), Some(online)) = (deed, parts.online()) {
         // Only a stopping network does not count it.
         let _ = online.net.report(peer, deed).await;
     }
@@ -197,6 +210,9 @@ async fn blob_stream(parts: Arc<Parts>, served: Arc<Served>, turns: Turns, inbou
     let line = Line { turns, peer };
     let stats = blobs.serve_in_line(stream, BLOB_IDLE, |root| served.access(root), &line).await;
     tracing::debug!(peer = peer.fmt_short(), ?stats, "answered a blob request");
+    if let (None, Err(error)) = (stats.root, &stats.outcome) {
+        judge(&parts, peer, deed_of_blob_request(error)).await;
+    }
 }
 
 /// Where a peer waits until its request is worked on.

@@ -12,6 +12,7 @@ use syncra_protocol::limits::WATCHED_PACKAGES;
 use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Fault, Input};
+use syncra_protocol::sync::omission::Omission;
 use syncra_protocol::sync::score::Deed;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -29,7 +30,7 @@ mod watch;
 
 pub use follow::Refreshed;
 
-use follow::{Message, Report};
+use follow::{Message, Report, Tells};
 use watch::{Heard, Watch};
 
 /// Commands that may wait for the hub.
@@ -42,6 +43,7 @@ const REPORTS: usize = 256;
 pub struct Sync {
     commands: mpsc::Sender<Command>,
     arrivals: broadcast::Sender<PackageId>,
+    tells: Tells,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,12 @@ impl Sync {
         self.arrivals.subscribe()
     }
 
+    /// Newer heads that a peer has left out, of this run.
+    #[must_use]
+    pub fn omissions(&self, peer: Peer) -> Vec<Omission> {
+        self.tells.omissions().of(peer).collect()
+    }
+
     /// Asks `peers`, by default everybody connected, about a package, and waits until everything that they offered is
     /// verified and stored, or refused.
     ///
@@ -77,6 +85,7 @@ impl Sync {
 pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut JoinSet<()>) -> Sync {
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let (reports_in, reports) = mpsc::channel(REPORTS);
+    let tells = Tells { reports: reports_in, omissions: Arc::default() };
     let (heard_in, heard) = mpsc::channel(REPORTS);
     let arrivals = broadcast::Sender::new(REPORTS);
     let incidents = parts.incidents.clone();
@@ -88,21 +97,21 @@ pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut J
         tasks.spawn(incidents.clone().keep_running("gossip", stop.clone(), begin));
     }
     let inboxes = Arc::new(Mutex::new(Inboxes { mailbox, reports, heard }));
-    let (token, arrived) = (stop.clone(), arrivals.clone());
+    let (token, arrived, of_hub) = (stop.clone(), arrivals.clone(), tells.clone());
     let begin = move || {
-        let hub = Hub::new(&parts, &net, &token, &reports_in, &heard_in, &arrived);
+        let hub = Hub::new(&parts, &net, &token, &of_hub, &heard_in, &arrived);
         let inboxes = Arc::clone(&inboxes);
         async move { hub.run(&mut *inboxes.lock().await).await }
     };
     tasks.spawn(incidents.keep_running("hub", stop, begin));
-    Sync { commands, arrivals }
+    Sync { commands, arrivals, tells }
 }
 
 struct Hub {
     parts: Arc<Parts>,
     net: Net,
     stop: CancellationToken,
-    reports_in: mpsc::Sender<Report>,
+    tells: Tells,
     heard_in: mpsc::Sender<Heard>,
     arrivals: broadcast::Sender<PackageId>,
     running: BTreeMap<PackageId, mpsc::Sender<Message>>,
@@ -126,7 +135,7 @@ impl Hub {
         parts: &Arc<Parts>,
         net: &Net,
         stop: &CancellationToken,
-        reports_in: &mpsc::Sender<Report>,
+        tells: &Tells,
         heard_in: &mpsc::Sender<Heard>,
         arrivals: &broadcast::Sender<PackageId>,
     ) -> Self {
@@ -134,7 +143,7 @@ impl Hub {
             parts: Arc::clone(parts),
             net: net.clone(),
             stop: stop.clone(),
-            reports_in: reports_in.clone(),
+            tells: tells.clone(),
             heard_in: heard_in.clone(),
             arrivals: arrivals.clone(),
             running: BTreeMap::new(),
@@ -196,8 +205,8 @@ impl Hub {
             Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
             _ => {
                 let (mailbox, inbox) = mpsc::channel(follow::MAILBOX);
-                let (parts, net, reports) = (Arc::clone(&self.parts), self.net.clone(), self.reports_in.clone());
-                self.tasks.spawn(follow::keep_following(parts, net, package, reports, inbox, self.stop.clone()));
+                let (parts, net, tells) = (Arc::clone(&self.parts), self.net.clone(), self.tells.clone());
+                self.tasks.spawn(follow::keep_following(parts, net, package, tells, inbox, self.stop.clone()));
                 self.running.insert(package, mailbox.clone());
                 mailbox
             }

@@ -29,6 +29,9 @@ pub const NOTICED_LOGS: usize = 4_096;
 pub const NOTICE_BUCKETS: usize = 4_096;
 /// Peers whose deeds are remembered, bans among them; those treated best go first.
 pub const SCORED_PEERS: usize = 4_096;
+/// Logs of which peers offer less than there is that are remembered, and newest heads with who offered them: some 200 bytes
+/// each; who has answered least often goes first.
+pub const OMISSIONS: usize = 4_096;
 /// Signature lines of one note: C2SP asks for at least 16; each costs a base64 decoding.
 pub const NOTE_SIGNATURES: usize = 32;
 /// Bytes of one fork proof: two notes of the longest origin without cosignatures and 21 hashes; fits one datagram.

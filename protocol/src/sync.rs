@@ -10,6 +10,7 @@
 //! | [`fetch::Fetcher`] | content root: chooses who sends which parts |
 //! | [`gossip::Notices`] | node: which head notices it believes and passes on |
 //! | [`score::Scores`] | node: what peers did, and what follows from it |
+//! | [`omission::Omissions`] | node: who leaves out newer heads |
 
 use core::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::key::DeviceKey;
 pub mod fetch;
 pub mod follow;
 pub mod gossip;
+pub mod omission;
 pub mod score;
 
 /// A node on the network: its device key is its address there.

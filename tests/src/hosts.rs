@@ -4,8 +4,10 @@
 use std::process::{Child, Command, Stdio};
 
 mod internet;
+mod upnp;
 
 pub use internet::{Internet, Mapping, passed, shut};
+pub use upnp::{Forwarded, Upnp};
 
 /// Says inside the namespaces that the test goes on there.
 const INSIDE: &str = "SYNCRA_TEST_INSIDE";

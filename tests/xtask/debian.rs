@@ -12,6 +12,7 @@ const TESTS: &[Needed] = &[
     ("python3", "python3", "the independent decoders and the path oracle"),
     ("ip", "iproute2", "hosts in network namespaces"),
     ("nft", "nftables", "the firewalls of those hosts"),
+    ("miniupnpd", "miniupnpd-nftables", "a router that forwards ports to those who ask"),
     ("strace", "strace", "kills at the n-th event and the recorder of writes"),
 ];
 /// What compiling for Windows needs.

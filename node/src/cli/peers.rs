@@ -4,7 +4,7 @@ use super::client;
 use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
-use crate::api::verbs::network::{PeerInfo, Peers, PeersResponse, ShutOutInfo};
+use crate::api::verbs::network::{OmissionInfo, PeerInfo, Peers, PeersResponse, ShutOutInfo};
 use crate::problem::Problem;
 
 /// Show who the running node is connected with
@@ -38,6 +38,7 @@ fn human(peers: &PeersResponse) -> String {
     }
     let poor = others.into_iter().filter(|peer| peer.is_poor);
     lines.extend(poor.map(|peer| format!("{} is asked last: {}", short(&peer.peer), fault(peer.last_fault.as_ref()))));
+    lines.extend(peers.peers.iter().flat_map(|peer| peer.omissions.iter().map(|left_out| omission(peer, left_out))));
     lines.extend(peers.shut_out.iter().map(shut_out));
     lines.join("\n")
 }
@@ -53,6 +54,23 @@ fn fault(last: Option<&String>) -> String {
 fn shut_out(peer: &ShutOutInfo) -> String {
     let until = peer.for_ms.map_or_else(|| "until this node ends".to_owned(), |ms| format!("for {}", text::span(ms)));
     format!("{} is not let in {until}: {}", short(&peer.peer), fault(peer.last_fault.as_ref()))
+}
+
+fn omission(peer: &PeerInfo, left_out: &OmissionInfo) -> String {
+    let OmissionInfo { verdict, offered, known, n_answers, .. } = left_out;
+    let did = match verdict.as_str() {
+        "hides" => "hides a newer head",
+        "may_hide" => "may hide a newer head",
+        _ => "is behind with a head",
+    };
+    let times = if *n_answers > 1 { format!(" in {n_answers} answers") } else { String::new() };
+    let against = match (&left_out.shown_by, &left_out.named_by) {
+        (Some(other), _) => format!("{} had {known}", short(other)),
+        (None, Some(log)) => format!("an entry of {log} says that there are {known}"),
+        (None, None) => format!("this node has {known}"),
+    };
+    let of = left_out.package.as_ref().unwrap_or(&left_out.log);
+    format!("{} {did} of {of}: it offered {offered} entries{times} while {against}", short(&peer.peer))
 }
 
 fn row(peer: &PeerInfo) -> [String; 7] {

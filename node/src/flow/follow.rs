@@ -329,10 +329,7 @@ fn objection(
         return Ok(Some(Objection::Older));
     }
     let current = parts.installed.current_number()?;
-    let had = |number: &u64| {
-        let generation = parts.installed.generation(*number).ok();
-        generation.is_some_and(|it| it.packages.get(&package).is_some_and(|slot| slot.release == wanted))
-    };
+    let had = |number: &u64| parts.installed.had(*number, package, wanted);
     // What is not installed at all may have been removed long ago and wanted again; only who stands before it went back.
     let others = parts.installed.numbers()?.into_iter();
     let others: Vec<u64> = match installed {

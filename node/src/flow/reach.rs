@@ -141,7 +141,10 @@ impl<'a> Look<'a> {
         loop {
             let page = match ask::offers(&self.online.net, peer, after).await {
                 Ok(page) => page,
-                Err(failure) => return tracing::debug!(peer = peer.fmt_short(), ?failure, "no offers"),
+                Err(failure) => {
+                    tracing::debug!(peer = peer.fmt_short(), ?failure, "no offers");
+                    return ask::count(&self.online.net, peer, failure).await;
+                }
             };
             let _place = self.places.acquire().await;
             stream::iter(&page.offers).for_each_concurrent(PACKAGES_AT_ONCE, |offer| self.offer(peer, offer)).await;
@@ -169,7 +172,13 @@ impl<'a> Look<'a> {
 
     /// Whether there is room for a package that is not known yet, by its Genesis entry, which proves itself.
     async fn admits(&self, peer: Peer, package: PackageId) -> bool {
-        let Ok(heads) = ask::heads(&self.online.net, peer, package).await else { return false };
+        let heads = match ask::heads(&self.online.net, peer, package).await {
+            Ok(heads) => heads,
+            Err(failure) => {
+                ask::count(&self.online.net, peer, failure).await;
+                return false;
+            }
+        };
         let Ok(evidence) = Evidence::open(package, &heads.package_genesis.0) else { return false };
         let genesis = evidence.genesis();
         {

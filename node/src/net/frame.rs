@@ -55,8 +55,30 @@ pub async fn read_frame<T>(
     within: Duration,
     decode: impl FnOnce(&[u8]) -> Result<T, MessageError>,
 ) -> Result<Option<T>, FrameError> {
-    let bytes = timeout(within, read_bytes(stream)).await.map_err(|_| FrameError::Timeout)??;
+    let read = async {
+        match first_bytes(stream).await? {
+            Some(begun) => Ok(Some(rest_of(stream, begun).await?)),
+            None => Ok::<_, FrameError>(None),
+        }
+    };
+    let bytes = timeout(within, read).await.map_err(|_| FrameError::Timeout)??;
     Ok(bytes.map(|bytes| decode(&bytes)).transpose()?)
+}
+
+/// The same for a frame that may come at any time within `silence`: once it has begun, it has to be there `within`.
+///
+/// # Errors
+/// [`FrameError`]; after any of them the stream is of no more use.
+pub async fn read_frame_some_day<T>(
+    stream: &mut (impl AsyncRead + Unpin),
+    silence: Duration,
+    within: Duration,
+    decode: impl FnOnce(&[u8]) -> Result<T, MessageError>,
+) -> Result<Option<T>, FrameError> {
+    let begun = timeout(silence, first_bytes(stream)).await.map_err(|_| FrameError::Timeout)??;
+    let Some(begun) = begun else { return Ok(None) };
+    let bytes = timeout(within, rest_of(stream, begun)).await.map_err(|_| FrameError::Timeout)??;
+    Ok(Some(decode(&bytes)?))
 }
 
 /// Writes one message and flushes it.
@@ -82,12 +104,17 @@ pub async fn write_frame<T: Serialize>(
 /// Bytes reserved at once while a frame comes in.
 const STEP_BYTES: usize = 64 << 10;
 
-async fn read_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Vec<u8>>, FrameError> {
+/// The length of a frame as far as it has come, and how far that is.
+type Begun = ([u8; 4], usize);
+
+/// Waits until a frame begins; none when the stream ends before.
+async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Begun>, FrameError> {
     let mut length = [0; 4];
     let n = stream.read(&mut length).await?;
-    if n == 0 {
-        return Ok(None);
-    }
+    Ok((n > 0).then_some((length, n)))
+}
+
+async fn rest_of(stream: &mut (impl AsyncRead + Unpin), (mut length, n): Begun) -> Result<Vec<u8>, FrameError> {
     stream.read_exact(&mut length[n..]).await?;
     let bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
     if bytes > FRAME_BYTES {
@@ -99,7 +126,7 @@ async fn read_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Vec<
         body.resize(bytes.min(start + STEP_BYTES), 0);
         stream.read_exact(&mut body[start..]).await?;
     }
-    Ok(Some(body))
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -154,5 +181,38 @@ mod tests {
         let error = read_frame::<u8>(&mut ours, SOON, plain).await.expect_err("silence");
         assert!(matches!(error, FrameError::Timeout), "{error:?}");
         drop(theirs);
+    }
+
+    /// Each byte comes in time, and the frame never.
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_trickles_in_costs_only_the_time_allowed() {
+        for (silence, expected) in [(None, SOON), (Some(SOON * 100), SOON * 11)] {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let mut ours = tokio_util::compat::TokioAsyncReadCompatExt::compat(ours);
+            let began = tokio::time::Instant::now();
+            let dripping = tokio::spawn(async move {
+                use tokio::io::AsyncWriteExt as _;
+                let mut ticks = tokio::time::interval(SOON / 10);
+                for _ in 0..silence.map_or(0, |_| 100) {
+                    ticks.tick().await;
+                }
+                for byte in [200, 0, 0, 0].into_iter().chain([0; 200]) {
+                    ticks.tick().await;
+                    if theirs.write_all(&[byte]).await.is_err() {
+                        return true;
+                    }
+                }
+                false
+            });
+            let read = match silence {
+                None => read_frame::<Vec<u8>>(&mut ours, SOON, plain).await,
+                Some(silence) => read_frame_some_day(&mut ours, silence, SOON, plain).await,
+            };
+            let error = read.expect_err("too slow");
+            assert!(matches!(error, FrameError::Timeout), "{error:?}");
+            assert_eq!(began.elapsed(), expected);
+            drop(ours);
+            assert!(dripping.await.expect("no panic"), "nobody listens any more");
+        }
     }
 }

@@ -1,12 +1,20 @@
 //! The task that owns the swarm. Its loop only dispatches; each arm is a method of a few lines.
+//!
+//! | file | what |
+//! |---|---|
+//! | `dialling` | reaching somebody |
+//! | `connections` | while somebody is connected |
+//! | `around` | our own addresses, and the local links |
+//! | `conduct` | what peers did, and notices that they pass on |
+//! | `routing` | the distributed hash table |
+//! | `traversal` | being reached, and reaching others, through NATs |
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::StreamExt;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{self, ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, Swarm};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
 use syncra_protocol::sync::score::{Deed, Score, Scores};
@@ -14,7 +22,6 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::address::{self, Scope, device_key, scope};
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::book::Book;
 use super::dht::{Searches, Wanted};
@@ -23,12 +30,15 @@ use super::gossip::{Notice, Settled, Ticket};
 use super::lan::Sighting;
 use super::nat::Mapping;
 use super::peers::Peers;
-use super::pending::{Dials, Next, Waiter};
+use super::pending::Dials;
 use super::streams::{self, OpenRequest};
 use super::transport::Reach;
-use super::{NetEvent, PeerInfo, Reached, Routing, limits};
+use super::{NetEvent, PeerInfo, Reached, Routing};
 
+mod around;
 mod conduct;
+mod connections;
+mod dialling;
 mod routing;
 mod traversal;
 
@@ -221,103 +231,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn dial(&mut self, address: &Multiaddr, reply: oneshot::Sender<Result<DeviceKey, DialError>>) {
-        let (peer, bare) = address::split_peer(address);
-        let Some(peer) = peer else { return self.dial_stranger(bare, reply) };
-        if peer == *self.swarm.local_peer_id() {
-            return Waiter::Dial(reply).fail(DialError::Itself);
-        }
-        if let Some(key) = self.peers.key(&peer) {
-            self.promote(peer);
-            drop(reply.send(Ok(key)));
-            return;
-        }
-        match self.dials.wait(peer, Waiter::Dial(reply)) {
-            Ok(_) => self.try_all(peer, vec![bare]),
-            Err(waiter) => waiter.fail(DialError::TooManyWaiters),
-        }
-    }
-
-    fn dial_stranger(&mut self, address: Multiaddr, reply: oneshot::Sender<Result<DeviceKey, DialError>>) {
-        let options = DialOpts::unknown_peer_id().address(address).build();
-        let attempt = options.connection_id();
-        match self.swarm.dial(options) {
-            Ok(()) => self.dials.began_with_stranger(attempt, reply),
-            // The swarm takes our own addresses out of every dial.
-            Err(swarm::DialError::NoAddresses) => drop(reply.send(Err(DialError::Itself))),
-            Err(error) => drop(reply.send(Err((&error).into()))),
-        }
-    }
-
-    fn open(&mut self, peer: PeerId, request: OpenRequest) {
-        if self.swarm.is_connected(&peer) {
-            self.promote(peer);
-            return self.swarm.behaviour_mut().streams.open(peer, request);
-        }
-        if peer == *self.swarm.local_peer_id() {
-            return Waiter::Open(request).fail(DialError::Itself);
-        }
-        match self.dials.wait(peer, Waiter::Open(request)) {
-            Ok(true) => self.begin(peer),
-            Ok(false) => {}
-            Err(waiter) => waiter.fail(DialError::TooManyWaiters),
-        }
-    }
-
-    /// Dials `peer` at all addresses in the book, the preferred ones first.
-    fn begin(&mut self, peer: PeerId) {
-        self.try_all(peer, self.ports.book.addresses(&peer));
-    }
-
-    fn try_all(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let (first, second) = address::by_preference(addresses);
-        self.dials.keep_for_later(peer, second);
-        match first.first().is_some_and(address::is_relayed) {
-            true => self.dial_through(peer, first),
-            false => self.attempt(peer, first),
-        }
-    }
-
-    fn attempt(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build();
-        let attempt = options.connection_id();
-        self.dials.began(peer, attempt);
-        if let Err(error) = self.swarm.dial(options) {
-            self.on_attempt_failed(peer, attempt, &error);
-        }
-    }
-
-    fn on_attempt_failed(&mut self, peer: PeerId, attempt: ConnectionId, error: &swarm::DialError) {
-        if let swarm::DialError::WrongPeerId { address, .. } = error {
-            self.ports.book.remove(&peer, &address::split_peer(address).1);
-        }
-        match self.dials.failed(&peer, attempt) {
-            Next::Wait => {}
-            Next::Try(addresses) => self.try_all(peer, addresses),
-            Next::Fail if self.may_try_others(peer, error) => self.begin(peer),
-            Next::Fail => {
-                self.finish_dial(peer, |waiter| waiter.fail(error.into()));
-                self.fail_circuits(&peer, error);
-            }
-        }
-    }
-
-    /// One wrong address spoils a whole attempt, so the others get another, a few times.
-    fn may_try_others(&mut self, peer: PeerId, error: &swarm::DialError) -> bool {
-        let is_wrong = matches!(error, swarm::DialError::WrongPeerId { .. });
-        if !is_wrong || self.ports.book.addresses(&peer).is_empty() {
-            return false;
-        }
-        let n = self.wrong.entry(peer).or_default();
-        *n += 1;
-        *n <= limits::WRONG_PEERS
-    }
-
-    fn finish_dial(&mut self, peer: PeerId, mut answer: impl FnMut(Waiter)) {
-        self.wrong.remove(&peer);
-        self.dials.finish(&peer).into_iter().for_each(&mut answer);
-    }
-
     fn on_timeout(&mut self) {
         for (peer, addresses) in self.dials.due(Instant::now()) {
             self.try_all(peer, addresses);
@@ -365,162 +278,6 @@ impl<'a> Driver<'a> {
             _ => {}
         }
         None
-    }
-
-    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &libp2p::core::ConnectedPoint) {
-        let Some(key) = device_key(&peer) else { return }; // the gate refuses others
-        if endpoint.is_dialer() {
-            self.ports.book.add(peer, [address::split_peer(endpoint.get_remote_address()).1]);
-        }
-        self.note_guest(endpoint, self.peers.key(&peer).is_some());
-        let stranger = self.dials.stranger(connection);
-        let is_meant = stranger.is_some() || self.dials.is_meant(&peer) || self.ports.neighbours.contains_key(&peer);
-        self.peers.opened(peer, key, connection, endpoint);
-        if let Some(reply) = stranger {
-            drop(reply.send(Ok(key)));
-        }
-        let waiters = self.dials.finish(&peer);
-        self.wrong.remove(&peer);
-        for waiter in waiters {
-            match waiter {
-                Waiter::Dial(reply) => drop(reply.send(Ok(key))),
-                Waiter::Open(request) => self.swarm.behaviour_mut().streams.open(peer, request),
-                Waiter::Found(found) => drop(found.try_send(key)), // there is room for every provider
-                Waiter::Relay => {}                                // told when it has introduced itself
-            }
-        }
-        if is_meant || routing::is_near_guest(endpoint) {
-            self.promote(peer);
-        }
-        self.review_realm();
-        self.review_superseded();
-    }
-
-    /// From now on a peer is connected for the sake of packages.
-    fn promote(&mut self, peer: PeerId) {
-        if let Some(key) = self.peers.promote(&peer) {
-            tracing::info!(peer = key.fmt_short(), "connected");
-            self.emit(NetEvent::Connected { peer: key });
-            self.tell_addresses(key, &peer);
-        }
-    }
-
-    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, cause: Option<&swarm::ConnectionError>) {
-        let Some((key, was_contact)) = self.peers.closed(&peer, connection) else { return };
-        self.fail_circuits(&peer, &swarm::DialError::Aborted);
-        self.review_realm();
-        self.tell_mesh();
-        if was_contact {
-            return;
-        }
-        tracing::info!(peer = key.fmt_short(), ?cause, "disconnected");
-        self.emit(NetEvent::Disconnected { peer: key });
-    }
-
-    fn on_dial_failed(&mut self, attempt: ConnectionId, peer: Option<PeerId>, error: &swarm::DialError) {
-        if let Some(reply) = self.dials.stranger(attempt) {
-            drop(reply.send(Err(error.into())));
-        } else if let Some(peer) = peer {
-            self.on_attempt_failed(peer, attempt, error);
-        }
-    }
-
-    fn on_identify(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
-        // What a far peer says about private networks is not about ours.
-        let is_near = self.peers.nearest(&peer_id) < Some(Scope::Public);
-        let addresses = info.listen_addrs.iter().map(|address| address::split_peer(address).1);
-        let addresses: Vec<_> = addresses.filter(|address| is_near || scope(address) == Scope::Public).collect();
-        self.learn(peer_id, addresses);
-        self.peers.identified(&peer_id, &info);
-        self.route(peer_id);
-        self.open_circuits(&peer_id);
-        self.review_relays();
-        if let Some(key) = self.peers.key(&peer_id).filter(|_| !self.peers.is_contact(&peer_id)) {
-            self.tell_addresses(key, &peer_id);
-        }
-    }
-
-    fn tell_addresses(&self, peer: DeviceKey, id: &PeerId) {
-        let addresses = self.ports.book.addresses(id);
-        if !addresses.is_empty() {
-            self.emit(NetEvent::Addresses { peer, addresses });
-        }
-    }
-
-    fn on_ping(&mut self, event: &ping::Event) {
-        match &event.result {
-            Ok(rtt) => self.peers.pinged(&event.peer, *rtt),
-            Err(ping::Failure::Unsupported) => {}
-            // The library only tells, and nothing else notices a peer that went to sleep or lost its network.
-            Err(why) => {
-                tracing::debug!(peer = %event.peer, %why, "a peer does not answer; its connection is closed");
-                self.swarm.close_connection(event.connection);
-            }
-        }
-    }
-
-    fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let reach = self.ports.reach;
-        self.ports.book.add(peer, addresses.into_iter().filter(|address| reach.covers(address)));
-    }
-
-    fn on_listening(&mut self, address: Multiaddr) {
-        if address::is_relayed(&address) {
-            return; // a place at a relay is told by the relay, see `on_confirmed`
-        }
-        tracing::debug!(%address, "listening");
-        self.believe(address.clone());
-        self.ports.listening.send_modify(|known| known.push(address.clone()));
-        self.emit(NetEvent::NewListenAddr { address });
-        self.dial_neighbours(); // those that were lost with the address before
-    }
-
-    fn on_not_listening(&mut self, address: &Multiaddr) {
-        self.ports.listening.send_modify(|known| known.retain(|other| other != address));
-        self.emit(NetEvent::ExpiredListenAddr { address: address.clone() });
-        // The machine has another network: whatever came from the address that is gone gets no answer any more, which
-        // would be noticed after minutes.
-        let dead = address::ip(address).map(|ip| self.peers.from(ip)).unwrap_or_default();
-        for connection in dead {
-            self.swarm.close_connection(connection);
-        }
-    }
-
-    fn on_sighting(&mut self, sighting: Sighting) {
-        match sighting {
-            Sighting::Here { peer, addresses } => self.on_neighbour(peer, addresses),
-            Sighting::Gone { peer } => {
-                if let Some(key) = self.ports.neighbours.remove(&peer) {
-                    self.emit(NetEvent::NeighbourGone { peer: key });
-                }
-            }
-        }
-    }
-
-    fn on_neighbour(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let is_known = self.ports.neighbours.contains_key(&peer);
-        let Some(key) = device_key(&peer) else { return };
-        if !is_known && self.ports.neighbours.len() >= limits::NEIGHBOURS || self.is_shut_out(&peer) {
-            return;
-        }
-        self.learn(peer, addresses.clone());
-        self.ports.neighbours.insert(peer, key);
-        if !is_known {
-            self.emit(NetEvent::Neighbour { peer: key, addresses });
-        }
-        self.dial_neighbour(peer);
-    }
-
-    fn dial_neighbours(&mut self) {
-        let all: Vec<_> = self.ports.neighbours.keys().copied().collect();
-        all.into_iter().for_each(|peer| self.dial_neighbour(peer));
-    }
-
-    fn dial_neighbour(&mut self, peer: PeerId) {
-        if self.ports.dials_neighbours && !self.swarm.is_connected(&peer) && !self.dials.is_dialling(&peer) {
-            self.begin(peer);
-        }
     }
 
     fn emit(&self, event: NetEvent) {

@@ -17,7 +17,7 @@ pub(super) async fn answer(parts: Arc<Parts>, served: Arc<Served>, turns: Turns,
     let peer = inbound.peer;
     if let Err(error) = converse(&parts, &served, &turns, inbound).await {
         tracing::debug!(peer = peer.fmt_short(), %error, "a have stream ended early");
-        super::judge(&parts, peer, &error).await;
+        super::judge(&parts, peer, super::deed_of_frame(&error)).await;
     }
 }
 

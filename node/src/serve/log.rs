@@ -33,7 +33,7 @@ pub(super) async fn answer(parts: Arc<Parts>, turns: Turns, watches: Turns, inbo
     let Inbound { peer, mut stream } = inbound;
     if let Err(error) = converse(&parts, (&turns, &watches), peer, &mut stream).await {
         tracing::debug!(peer = peer.fmt_short(), %error, "a log stream ended early");
-        super::judge(&parts, peer, &error).await;
+        super::judge(&parts, peer, super::deed_of_frame(&error)).await;
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) async fn answer(parts: Arc<Parts>, inbound: Inbound) {
         Ok(()) => {}
         Err(PairError::Frame(error)) => {
             tracing::debug!(peer = peer.fmt_short(), %error, "a pairing ended early");
-            super::judge(&parts, peer, &error).await;
+            super::judge(&parts, peer, super::deed_of_frame(&error)).await;
         }
         Err(error) => tracing::warn!(peer = peer.fmt_short(), %error, "a device did not join"),
     }

@@ -10,8 +10,9 @@ use syncra_protocol::message::{Refusal, have};
 use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{ASK_TIMEOUT, Failure};
+use syncra_protocol::sync::score::Deed;
 
-use crate::net::frame::{FrameError, read_frame, write_frame};
+use crate::net::frame::{FrameError, read_frame, read_frame_some_day, write_frame};
 use crate::net::{Net, OpenError, Protocol, Stream, StreamError};
 
 /// Asks for the heads of a package.
@@ -69,7 +70,7 @@ pub async fn watch(net: &Net, peer: Peer, packages: Vec<PackageId>) -> Result<St
 pub async fn notice(stream: &mut Stream) -> Result<Option<(PackageId, Vec<u8>)>, Failure> {
     // A watch is silent as long as nothing changes; the connection's own keep-alive notices a dead peer.
     const LONG: Duration = Duration::from_secs(24 * 3600);
-    match read_frame(stream, LONG, decode_answer).await.map_err(of_frame)? {
+    match read_frame_some_day(stream, LONG, ASK_TIMEOUT, decode_answer).await.map_err(of_frame)? {
         Some(Answer::Notice { package, note }) => Ok(Some((package, note.0))),
         Some(other) => Err(unexpected(&other)),
         None => Ok(None),
@@ -91,6 +92,17 @@ pub async fn have(net: &Net, peer: Peer, root: ContentRoot) -> Result<have::Answ
         Some(answer) => Ok(answer),
         None => Err(Failure::Lost),
     }
+}
+
+/// Counts what a failure says about the peer. Not for what a `Follower` asked: that tells faults, which are counted.
+pub(crate) async fn count(net: &Net, peer: Peer, failure: Failure) {
+    let deed = match failure {
+        Failure::Oversized | Failure::Malformed => Deed::Malformed,
+        Failure::Slow => Deed::Stalled,
+        Failure::Refused | Failure::Busy { .. } | Failure::Unsupported | Failure::Lost => return,
+    };
+    // Only a stopping network does not count it.
+    let _ = net.report(peer, deed).await;
 }
 
 async fn log_answer(net: &Net, peer: Peer, request: &log::Request) -> Result<Answer, Failure> {
@@ -126,7 +138,8 @@ fn of_frame(error: FrameError) -> Failure {
         FrameError::TooLong { .. } => Failure::Oversized,
         FrameError::Message(_) => Failure::Malformed,
         FrameError::Refused(error) => of_stream(error),
-        FrameError::Timeout | FrameError::Io(_) => Failure::Lost,
+        FrameError::Timeout => Failure::Slow,
+        FrameError::Io(_) => Failure::Lost,
     }
 }
 

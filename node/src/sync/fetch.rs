@@ -211,8 +211,8 @@ impl Run<'_> {
         *self.cost.sources.entry(peer).or_default() += bytes;
     }
 
-    /// What a failed request says about its peer; an error only when it is ours.
-    fn judge(&self, peer: Peer, error: blobs::FetchError) -> Result<Verdict, FetchError> {
+    /// What a failed request says about its peer, who is judged by it; an error only when it is ours.
+    async fn judge(&self, peer: Peer, error: blobs::FetchError) -> Result<Verdict, FetchError> {
         use blobs::FetchError as Why;
         let verdict = match error {
             Why::Local(error) => return Err(error.into()),
@@ -222,6 +222,10 @@ impl Run<'_> {
             Why::Io(_) | Why::TooManyParts => Verdict::Gone,
         };
         tracing::debug!(peer = peer.fmt_short(), ?verdict, "a fetch from a peer failed");
+        if verdict == Verdict::Stalled {
+            // Only a stopping network does not count it, and then nothing is fetched either.
+            let _ = self.net.report(peer, Deed::Stalled).await;
+        }
         Ok(verdict)
     }
 

@@ -1,6 +1,6 @@
 //! The task that keeps one package up to date: it drives a [`Follower`] and does what that decides.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use syncra_protocol::Timestamp;
@@ -9,6 +9,7 @@ use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
+use syncra_protocol::sync::omission::Omissions;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -51,6 +52,21 @@ pub struct Refreshed {
     pub faults: Vec<(Peer, Fault)>,
 }
 
+/// Where the tasks of packages tell what they find.
+#[derive(Debug, Clone)]
+pub(super) struct Tells {
+    /// To the hub.
+    pub(super) reports: mpsc::Sender<Report>,
+    /// What peers leave out, of all packages.
+    pub(super) omissions: Arc<std::sync::Mutex<Omissions>>,
+}
+
+impl Tells {
+    pub(super) fn omissions(&self) -> std::sync::MutexGuard<'_, Omissions> {
+        self.omissions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What the task tells the hub.
 #[derive(Debug)]
 pub(super) enum Report {
@@ -65,7 +81,7 @@ pub(super) async fn keep_following(
     parts: Arc<Parts>,
     net: Net,
     package: PackageId,
-    reports: mpsc::Sender<Report>,
+    tells: Tells,
     inbox: mpsc::Receiver<Message>,
     stop: CancellationToken,
 ) {
@@ -73,7 +89,7 @@ pub(super) async fn keep_following(
     let mut is_again = false;
     let begin = move || {
         let is_again = std::mem::replace(&mut is_again, true);
-        let mut task = Task::new(Arc::clone(&parts), net.clone(), package, reports.clone());
+        let mut task = Task::new(Arc::clone(&parts), net.clone(), package, tells.clone());
         let (net, inbox, stop) = (net.clone(), Arc::clone(&inbox), token.clone());
         async move {
             let mut inbox = inbox.lock().await;
@@ -100,16 +116,16 @@ struct Task {
     /// When somebody asked by a refresh answered last; none before.
     answered_at: Option<Instant>,
     peers: Vec<Peer>,
-    reports: mpsc::Sender<Report>,
+    tells: Tells,
 }
 
 impl Task {
     /// Follows on from what is stored; what cannot be read is fetched again.
-    fn new(parts: Arc<Parts>, net: Net, package: PackageId, reports: mpsc::Sender<Report>) -> Self {
+    fn new(parts: Arc<Parts>, net: Net, package: PackageId, tells: Tells) -> Self {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
         let (n_working, answered_at, peers) = (0, None, Vec::new());
-        Self { parts, net, follower, jobs, waiting, refreshed, n_working, answered_at, peers, reports }
+        Self { parts, net, follower, jobs, waiting, refreshed, n_working, answered_at, peers, tells }
     }
 
     /// Works until `stop`, or until the mailbox is closed and everything asked is answered.
@@ -143,8 +159,8 @@ impl Task {
         match &input {
             Input::Heads { .. } => self.answered_at = Some(Instant::now()),
             Input::Failed { ask: Ask::Heads, failure, .. } => {
-                // Who is lost may have been silent until the end.
-                if *failure != Failure::Lost {
+                // Both were silent until the end.
+                if !matches!(failure, Failure::Lost | Failure::Slow) {
                     self.answered_at = Some(Instant::now());
                 }
             }
@@ -233,6 +249,7 @@ impl Task {
                 Effect::Commit(commit) => self.commit(commit),
                 Effect::Updated(changes) => self.report(Report::Updated(self.follower.package(), changes)).await,
                 Effect::Fault { peer, fault } => self.on_fault(peer, fault).await,
+                Effect::Shown { peer, shown } => self.tells.omissions().answered(clock::steady(), peer, &shown),
                 Effect::Common { origin, n_common } => self.keep_common(origin, n_common).await,
                 Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
             }
@@ -286,7 +303,7 @@ impl Task {
 
     async fn report(&self, report: Report) {
         // The hub ends before its tasks only when everything ends.
-        drop(self.reports.send(report).await);
+        drop(self.tells.reports.send(report).await);
     }
 
     fn answer_if_idle(&mut self) {

@@ -113,6 +113,9 @@ impl Hub {
     }
 
     async fn on_ended(&mut self, peer: Peer, serial: u64, why: Option<Failure>) {
+        if let Some(failure) = why {
+            ask::count(&self.net, peer, failure).await;
+        }
         let Some(watch) = self.watches.get_mut(&peer).filter(|watch| watch.serial == serial) else { return };
         tracing::debug!(peer = peer.fmt_short(), ?why, "a watch ended");
         let lived = watch.open.take().map(|(since, _)| since.elapsed());

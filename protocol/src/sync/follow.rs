@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use core::time::Duration;
 
+use super::omission::Shown;
 use super::{Backoff, Peer};
 use crate::Timestamp;
 use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog};
@@ -24,6 +25,7 @@ mod branch;
 mod entries;
 mod heads;
 mod plan;
+mod shown;
 
 /// How long an answer may take.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -121,6 +123,8 @@ pub enum Failure {
     Unsupported,
     /// The stream broke or could not be opened.
     Lost,
+    /// It began to answer, or not even that, and was not done in time.
+    Slow,
     /// It announced more bytes than a frame may have.
     Oversized,
     /// It sent what is no message.
@@ -154,6 +158,13 @@ pub enum Effect {
         peer: Peer,
         /// What.
         fault: Fault,
+    },
+    /// A peer has answered, or pushed a note: what that shows, beside what is known.
+    Shown {
+        /// The peer.
+        peer: Peer,
+        /// Each log that it showed, and those that it left out.
+        shown: Vec<Shown>,
     },
     /// The two histories of a forked log are one for this many entries; to be kept with the fork proof.
     Common {

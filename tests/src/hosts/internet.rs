@@ -14,6 +14,10 @@ pub enum Mapping {
     Random,
 }
 
+/// Addresses that libraries and routers take for the internet's, as they do not those set aside for documentation; nobody
+/// announces them to the world.
+const PUBLIC: &str = "11.77.0";
+
 /// One wire between public hosts and routers. There is no way out.
 #[derive(Debug, Default)]
 pub struct Internet {
@@ -36,7 +40,7 @@ impl Internet {
     pub fn public(&mut self) -> (u32, String) {
         let (host, id) = Host::start();
         self.n_public += 1;
-        let (n, address) = (self.n_public, format!("203.0.113.{}", self.n_public));
+        let (n, address) = (self.n_public, format!("{PUBLIC}.{}", self.n_public));
         ip(&format!("link add public{n} type veth peer name card netns {id}"));
         ip(&format!("link set public{n} master internet up"));
         on(id, &format!("ip addr add {address}/24 dev card"));
@@ -89,11 +93,11 @@ fn translate(router: u32, mapping: Mapping) {
         Mapping::Random => "masquerade random,fully-random",
     };
     // What comes unasked is dropped before it is tracked as a connection: otherwise it would take the port that a
-    // connection from inside is about to keep.
+    // connection from inside is about to keep. What the router was asked to forward (see `Upnp`) was asked for.
     let rules = format!(
         "table ip router {{
             chain out {{ type nat hook postrouting priority srcnat; oifname card {how}; }}
-            chain through {{ type filter hook forward priority filter; iifname card ct state new drop; }}
+            chain through {{ type filter hook forward priority filter; iifname card ct status dnat accept; iifname card ct state new drop; }}
             chain to {{ type filter hook input priority filter; iifname card ct state new drop; }}
         }}"
     );
@@ -113,7 +117,7 @@ pub fn shut(host: u32) {
     );
 }
 
-fn nft(host: u32, rules: &str) {
+pub(super) fn nft(host: u32, rules: &str) {
     let mut nft = Command::new("nsenter");
     nft.args(["-t", &host.to_string(), "-n", "nft", "-f", "-"]).stdin(Stdio::piped());
     let mut nft = nft.spawn().expect("`nft` runs");

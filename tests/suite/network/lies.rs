@@ -107,6 +107,49 @@ fn an_older_log_is_refused_and_another_peer_used() {
 }
 
 #[test]
+fn who_hides_a_newer_head_is_named_and_who_has_it_is_enough() {
+    let (alice, bob) = (Home::new(), wired());
+    let alice_up = alice.up(LOOPBACK);
+    let first = publish(&alice, "1.0.0", 100_000);
+    let dora = Liar::online(learnt(&alice_up, &first), Lie::OldLog);
+    let (package, alice_key) = (package(&first), word(&alice.json(["id"]), "device"));
+    let bob_up = bob.up(LOOPBACK);
+    bob.json(["connect", dora.address()]);
+    assert_eq!(bob.json(["add", package])["changes"][0]["to"], "1.0.0");
+    publish(&alice, "1.1.0", 100_000);
+    bob.json(["update", package]);
+    let of = |key: &str| {
+        let peers = bob.json(["peers"])["peers"].take();
+        let peer =
+            peers.as_array().expect("peers").iter().find(|peer| peer["peer"] == *key).expect("connected").clone();
+        peer["omissions"].as_array().expect("a list").clone()
+    };
+    assert_eq!(of(&dora.key()), [] as [Value; 0], "nobody can know of more");
+
+    // With both there the newer one wins. It is asked so often that time has to pass, and nobody is accused for that.
+    bob.json(["connect", address(&alice_up)]);
+    assert_eq!(bob.json(["update", package])["changes"][0]["to"], "1.1.0");
+    let mut verdicts = Vec::new();
+    while verdicts.last().is_none_or(|last| last != "hides") {
+        bob.json(["update", package]);
+        let left_out = of(&dora.key());
+        let [left_out] = left_out.as_slice() else { panic!("one log: {left_out:?}") };
+        assert!(number(left_out, "offered") < number(left_out, "known"), "{left_out}");
+        assert_eq!(left_out["shown_by"], alice_key, "{left_out}");
+        assert!(word(left_out, "package").contains("/world"), "{left_out}");
+        let verdict = word(left_out, "verdict");
+        if verdicts.last() != Some(&verdict) {
+            verdicts.push(verdict);
+        }
+    }
+    assert_eq!(verdicts, ["behind", "hides"]);
+    assert_eq!(of(&alice_key), [] as [Value; 0]);
+    let human = bob.run(["peers"]).stdout;
+    assert!(human.contains("hides a newer head of @") && human.contains("entries in 3 answers while"), "{human}");
+    assert_eq!(bob_up.stop().0, 0);
+}
+
+#[test]
 fn a_forked_log_is_frozen_for_ever_and_what_both_histories_hold_stays() {
     let (alice, bob) = (Home::new(), wired());
     let published = publish(&alice, "1.0.0", 100_000);

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use syncra_tests::hosts::{Internet, Mapping, passed, ran_inside, shut};
-use syncra_tests::{Home, Node};
+use syncra_tests::hosts::{Forwarded, Internet, Mapping, Upnp, passed, ran_inside, shut};
+use syncra_tests::{Home, Node, skip};
 
 use crate::people::{assert_same_files, number, publish, text, word};
 
@@ -213,4 +213,47 @@ fn a_publisher_behind_a_router_is_found_by_the_id_of_what_they_publish() {
     let got = bob.json(["get", &format!("syncra:{id}"), "-o", text(&target)]);
     assert_eq!(got["sources"].as_array().map(Vec::len), Some(1), "{got}");
     assert_same_files(&target, &published);
+}
+
+#[test]
+fn a_router_that_is_asked_forwards_ports_and_content_comes_straight_in() {
+    let name = "nat::a_router_that_is_asked_forwards_ports_and_content_comes_straight_in";
+    if ran_inside(name) {
+        return;
+    }
+    // No relay, and nobody who would tell either how the other is reached.
+    let mut internet = Internet::new();
+    let (host, router) = internet.home_behind(Mapping::Kept);
+    let upnp = match Upnp::start(router) {
+        Ok(upnp) => upnp,
+        Err(why) => return skip(name, &why),
+    };
+    // Looks for a router, as everybody does who looks around.
+    let alice = Home::on_host(host);
+    let alice_up = alice.up(NOTHING);
+    let published = publish(&alice, "1.0.0", LARGE);
+    until("both ports are forwarded", || reached(&alice)["addresses"].as_array().is_some_and(|all| all.len() == 2));
+    let forwarded = upnp.forwarded();
+    let port = forwarded[0].port;
+    let to = format!("192.168.1.2:{port}");
+    let expected = ["tcp", "udp"].map(|protocol| Forwarded { protocol, port, to: to.clone() });
+    assert_eq!(forwarded, expected);
+    assert_eq!((&reached(&alice)["reachability"], &reached(&alice)["mapping"]), (&"public".into(), &"mapped".into()));
+
+    let shared = alice.json(["share", &published.reference]);
+    let bob = home(internet.public().0);
+    let opened = bob.json(["open", &word(&shared, "link"), "--yes"]);
+    let path = opened["change"]["changes"][0]["path"].as_str().expect("a path").to_owned();
+    assert_same_files(path.as_ref(), &published);
+
+    // The same port again, which the router still keeps.
+    assert_eq!(alice_up.stop().0, 0);
+    let _alice_up = alice.up(NOTHING);
+    until("it is reached again", || reached(&alice)["reachability"] == "public");
+    assert_eq!(upnp.forwarded(), expected);
+    let again = bob.work().join("again");
+    bob.json(["config", "set", "dht", "false"]);
+    let large = publish(&alice, "2.0.0", SMALL);
+    bob.json(["get", &large.reference, "-o", text(&again)]);
+    assert_same_files(&again, &large);
 }

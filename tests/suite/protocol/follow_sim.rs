@@ -15,6 +15,7 @@ use syncra_protocol::message::log::{Entries, Heads};
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
+use syncra_protocol::sync::omission::Omissions;
 
 use syncra_sim::net::{Fate, Links, Queue};
 use syncra_sim::rng::Rng;
@@ -82,6 +83,7 @@ pub(crate) struct Node {
     pub(crate) store: BTreeMap<Origin, Stored>,
     pub(crate) faults: Vec<(Peer, Fault)>,
     pub(crate) common: Vec<(Origin, u64)>,
+    pub(crate) omissions: Omissions,
     pub(crate) n_updates: usize,
     pub(crate) n_retries: usize,
 }
@@ -140,7 +142,8 @@ impl Sim {
     fn add(&mut self, manner: Manner, follower: Option<Follower>, store: BTreeMap<Origin, Stored>) -> usize {
         let seed = u8::try_from(200 + self.nodes.len()).unwrap();
         let peer = DeviceSecret::from_seed(&[seed; 32]).public();
-        let node = Node { peer, manner, follower, store, faults: vec![], common: vec![], n_updates: 0, n_retries: 0 };
+        let (faults, common, omissions) = Default::default();
+        let node = Node { peer, manner, follower, store, faults, common, omissions, n_updates: 0, n_retries: 0 };
         self.nodes.push(node);
         let new = self.nodes.len() - 1;
         for other in 0..new {
@@ -316,6 +319,7 @@ impl Sim {
                 }
                 Effect::Fault { peer, fault } => node.faults.push((peer, fault)),
                 Effect::Common { origin, n_common } => node.common.push((origin, n_common)),
+                Effect::Shown { peer, shown } => node.omissions.answered(self.queue.now, peer, &shown),
                 Effect::RetryAt(at) => {
                     assert!(at > self.queue.now);
                     node.n_retries += 1;

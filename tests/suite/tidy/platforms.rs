@@ -11,6 +11,7 @@ const FILES: &[(&str, &str)] = &[
     ("node/src/durable.rs", "the rights of the user's own directory"),
     ("node/src/flow/get/stage.rs", "directories cannot be locked: nothing is taken for dead"),
     ("node/src/flow/walk.rs", "no file is executable"),
+    ("node/src/installed/cache.rs", "length and time alone tell files apart"),
     (concat!("node/src/", "home", "/key.rs"), "the rights of the user's own directory"),
     (concat!("node/src/", "home", "/origin.rs"), "the birth of the directory alone"),
 ];

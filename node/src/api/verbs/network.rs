@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::origin::Subject;
+use syncra_protocol::sync::omission::{Known, Omission, Verdict};
 use syncra_protocol::sync::score::Score;
 use utoipa::ToSchema;
 
@@ -11,6 +13,8 @@ use super::find;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
+use crate::flow::resolve;
+use crate::history::Histories;
 use crate::net::{Direction, Multiaddr, TransportKind};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -123,6 +127,31 @@ pub struct PeerInfo {
     /// The last bad thing that it did: completes "this peer …".
     #[serde(default)]
     pub last_fault: Option<String>,
+    /// Logs of which it offered less than there is when it was asked last.
+    #[serde(default)]
+    pub omissions: Vec<OmissionInfo>,
+}
+
+/// A newer head that a peer left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OmissionInfo {
+    /// The log.
+    pub log: String,
+    /// What people call the package, if it is a package's log.
+    pub package: Option<String>,
+    /// `behind`: it has not had the time to catch up. `hides`: it has, and the newer head is signed; or it does not follow
+    /// the package any more. `may_hide`: it has, and the newer head is only named by another log's entry.
+    pub verdict: String,
+    /// Entries that it offered.
+    pub offered: u64,
+    /// Entries that there are.
+    pub known: u64,
+    /// Answers in which it did not offer them; those soon after each other count once.
+    pub n_answers: u32,
+    /// Another peer that offered them; none where they are held, or only named.
+    pub shown_by: Option<String>,
+    /// The log whose entry names the newer head, if nothing else shows it.
+    pub named_by: Option<String>,
 }
 
 impl Verb for Peers {
@@ -139,7 +168,13 @@ impl Verb for Peers {
             return Ok(PeersResponse { peers: Vec::new(), shut_out: Vec::new() });
         };
         let stopping = |error| Problem::from_error(Code::NodeStopping, &error);
-        let mut peers: Vec<PeerInfo> = online.net.connected().await.map_err(stopping)?.into_iter().map(info).collect();
+        let connected = online.net.connected().await.map_err(stopping)?.into_iter();
+        let with_omissions = |peer: crate::net::PeerInfo| {
+            let omitted = online.sync.omissions(peer.key).into_iter();
+            let omissions = omitted.map(|one| omission(&service.parts().histories, &one)).collect();
+            PeerInfo { omissions, ..info(peer) }
+        };
+        let mut peers: Vec<PeerInfo> = connected.map(with_omissions).collect();
         peers.sort_by(|a, b| a.peer.cmp(&b.peer));
         let shut_out = online.net.shut_out().await.map_err(stopping)?.into_iter().map(shut_out).collect();
         Ok(PeersResponse { peers, shut_out })
@@ -183,5 +218,32 @@ fn info(peer: crate::net::PeerInfo) -> PeerInfo {
         score: peer.points,
         is_poor: peer.is_poor,
         last_fault: peer.last_fault.map(|deed| deed.says().to_owned()),
+        omissions: Vec::new(),
+    }
+}
+
+fn omission(histories: &Histories, omission: &Omission) -> OmissionInfo {
+    let package = match omission.origin.subject {
+        // What cannot be read has its id all the same.
+        Subject::Package(package) => resolve::text(histories, package).ok(),
+        Subject::Identity(_) => None,
+    };
+    let verdict = match omission.verdict {
+        Verdict::Behind => "behind",
+        Verdict::Hides => "hides",
+        Verdict::MayHide => "may_hide",
+    };
+    OmissionInfo {
+        log: omission.origin.to_string(),
+        package,
+        verdict: verdict.to_owned(),
+        offered: omission.offered,
+        known: omission.known,
+        n_answers: omission.n_answers,
+        shown_by: omission.shown_by.map(|peer| peer.to_string()),
+        named_by: match omission.by {
+            Known::Signed => None,
+            Known::Named(log) => Some(log.to_string()),
+        },
     }
 }

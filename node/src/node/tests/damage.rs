@@ -1,18 +1,23 @@
 //! Requests and answers that are cut, too long, out of order, or from elsewhere, to a real node: each is refused in the
 //! way that its protocol has for it, nothing panics, and whoever is honest is served.
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
 use syncra_protocol::id::ContentRoot;
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::message::log::{self, Answer, Heads, Request};
 use syncra_protocol::message::{Refusal, have, pair};
-use syncra_protocol::origin::Origin;
+use syncra_protocol::origin::{Origin, Subject};
+use syncra_protocol::sync::follow::{Ask, Failure};
+use syncra_protocol::sync::score::Deed;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::event::Event;
 use crate::net::{Inbound, Inbounds, NetEvent, Protocol};
+use crate::sync::ask;
 
 /// What somebody who sends bytes on a fresh stream gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +187,145 @@ async fn damaged_requests_are_refused_each_in_its_way() {
     assert_eq!(bob.files(&published).await, alice.files(&published).await);
     assert_eq!(alice.node.parts().incidents.list(), []);
     net.shutdown().await.unwrap();
+    for host in [alice, bob] {
+        host.node.shutdown().await;
+    }
+}
+
+/// Bytes that come one by one, each in time, and never lead to an end.
+async fn drip(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+    let mut ticks = tokio::time::interval(DRIP);
+    for byte in bytes {
+        ticks.tick().await;
+        if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Between two bytes that are dripped.
+const DRIP: Duration = Duration::from_millis(200);
+
+/// What `net` thinks of a peer.
+async fn opinion(net: &Net, peer: DeviceKey) -> (i32, Option<Deed>) {
+    let peers = net.peers().await.unwrap();
+    let known = peers.iter().find(|known| known.key == peer).expect("connected");
+    (known.points, known.last_fault)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_trickle_in_are_given_up_and_counted_and_leave_their_place() {
+    let alice = host().await;
+    let published = alice.publish(package("1.0.0", b"an isle").path()).await;
+    let heads = framed(&log::encode_request(&Request::Heads { package: published.package }));
+    let dripping = [Protocol::Log, Protocol::Have, Protocol::Blobs].into_iter().zip(70..).map(|(protocol, seed)| {
+        let (alice, heads) = (&alice, &heads);
+        async move {
+            let (net, _inbounds) = stranger(seed, alice).await;
+            let key = alice.node.online().net.key();
+            let mut stream = net.open(key, protocol).await.unwrap();
+            stream.accepted().await.unwrap();
+            let (mut reading, mut writing) = futures::AsyncReadExt::split(stream);
+            // As long as any request may be; of blobs one that asks for more and more.
+            let body = match protocol {
+                Protocol::Blobs => [&[0][..], &[6; 32], &[0xff; 9_000]].concat(),
+                Protocol::Log | Protocol::Have | Protocol::Pair => [&9_000_u32.to_le_bytes()[..], &[0; 9_000]].concat(),
+            };
+            let mut answer = Vec::new();
+            let ended = tokio::select! {
+                ended = reading.read_to_end(&mut answer) => ended,
+                () = drip(&mut writing, &body) => panic!("{protocol}: all of it was taken"),
+            };
+            // By an end or a break; neither says anything.
+            drop(ended);
+            assert!(answer.is_empty(), "{protocol}");
+            let counted =
+                async { while opinion(&alice.node.online().net, net.key()).await != (-2, Some(Deed::Stalled)) {} };
+            tokio::time::timeout(PATIENCE, counted).await.expect("counted once");
+            // Whoever has only been slow is answered as before.
+            let heard = send(&net, alice, Protocol::Log, heads).await;
+            assert!(matches!(log::decode_answer(read_frame(&heard)).unwrap(), Answer::Heads(_)), "{protocol}");
+            net.shutdown().await.unwrap();
+        }
+    });
+    futures::future::join_all(dripping).await;
+    assert_eq!(alice.node.parts().incidents.list(), []);
+    alice.node.shutdown().await;
+}
+
+/// A peer that answers every request with these bytes at once, then with a frame that trickles in.
+async fn dripper(seed: u8, first: Vec<u8>) -> Net {
+    let mut config = NetConfig::new([seed; 32]);
+    (config.listen, config.lan) = (vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], None);
+    let (net, Inbounds { mut log, mut have, .. }) = Net::start(config).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let inbound = tokio::select! {
+                inbound = log.recv() => inbound,
+                inbound = have.recv() => inbound,
+            };
+            let Some(Inbound { mut stream, .. }) = inbound else { return };
+            let first = first.clone();
+            tokio::spawn(async move {
+                let _ = stream.write_all(&first).await;
+                drip(&mut stream, &[&9_000_u32.to_le_bytes()[..], &[0; 9_000]].concat()).await;
+            });
+        }
+    });
+    net
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_trickle_in_are_given_up_and_counted_and_cost_nobody_the_package() {
+    let (alice, bob) = (host().await, host().await);
+    let published = alice.publish(package("1.0.0", b"an isle").path()).await;
+    let (package, root) = (published.package, published.release.content_root);
+    let origin = Origin { subject: Subject::Package(package), key: alice.node.online().net.key() };
+    let online = bob.node.online();
+    // Each answer is of its own kind of error, whichever is asked for.
+    let watching = framed(&log::encode_answer(&Answer::Watching { n_packages: 1 }));
+    let (slow, slow_to_push) = (dripper(80, Vec::new()).await, dripper(81, watching).await);
+    for net in [&slow, &slow_to_push] {
+        online.net.dial(net::with_peer(net.listen_addrs().remove(0), &net.key()).unwrap()).await.unwrap();
+    }
+    let (net, peer) = (&online.net, slow.key());
+    let pushed = async {
+        let mut watch = ask::watch(net, slow_to_push.key(), vec![package]).await.unwrap();
+        ask::notice(&mut watch).await.map(drop)
+    };
+    let (heads, entries, offers, have, watch, pushed) = futures::join!(
+        async { ask::heads(net, peer, package).await.map(drop) },
+        async { ask::entries(net, peer, origin, 0).await.map(drop) },
+        async { ask::offers(net, peer, None).await.map(drop) },
+        async { ask::have(net, peer, root).await.map(drop) },
+        async { ask::watch(net, peer, vec![package]).await.map(drop) },
+        pushed,
+    );
+    for (what, outcome) in
+        [("heads", heads), ("entries", entries), ("offers", offers), ("have", have), ("watch", watch), ("push", pushed)]
+    {
+        assert_eq!(outcome, Err(Failure::Slow), "{what}");
+    }
+    assert_eq!(opinion(net, peer).await, (0, None), "asking alone counts nothing");
+
+    // Somebody who is honest is there too: nobody waits for the slow one.
+    bob.connect(&alice).await;
+    let told = online.sync.refresh(package, Some(vec![peer, alice.node.online().net.key()])).await.unwrap();
+    assert!(bob.node.parts().histories.package(package).unwrap().is_some());
+    assert_eq!(told.faults, [], "not yet");
+    bob.fetch(&published, &[]).await.unwrap();
+    assert_eq!(bob.files(&published).await, alice.files(&published).await);
+
+    // Alone with the slow one, the answer is that it was slow, once.
+    let mut events = bob.node.parts().events.subscribe(None);
+    let told = online.sync.refresh(PackageId::from_bytes([5; 32]), Some(vec![peer])).await.unwrap();
+    assert_eq!(told.faults, [(peer, Fault::Stalled { ask: Ask::Heads })]);
+    while !matches!(events.next().await.event, Event::PeerFault { .. }) {}
+    assert_eq!(opinion(net, peer).await.1, Some(Deed::Stalled));
+    assert_eq!(bob.node.parts().incidents.list(), []);
+    for net in [slow, slow_to_push] {
+        net.shutdown().await.unwrap();
+    }
     for host in [alice, bob] {
         host.node.shutdown().await;
     }

@@ -212,7 +212,7 @@ impl Run<'_> {
             }
             Err(failure) => {
                 self.count(peer, failure.stats.received);
-                Err(match self.judge(peer, failure.error)? {
+                Err(match self.judge(peer, failure.error).await? {
                     Verdict::Corrupt => Failure::Corrupt,
                     Verdict::Lacks => Failure::NotFound,
                     Verdict::Stalled => Failure::Stalled,

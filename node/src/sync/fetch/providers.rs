@@ -160,6 +160,7 @@ impl Providers {
                         }
                         Err(failure) => {
                             tracing::debug!(peer = peer.fmt_short(), ?failure, "does not have it");
+                            ask::count(&net, peer, failure).await;
                             None
                         }
                     }

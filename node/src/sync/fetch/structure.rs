@@ -117,7 +117,7 @@ impl Run<'_> {
             }
             Err(failure) => {
                 self.count(peer, failure.stats.received);
-                if self.judge(peer, failure.error)? == Verdict::Corrupt {
+                if self.judge(peer, failure.error).await? == Verdict::Corrupt {
                     self.ban(peer).await;
                 }
                 Ok(false)

@@ -1,9 +1,10 @@
 //! Heads that peers offer: verified, compared with what is held and with each other.
 
+use super::shown::Sizes;
 use super::{Effect, Fault, Follower};
 use crate::Timestamp;
 use crate::evidence::Evidence;
-use crate::limits::EVIDENCE_LOGS;
+use crate::limits::{EVIDENCE_LOGS, HEADS_PER_FRAME};
 use crate::log::Standing;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
@@ -17,7 +18,9 @@ impl Follower {
         if self.evidence.is_none() && !state.heads_asked && state.rests_until <= now {
             state.heads_at = now; // genesis bytes come with heads only
         }
-        self.on_note(now, peer, note);
+        if let Some(shown) = self.on_note(now, peer, note) {
+            self.tell_notice(peer, shown);
+        }
     }
 
     /// All heads are asked for, not only these entries: the log may name others that are news too.
@@ -33,15 +36,20 @@ impl Follower {
         if self.peers.get(&peer).is_none_or(|state| !state.heads_asked) {
             return; // late, or not asked for
         }
-        let is_quiet = self.evidence.is_some() && heads.notes.iter().all(|note| self.is_known(peer, &note.0));
+        let is_quiet = self.evidence.is_some() && heads.notes.iter().all(|note| self.known(peer, &note.0).is_some());
         self.heads_answered(now, peer, is_quiet);
         if !self.admit(heads) {
             return self.bar(peer, Fault::BadGenesis);
         }
+        let mut offered = Sizes::new();
         for note in &heads.notes {
-            if !self.on_note(now, peer, &note.0) {
-                return;
-            }
+            let Some((origin, size)) = self.on_note(now, peer, &note.0) else { return };
+            let newest = offered.entry(origin).or_insert(size);
+            *newest = size.max(*newest);
+        }
+        // A full answer may have had no room for more.
+        if heads.notes.len() < HEADS_PER_FRAME {
+            self.tell_answer(peer, &offered);
         }
     }
 
@@ -52,28 +60,29 @@ impl Follower {
         heads.identity_geneses.iter().all(|genesis| evidence.admit_identity(&genesis.0).is_ok())
     }
 
-    /// Takes in a note; false if the peer was barred for it.
-    pub(super) fn on_note(&mut self, now: Timestamp, peer: Peer, note: &[u8]) -> bool {
-        if self.is_known(peer, note) {
-            return true;
+    /// Takes in a note; returns the log and how many entries it signs, nothing if the peer was barred for it.
+    pub(super) fn on_note(&mut self, now: Timestamp, peer: Peer, note: &[u8]) -> Option<(Origin, u64)> {
+        if let Some(head) = self.known(peer, note) {
+            return Some((*head.origin(), head.size()));
         }
-        let Ok(head) = Head::verify(note) else {
-            self.bar(peer, Fault::BadNote);
-            return false;
+        let is_ours = |head: &Head| match head.origin().subject {
+            Subject::Package(package) => package == self.package,
+            Subject::Identity(_) => true,
         };
-        if matches!(head.origin().subject, Subject::Package(package) if package != self.package) {
+        let Some(head) = Head::verify(note).ok().filter(is_ours) else {
             self.bar(peer, Fault::BadNote);
-            return false;
-        }
+            return None;
+        };
+        let shown = (*head.origin(), head.size());
         self.on_head(now, peer, head);
-        true
+        Some(shown)
     }
 
-    /// Whether these very bytes were verified before: most notes are old news.
-    fn is_known(&self, peer: Peer, note: &[u8]) -> bool {
+    /// The head of these very bytes if they were verified before: most notes are old news.
+    fn known(&self, peer: Peer, note: &[u8]) -> Option<&Head> {
         let offered = self.peers.get(&peer).into_iter().flat_map(|state| state.offers.values());
         let held = self.evidence.iter().flat_map(Evidence::heads);
-        offered.chain(held).any(|head| head.note() == note)
+        offered.chain(held).find(|head| head.note() == note)
     }
 
     pub(super) fn on_head(&mut self, now: Timestamp, peer: Peer, head: Head) {

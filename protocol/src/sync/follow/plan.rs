@@ -45,7 +45,8 @@ impl Follower {
     pub(super) fn on_failed(&mut self, now: Timestamp, peer: Peer, ask: Ask, failure: Failure) {
         let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_barred) else { return };
         match ask {
-            Ask::Heads => state.heads_asked = false,
+            Ask::Heads if state.heads_asked => state.heads_asked = false,
+            Ask::Heads => return, // given up already
             Ask::Entries(origin) if self.fetches.get(&origin).is_some_and(|fetch| fetch.peer == peer) => {
                 self.fetches.remove(&origin);
                 if failure == Failure::Refused {
@@ -67,6 +68,7 @@ impl Follower {
         match failure {
             Failure::Oversized => self.bar(peer, Fault::Oversized),
             Failure::Malformed => self.bar(peer, Fault::Malformed),
+            Failure::Slow => self.fault(peer, Fault::Stalled { ask }),
             Failure::Refused | Failure::Busy { .. } | Failure::Unsupported | Failure::Lost => {}
         }
     }

@@ -65,7 +65,7 @@ impl Node {
                 Effect::Updated(_) => self.observe_state(cx),
                 Effect::Fault { peer, fault } => self.on_fault(cx, peer, fault),
                 Effect::Common { origin, n_common } => self.keep_common(cx, origin, n_common),
-                Effect::RetryAt(_) => {}
+                Effect::RetryAt(_) | Effect::Shown { .. } => {}
             }
         }
     }
@@ -245,6 +245,7 @@ fn failure_of(failure: Failure) -> syncra_protocol::sync::fetch::Failure {
         Failure::Busy { retry_after } => Why::Busy { retry_after },
         Failure::Refused | Failure::Unsupported => Why::NotFound,
         Failure::Lost => Why::Gone,
+        Failure::Slow => Why::Stalled,
         Failure::Oversized | Failure::Malformed => Why::Corrupt,
     }
 }
