@@ -24,11 +24,13 @@ pub mod secrets;
 pub mod seek;
 pub mod share;
 pub mod syncpack;
+pub mod tiles;
 pub mod unpack;
 pub mod verify;
 pub mod walk;
 pub mod yank;
 
 mod parts;
+mod stage;
 
 pub use parts::{Parts, StartError};

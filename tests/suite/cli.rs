@@ -26,5 +26,7 @@ mod packages;
 mod releases;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/tiles.rs"]
+mod tiles;
 #[path = "cli/usage.rs"]
 mod usage;

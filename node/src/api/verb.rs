@@ -88,6 +88,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::packages::List>(),
         Route::of::<verbs::packages::Info>(),
         Route::of::<verbs::packages::Log>(),
+        Route::of::<verbs::tiles::ExportTiles>(),
         Route::of::<verbs::get::Get>(),
         Route::of::<verbs::doctor::Doctor>(),
         Route::of::<verbs::verify::Verify>(),

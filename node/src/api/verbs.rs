@@ -17,6 +17,7 @@ pub mod search;
 pub mod share;
 pub mod status;
 pub mod syncpack;
+pub mod tiles;
 pub mod token;
 pub mod verify;
 pub mod yank;

@@ -17,6 +17,7 @@ use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
 use crate::flow::syncpack::frame::FrameError;
 use crate::flow::syncpack::{ExportError, ImportError, SurveyError};
+use crate::flow::tiles::ExportTilesError;
 use crate::flow::unpack::UnpackError;
 use crate::flow::verify::VerifyError;
 use crate::flow::yank::YankError;
@@ -379,6 +380,17 @@ impl From<ExportError> for Problem {
             ExportError::Get(error) => error.into(),
             ExportError::Load(error) => error.into(),
             ExportError::Logs(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExportTilesError> for Problem {
+    fn from(error: ExportTilesError) -> Self {
+        match error {
+            ExportTilesError::Taken(_) => Self::from_error(Code::AlreadyExists, &error),
+            ExportTilesError::Load(error) => error.into(),
+            ExportTilesError::Logs(error) => error.into(),
+            ExportTilesError::Write { ref source, .. } => Self::io(error.to_string(), source),
         }
     }
 }
