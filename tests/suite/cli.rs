@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "cli/care.rs"]
 mod care;
+#[path = "cli/changes.rs"]
+mod changes;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/devices.rs"]

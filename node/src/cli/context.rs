@@ -159,7 +159,7 @@ impl Context {
             let ours = format!("{others},syncra_node={0},syncra_protocol={0}", word(level));
             EnvFilter::try_from_env("SYNCRA_LOG").unwrap_or_else(|_| EnvFilter::new(ours))
         };
-        let stderr = fmt::layer().with_ansi(self.ui.has_color()).with_writer(std::io::stderr);
+        let stderr = fmt::layer().with_ansi(false).with_writer(std::io::stderr);
         let file = fmt::layer().with_ansi(false).with_writer(Arc::clone(&self.log));
         let log = tracing_subscriber::registry().with(stderr.with_filter(filter(QUIET, spoken)));
         let set = log.with(file.with_filter(filter(SILENT, kept))).try_init();

@@ -192,7 +192,9 @@ async fn obtain(parts: &Parts, wanted: &Wanted, terms: Terms<'_>) -> Result<Held
     let (key, older) = content::context(parts, wanted.root())?;
     let want = match wanted {
         Wanted::Release(release) => Want::of(release, older),
-        Wanted::Content(root) => Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new() },
+        Wanted::Content(root) => {
+            Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new(), only: None }
+        }
     };
     let cost = Box::pin(seek::content(parts, &online.net, &want, key, terms)).await?;
     Ok(Held { index: Arc::new(local(blobs, wanted).await?), cost })

@@ -7,11 +7,14 @@ use super::{Code, Problem};
 use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
 use crate::flow::backup::BackupError;
+use crate::flow::blame::BlameError;
 use crate::flow::devices::DevicesError;
+use crate::flow::diff::DiffError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
+use crate::flow::peek::PeekError;
 use crate::flow::publish::PublishError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
@@ -340,6 +343,41 @@ impl From<GetError> for Problem {
             GetError::Taken { .. } => Code::AlreadyExists,
         };
         Self::from_error(code, &error)
+    }
+}
+
+impl From<PeekError> for Problem {
+    fn from(error: PeekError) -> Self {
+        let code = match error {
+            PeekError::Release(error) => return error.into(),
+            PeekError::Fetch(error) => return error.into(),
+            PeekError::Open(error) => return error.into(),
+            PeekError::Load(error) => return error.into(),
+            PeekError::NotHeld { .. } => Code::NotHeld,
+            PeekError::WrongFile { .. } => Code::ContentInvalid,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<DiffError> for Problem {
+    fn from(error: DiffError) -> Self {
+        match error {
+            DiffError::Peek(error) => error.into(),
+            DiffError::Directory(error) => error.into(),
+            DiffError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<BlameError> for Problem {
+    fn from(error: BlameError) -> Self {
+        match error {
+            BlameError::Peek(error) => error.into(),
+            BlameError::NoFile { .. } => {
+                Self::from_error(Code::NotFound, &error).with_hint("`syncra get` writes out all files of a release")
+            }
+        }
     }
 }
 
