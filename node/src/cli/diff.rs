@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 ///
 /// What is not here is fetched: what describes the releases, and of files that differ the
 /// segments they lie in. `--name-only` needs no bytes of files. Texts of more than 1 MiB
-/// are told by size and hash.
+/// or 65,536 lines are told by size and hash.
 ///
 /// Examples:
 ///   syncra diff

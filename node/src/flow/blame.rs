@@ -181,5 +181,5 @@ async fn read(peek: &Peek<'_>, of: &Described, file: &PlacedFile) -> Result<Opti
     }
     peek.bring(of, [file.entry.hash].into_iter()).await?;
     let bytes = peek.read(of, file).await?;
-    Ok(lines::text(&bytes).map(str::to_owned))
+    Ok(lines::text(&bytes).filter(|text| lines::is_comparable(text)).map(str::to_owned))
 }

@@ -172,19 +172,19 @@ pub async fn compare(peek: &Peek<'_>, old: &Side, new: &Side, reads_texts: bool)
     let mut left = ALL_TEXT_BYTES;
     let plans: Vec<Read> = changes.iter().map(|change| Read::plan(change, reads_texts, &mut left)).collect();
     let read = || changes.iter().zip(&plans).filter(|(_, plan)| **plan == Read::Lines).map(|(change, _)| change);
-    old.bring(peek, read().filter_map(Change::old).map(|file| file.hash).collect()).await?;
-    new.bring(peek, read().filter_map(Change::new).map(|file| file.hash).collect()).await?;
+    old.bring(peek, read().filter_map(Change::before).map(|file| file.hash).collect()).await?;
+    new.bring(peek, read().filter_map(Change::after).map(|file| file.hash).collect()).await?;
     let mut files = Vec::with_capacity(changes.len());
     for (change, plan) in changes.iter().zip(plans) {
         let content = match plan {
             Read::Not(content) => content,
             Read::Lines => {
-                let before = bytes(peek, old, change.old()).await?;
-                let after = bytes(peek, new, change.new()).await?;
+                let before = bytes(peek, old, change.before()).await?;
+                let after = bytes(peek, new, change.after()).await?;
                 by_lines(before, after).await
             }
         };
-        files.push(FileDifference { old: change.old().cloned(), new: change.new().cloned(), content });
+        files.push(FileDifference { old: change.before().cloned(), new: change.after().cloned(), content });
     }
     Ok(Difference { manifest, files })
 }
@@ -204,7 +204,7 @@ impl Read {
         if !reads_texts {
             return Self::Not(Content::Unread);
         }
-        let sizes = [change.old(), change.new()].map(|file| file.map_or(0, |file| file.size));
+        let sizes = [change.before(), change.after()].map(|file| file.map_or(0, |file| file.size));
         let all = sizes[0].saturating_add(sizes[1]);
         if sizes.iter().any(|size| *size > TEXT_BYTES) || all > *left {
             return Self::Not(Content::TooLarge);
@@ -223,6 +223,7 @@ async fn bytes(peek: &Peek<'_>, side: &Side, file: Option<&FileEntry>) -> Result
 
 async fn by_lines(old: Vec<u8>, new: Vec<u8>) -> Content {
     let compared = tokio::task::spawn_blocking(move || match (lines::text(&old), lines::text(&new)) {
+        (Some(old), Some(new)) if !(lines::is_comparable(old) && lines::is_comparable(new)) => Content::TooLarge,
         (Some(old), Some(new)) => {
             let (hunks, n_added, n_removed) = lines::hunks(old, new);
             Content::Text { hunks, n_added, n_removed }

@@ -32,7 +32,7 @@ pub enum Change<'a> {
 impl<'a> Change<'a> {
     /// The file in the older tree.
     #[must_use]
-    pub const fn old(&self) -> Option<&'a FileEntry> {
+    pub const fn before(&self) -> Option<&'a FileEntry> {
         match self {
             Self::Added(_) => None,
             Self::Removed(old) | Self::Modified { old, .. } | Self::Renamed { old, .. } => Some(old),
@@ -41,7 +41,7 @@ impl<'a> Change<'a> {
 
     /// The file in the newer tree.
     #[must_use]
-    pub const fn new(&self) -> Option<&'a FileEntry> {
+    pub const fn after(&self) -> Option<&'a FileEntry> {
         match self {
             Self::Removed(_) => None,
             Self::Added(new) | Self::Modified { new, .. } | Self::Renamed { new, .. } => Some(new),
@@ -51,13 +51,13 @@ impl<'a> Change<'a> {
     /// Whether bytes are others, not only path or mode.
     #[must_use]
     pub fn has_new_bytes(&self) -> bool {
-        self.old().map(|file| file.hash) != self.new().map(|file| file.hash)
+        self.before().map(|file| file.hash) != self.after().map(|file| file.hash)
     }
 
     /// Where it stands in a list: the newer path, if there is one.
     #[must_use]
     pub fn path(&self) -> &'a EntryPath {
-        let file = self.new().or(self.old()).expect("a change is of a file");
+        let file = self.after().or(self.before()).expect("a change is of a file");
         &file.path
     }
 }
@@ -187,7 +187,7 @@ mod tests {
         let (old, new) = (many("old"), many("new"));
         let changes = diff(&old, &new);
         assert_eq!(changes.len(), 50_000);
-        let by_name = |change: &Change<'_>| change.old().map(|file| file.path.name()) == Some(change.path().name());
+        let by_name = |change: &Change<'_>| change.before().map(|file| file.path.name()) == Some(change.path().name());
         assert!(changes.iter().all(by_name));
     }
 }

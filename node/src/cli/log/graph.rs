@@ -10,7 +10,11 @@ pub(super) fn draw(releases: &[GraphedRelease], say: impl Fn(&GraphedRelease) ->
     for release in releases {
         let (at, ends) = lanes.arrive(&release.release_id);
         // Other lines that lead here end in this one.
-        lines.extend(ends.into_iter().map(|from| lanes.join(at, from, '\'')));
+        for from in ends {
+            lanes.0[from] = None;
+            lines.push(lanes.join(at, from, '\''));
+        }
+        lanes.trim();
         lines.push(format!("{}  {}", lanes.row(Some(at)), say(release)).trim_end().to_owned());
         let mut parents = release.parents.iter().filter(|id| is_known(id));
         lanes.0[at] = parents.next().cloned();
@@ -28,17 +32,11 @@ pub(super) fn draw(releases: &[GraphedRelease], say: impl Fn(&GraphedRelease) ->
 struct Lanes(Vec<Option<String>>);
 
 impl Lanes {
-    /// The column of a release, which is free afterwards for what it was made from, and those that end in it.
+    /// The column of a release, and others that lead to it too.
     fn arrive(&mut self, release: &str) -> (usize, Vec<usize>) {
         let mut leading = (0..self.0.len()).filter(|lane| self.0[*lane].as_deref() == Some(release));
         match leading.next() {
-            Some(at) => {
-                let ends: Vec<usize> = leading.collect();
-                for end in &ends {
-                    self.0[*end] = None;
-                }
-                (at, ends)
-            }
+            Some(at) => (at, leading.collect()),
             None => (self.begin(release), Vec::new()),
         }
     }
