@@ -105,7 +105,7 @@ fn word(state: &PackageState, id: ReleaseId, published: &Published) -> &'static 
 /// Whose device signed a release: an owner as strangers write it, else the device's key.
 fn author(parts: &Parts, state: &PackageState, published: &Published) -> Result<String, Problem> {
     let key = published.writer.key;
-    match state.owners.values().find(|owner| owner.devices.contains(&key)) {
+    match state.owners.values().find(|owner| owner.devices.contains_key(&key)) {
         Some(owner) => Ok(identity::owner_text(&parts.histories, owner.identity)?),
         None => Ok(key.to_string()),
     }
