@@ -12,11 +12,15 @@
 //! | [`token`], `guard` | scopes and tokens at rest, checks before routing |
 //! | `answer`, `stream`, `socket`, `openapi` | JSON and problems, NDJSON and SSE, WebSocket, the generated document |
 //! | [`doors`], [`client`] | Unix socket and loopback TCP, both sides |
+//! | [`gateway`] | the public, read-only listener: logs for foreign tools |
+//! | `listener` | connections of both, bounded |
 
 mod answer;
 pub mod client;
 pub mod doors;
+pub mod gateway;
 mod guard;
+mod listener;
 mod openapi;
 pub mod service;
 mod socket;

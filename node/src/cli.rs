@@ -5,6 +5,7 @@
 //! through the [`ui`] only. Verbs that do not exist yet are not declared: whoever types one is told the nearest known.
 
 mod add;
+mod blame;
 mod change;
 mod check;
 mod client;
@@ -14,6 +15,7 @@ mod connect;
 mod context;
 mod demo;
 mod devices;
+mod diff;
 mod doctor;
 mod events;
 mod explain;
@@ -88,6 +90,8 @@ enum Verb {
     List(list::Args),
     Info(info::Args),
     Log(log::Args),
+    Diff(diff::Args),
+    Blame(blame::Args),
     Get(get::Args),
     Verify(verify::Args),
     Yank(yank::Args),
@@ -132,6 +136,8 @@ impl Verb {
             Self::List(args) => args.run(context).await,
             Self::Info(args) => args.run(context).await,
             Self::Log(args) => args.run(context).await,
+            Self::Diff(args) => args.run(context).await,
+            Self::Blame(args) => args.run(context).await,
             Self::Get(args) => args.run(context).await,
             Self::Verify(args) => args.run(context).await,
             Self::Yank(args) => args.run(context).await,

@@ -60,6 +60,15 @@ pub struct Api {
     pub listen: Option<SocketAddr>,
 }
 
+/// The public, read-only listener: what this node serves, for tools that speak HTTP.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Address for HTTP, any; none: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+}
+
 /// What the node may use of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -104,14 +113,16 @@ pub struct Config {
     pub log: LogLevel,
     /// The API's doors.
     pub api: Api,
+    /// The public listener.
+    pub gateway: Gateway,
     /// What the node may use.
     pub limits: Limits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let (profile, listen, bootstrap, relay, upnp, log, api, limits) = Default::default();
-        Self { profile, listen, bootstrap, dht: true, relay, upnp, log, api, limits }
+        let (profile, listen, bootstrap, relay, upnp, log, api, gateway, limits) = Default::default();
+        Self { profile, listen, bootstrap, dht: true, relay, upnp, log, api, gateway, limits }
     }
 }
 
@@ -223,6 +234,7 @@ impl Config {
         let config = Self {
             upnp: Some(true),
             api: Api { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
+            gateway: Gateway { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
             limits: Limits { upload_bytes_per_second: Some(1), ..Limits::default() },
             ..Self::default()
         };
@@ -232,7 +244,10 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let problem = |key, problem| Err(ConfigError::Value { key, problem });
         if self.api.listen.is_some_and(|address| !address.ip().is_loopback()) {
-            return problem("api.listen", "must be a loopback address; other machines use a mirror's public gateway");
+            return problem(
+                "api.listen",
+                "must be a loopback address; other machines use `gateway.listen`, which is read-only",
+            );
         }
         if self.profile == Profile::Lan && self.relay {
             return problem("relay", "is of no use with the profile `lan`, which stays on the local links");

@@ -1,10 +1,12 @@
 //! What the verbs do, one file each: free functions over the node's [`Parts`], none of which keeps state of its own.
 
 pub mod backup;
+pub mod blame;
 pub mod catalogue;
 pub mod contact;
 pub mod content;
 pub mod devices;
+pub mod diff;
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -16,6 +18,7 @@ pub mod install;
 pub mod manifest;
 pub mod pack;
 pub mod pair;
+pub mod peek;
 pub mod publish;
 pub mod reach;
 pub mod refs;
@@ -26,11 +29,14 @@ pub mod secrets;
 pub mod seek;
 pub mod share;
 pub mod syncpack;
+pub mod tiles;
 pub mod unpack;
 pub mod verify;
 pub mod walk;
 pub mod yank;
 
+mod lines;
 mod parts;
+mod stage;
 
 pub use parts::{Parts, StartError};

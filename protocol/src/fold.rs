@@ -11,6 +11,7 @@
 //! | `refs` | where branches, tags and channels point |
 //! | `select` | which release a wish means, or why none |
 //! | `changes` | what is new between two states |
+//! | `graph` | in which order releases are told |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::origin::Origin;
 use crate::version::Version;
 
 mod changes;
+mod graph;
 pub(crate) mod identity;
 mod refs;
 mod releases;

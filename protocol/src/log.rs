@@ -6,6 +6,7 @@
 //! | [`proof`] | inclusion, consistency and prefix proofs |
 //! | [`note`], [`checkpoint`] | C2SP signed-note and tlog-checkpoint; [`checkpoint::Head`] is a verified one |
 //! | [`fork`] | evidence of two checkpoints that cannot both be true |
+//! | [`tiles`] | C2SP tlog-tiles: the log as files for foreign tools |
 //!
 //! A [`Log`] keeps hashes only; the entries' bytes are the node's to store.
 
@@ -14,6 +15,7 @@ pub mod fork;
 pub mod merkle;
 pub mod note;
 pub mod proof;
+pub mod tiles;
 
 use crate::id::LogHash;
 use crate::limits;

@@ -15,6 +15,7 @@ use crate::reference::QualifiedName;
 use crate::version::{Version, VersionReq};
 
 mod canonical;
+mod changes;
 mod nearest;
 mod parse;
 mod reader;
@@ -24,6 +25,7 @@ mod tests;
 mod words;
 
 pub use canonical::{Dependency, ManifestDecodeError, ResolveError, ResolvedManifest};
+pub use changes::{DependencyChange, FieldChange, ManifestChanges};
 pub use reader::{ManifestError, ManifestFault};
 pub use words::{Component, FileAccess, Keyword, Line, PackageKind, WordError};
 

@@ -7,6 +7,7 @@
 //! | [`Node`], [`Segment`], [`ChunkList`], [`HashSeq`] | the blobs |
 //! | [`NodeSet`], [`ContentIndex`] | receiving: nodes from others, checked; where every byte of every file lies |
 //! | [`splice`] | which ranges to fetch when an older release is held |
+//! | [`diff`] | what changed between two trees |
 //!
 //! Only files exist in a tree: a directory is there because a file is in or below it, and a package without files is
 //! refused. The formats are in `docs/spec/content.md`.
@@ -19,6 +20,7 @@ use crate::path::EntryPath;
 pub mod chunks;
 pub mod content;
 pub mod cut;
+pub mod diff;
 pub mod hash_seq;
 pub mod node;
 pub mod node_set;

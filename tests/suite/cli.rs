@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "cli/care.rs"]
 mod care;
+#[path = "cli/changes.rs"]
+mod changes;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/devices.rs"]
@@ -26,5 +28,7 @@ mod packages;
 mod releases;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/tiles.rs"]
+mod tiles;
 #[path = "cli/usage.rs"]
 mod usage;

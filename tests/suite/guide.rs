@@ -153,6 +153,11 @@ fn care() {
     run("care.md");
 }
 
+#[test]
+fn audit() {
+    run("audit.md");
+}
+
 /// A page that no test runs would rot unseen.
 #[test]
 fn every_page_is_run() {

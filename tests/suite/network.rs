@@ -7,6 +7,8 @@ mod contact;
 mod crowd;
 #[path = "network/dht.rs"]
 mod dht;
+#[path = "network/diff.rs"]
+mod diff;
 #[path = "network/doors.rs"]
 mod doors;
 #[path = "network/endurance.rs"]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::run::say;
 
-/// (program looked for, Debian package, what needs it)
+/// (program or file looked for, Debian package, what needs it)
 type Needed = (&'static str, &'static str, &'static str);
 
 const TESTS: &[Needed] = &[
@@ -14,6 +14,8 @@ const TESTS: &[Needed] = &[
     ("nft", "nftables", "the firewalls of those hosts"),
     ("miniupnpd", "miniupnpd-nftables", "a router that forwards ports to those who ask"),
     ("strace", "strace", "kills at the n-th event and the recorder of writes"),
+    ("go", "golang-go", "the auditor of logs that is not ours"),
+    ("/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go", "golang-golang-x-mod-dev", "the same"),
 ];
 /// What compiling for Windows needs.
 pub(crate) const WINDOWS: &[Needed] =

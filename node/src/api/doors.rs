@@ -6,24 +6,17 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::id::base32;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::answer;
 use super::guard::{Guard, guard};
+use super::listener::{Bounds, Listeners};
 use super::service::Service;
 use super::types::ApiAddresses;
 use super::verb::{PREFIX, routes};
@@ -31,16 +24,8 @@ use crate::home::Layout;
 use crate::problem::{Code, Problem};
 use crate::{clock, durable};
 
-/// Connections of one door at a time; more wait in the system's queue.
-const CONNECTIONS: usize = 128;
-/// How long a client may take to send its request's head: stops slow openers.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's head and of a connection's read buffer.
-const HEAD_BYTES: usize = 64 << 10;
-/// How long answers that are under way may take to end when the node stops.
-const DRAIN: Duration = Duration::from_secs(5);
-/// How long to wait when the system cannot accept, for example when it is out of file handles.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a door bears. Its connections last: readers of events stay.
+const BOUNDS: Bounds = Bounds { connections: 128, life: None };
 
 /// Where the local user's door of a home is.
 #[derive(Debug, Clone)]
@@ -81,9 +66,7 @@ pub(super) struct DoorFile {
 pub struct Doors {
     paths: DoorPaths,
     addresses: ApiAddresses,
-    listeners: Vec<JoinHandle<()>>,
-    connections: TaskTracker,
-    stop: CancellationToken,
+    listeners: Listeners,
 }
 
 impl Doors {
@@ -93,13 +76,8 @@ impl Doors {
     /// A [`Problem`]: the address is taken, is not a loopback address, or the home cannot be written.
     pub async fn open(service: &Arc<Service>, tcp: Option<SocketAddr>) -> Result<Self, Problem> {
         let paths = DoorPaths::of(service.layout());
-        let mut doors = Self {
-            paths: paths.clone(),
-            addresses: ApiAddresses::default(),
-            listeners: Vec::new(),
-            connections: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        };
+        let mut doors =
+            Self { paths: paths.clone(), addresses: ApiAddresses::default(), listeners: Listeners::default() };
         doors.remove_files();
         if let Some(address) = tcp {
             let address = doors.open_tcp(service, address, None).await?;
@@ -120,12 +98,8 @@ impl Doors {
     }
 
     /// Lets answers that are under way end, for a few seconds, then cuts the rest.
-    pub async fn close(self) {
-        self.stop.cancel();
-        self.connections.close();
-        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
-            tracing::warn!("api connections did not end in time and were cut");
-        }
+    pub async fn close(mut self) {
+        std::mem::take(&mut self.listeners).close().await;
     }
 
     async fn open_tcp(
@@ -142,11 +116,11 @@ impl Doors {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let router = router(service, Some(address), run_token);
-        self.listen(router, listener, |listener| async move {
+        self.listeners.listen(BOUNDS, router, listener, |listener| async move {
             let (stream, _) = listener.accept().await?;
             // Frames are small and written whole: waiting to merge them only adds latency.
             stream.set_nodelay(true)?;
-            Ok(stream)
+            Ok((stream, ()))
         });
         Ok(address)
     }
@@ -174,14 +148,14 @@ impl Doors {
         let owner = std::fs::metadata(path).map_err(failed)?.uid();
         self.addresses.socket = Some(path.display().to_string());
         let router = router(service, None, None);
-        self.listen(router, listener, move |listener| async move {
+        self.listeners.listen(BOUNDS, router, listener, move |listener| async move {
             let (stream, _) = listener.accept().await?;
             // Modes can be loosened by hand; who connects cannot be faked. Root may do everything anyway.
             let uid = stream.peer_cred()?.uid();
             if uid != owner && uid != 0 {
                 return Err(std::io::ErrorKind::PermissionDenied.into());
             }
-            Ok(stream)
+            Ok((stream, ()))
         });
         Ok(())
     }
@@ -189,40 +163,6 @@ impl Doors {
     #[cfg(not(unix))]
     fn open_socket(&mut self, _: &Arc<Service>, path: &Path) -> Result<(), Problem> {
         Err(Problem::new(Code::Bug, format!("no Unix sockets here, so no `{}`", path.display())))
-    }
-
-    /// Accepts connections until the doors close.
-    fn listen<L, S, F>(&mut self, router: Router, listener: L, accept: impl Fn(Arc<L>) -> F + Send + 'static)
-    where
-        L: Send + Sync + 'static,
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        F: Future<Output = std::io::Result<S>> + Send,
-    {
-        let (stop, connections) = (self.stop.clone(), self.connections.clone());
-        let (listener, free) = (Arc::new(listener), Arc::new(Semaphore::new(CONNECTIONS)));
-        self.listeners.push(tokio::spawn(async move {
-            loop {
-                let permit = free.clone().acquire_owned().await.expect("the semaphore is never closed");
-                let accepted = tokio::select! {
-                    biased;
-                    () = stop.cancelled() => break,
-                    accepted = accept(listener.clone()) => accepted,
-                };
-                match accepted {
-                    Ok(stream) => {
-                        let connection = serve(router.clone(), stream, stop.clone());
-                        connections.spawn(async move {
-                            connection.await;
-                            drop(permit);
-                        });
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "no api connection accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        }));
     }
 
     fn remove_files(&self) {
@@ -235,8 +175,6 @@ impl Doors {
 
 impl Drop for Doors {
     fn drop(&mut self) {
-        self.stop.cancel();
-        self.listeners.iter().for_each(JoinHandle::abort);
         self.remove_files();
     }
 }
@@ -260,25 +198,4 @@ fn router(service: &Arc<Service>, tcp: Option<SocketAddr>, run_token: Option<&st
         })
         .layer(from_fn_with_state(guard_state, guard))
         .with_state(service.clone())
-}
-
-/// One connection, until it ends or the doors close.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(router: Router, stream: S, stop: CancellationToken) {
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "api connection ended");
-    }
 }

@@ -1,5 +1,6 @@
 //! What verbs work on: the parts of one home, whether a daemon opened it or a single command.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -27,6 +28,7 @@ pub struct Service {
     started: Timestamp,
     tokens: Arc<Tokens>,
     doors: OnceLock<ApiAddresses>,
+    gateway: OnceLock<SocketAddr>,
     config_turn: Mutex<()>,
     sockets: Arc<Semaphore>,
     stop: CancellationToken,
@@ -43,9 +45,10 @@ impl Service {
         let tokens = Arc::new(Tokens::open(&home.layout().tokens())?);
         // Boxed: opening a home is a large future that callers would carry along.
         let parts = Arc::new(Box::pin(Parts::open(home)).await?);
-        let (doors, config_turn, stop) = (OnceLock::new(), Mutex::default(), CancellationToken::new());
+        let (doors, gateway, config_turn, stop) =
+            (OnceLock::new(), OnceLock::new(), Mutex::default(), CancellationToken::new());
         let (node, sockets) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(SOCKETS)));
-        Ok(Arc::new(Self { parts, started, tokens, doors, config_turn, sockets, stop, node }))
+        Ok(Arc::new(Self { parts, started, tokens, doors, gateway, config_turn, sockets, stop, node }))
     }
 
     /// What verbs work on.
@@ -224,6 +227,18 @@ impl Service {
     pub(super) fn opened(&self, addresses: ApiAddresses) {
         // A second set of doors on one service would be a bug of the caller; the first one counts.
         drop(self.doors.set(addresses));
+    }
+
+    /// Where the gateway is open; `None` if it is not.
+    #[must_use]
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.gateway.get().copied()
+    }
+
+    /// Says where the gateway is open, once.
+    pub(super) fn gateway_opened(&self, address: SocketAddr) {
+        // As for doors: the first one counts.
+        let _ = self.gateway.set(address);
     }
 
     /// A place for one more WebSocket: an upgraded connection does not count as one of its door any more.

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod devices;
+pub mod diff;
 pub mod doctor;
 mod find;
 pub mod follow;
@@ -19,6 +20,8 @@ pub mod search;
 pub mod share;
 pub mod status;
 pub mod syncpack;
+pub mod tiles;
 pub mod token;
+pub mod trace;
 pub mod verify;
 pub mod yank;

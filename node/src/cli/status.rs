@@ -70,6 +70,7 @@ fn human(status: &StatusResponse) -> String {
     for address in status.api.iter().flat_map(super::up::api_lines) {
         lines.push(format!("api:     {address}"));
     }
+    lines.extend(status.gateway.iter().map(|address| format!("gateway: http://{address}/")));
     lines.extend(status.listen.iter().map(|address| format!("listens: {address}")));
     if status.running {
         lines.push(format!("peers:   {}", status.n_peers));

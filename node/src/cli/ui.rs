@@ -47,6 +47,63 @@ pub(super) struct Ui {
     reader_left: Arc<AtomicBool>,
 }
 
+/// What a line is, for its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    Bold,
+    /// What was not there before.
+    Came,
+    /// What is not there any more.
+    Went,
+    /// Where in a file.
+    Place,
+    /// What should not be overlooked.
+    Warn,
+}
+
+impl Style {
+    const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Bold => Some("1"),
+            Self::Came => Some("32"),
+            Self::Went => Some("31"),
+            Self::Place => Some("36"),
+            Self::Warn => Some("33"),
+        }
+    }
+}
+
+/// A line for people.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    style: Style,
+    text: String,
+}
+
+impl Line {
+    pub(super) fn of(style: Style, text: &str) -> Self {
+        // What comes from elsewhere is made harmless before there is any colour.
+        Self { style, text: printable(text) }
+    }
+
+    pub(super) fn plain(text: &str) -> Self {
+        Self::of(Style::Plain, text)
+    }
+
+    pub(super) fn bold(text: &str) -> Self {
+        Self::of(Style::Bold, text)
+    }
+
+    fn print(&self, has_color: bool) -> String {
+        match self.style.code().filter(|_| has_color) {
+            Some(code) => format!("\x1b[{code}m{}\x1b[0m\n", self.text),
+            None => format!("{}\n", self.text),
+        }
+    }
+}
+
 /// What scripts get: the name of the shape, then the data.
 #[derive(Serialize)]
 struct Envelope<'a, T> {
@@ -74,6 +131,23 @@ impl Ui {
             return self.frame(&Envelope { schema: format!("syncra/v1/{verb}"), data }, |_| String::new());
         }
         self.out(&printable(&human(data)))
+    }
+
+    /// The same, line by line, each in the colour of its style where stdout gets colours.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub(super) fn lines<T: Serialize>(
+        &self,
+        verb: &str,
+        data: &T,
+        human: impl FnOnce(&T) -> Vec<Line>,
+    ) -> Result<(), Problem> {
+        if self.json {
+            return self.data(verb, data, |_| String::new());
+        }
+        let has_color = self.has_color_on_stdout();
+        self.out(&human(data).iter().map(|line| line.print(has_color)).collect::<String>())
     }
 
     /// Prints one item of a stream: a line of JSON for scripts.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use crate::api::Service;
 use crate::api::doors::Doors;
+use crate::api::gateway::Gateway;
 use crate::api::types::ApiAddresses;
 use crate::config::Profile;
 use crate::event::Event;
@@ -27,6 +28,10 @@ use crate::problem::{Code, Problem};
 /// on loopback TCP too, where every call needs a token (see `syncra token`); port 0 takes
 /// a free one. Settings: `syncra config`.
 ///
+/// `--gateway ADDR` opens a second listener for everybody who can reach that address: the
+/// logs of the packages that this node serves, as C2SP tlog-tiles over plain HTTP, below
+/// `http://ADDR/<origin of the log>/`. It is read-only and knows no tokens.
+///
 /// What it tells also stands in `log/node.log` in the home: 4 MiB at most, a week at most.
 ///
 /// Examples:
@@ -45,6 +50,9 @@ pub(super) struct Args {
     /// A node to connect to and stay connected with, or a list of nodes as `/dnsaddr/HOST`; besides the setting `bootstrap`
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<Multiaddr>,
+    /// Serve logs to everybody over HTTP on this address, instead of the setting `gateway.listen`; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    gateway: Option<SocketAddr>,
 }
 
 fn profile(text: &str) -> Result<Profile, String> {
@@ -61,6 +69,8 @@ struct Ready {
     peer_id: String,
     listen: Vec<String>,
     api: ApiAddresses,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
 }
 
 impl Args {
@@ -74,13 +84,19 @@ impl Args {
             tracing::warn!(%error, "no space is set aside for a full disk");
         }
         let service = Service::open(home).await?;
-        let tcp = asked.or(context.config()?.api.listen);
+        let config = context.config()?;
+        let (tcp, public) = (asked.or(config.api.listen), self.gateway.or(config.gateway.listen));
         let peer_id = service.peer_id()?;
         let listen = self.go_online(&service, context).await?;
         let doors = Doors::open(&service, tcp).await?;
+        let gateway = match public {
+            Some(address) => Some(Gateway::open(&service, address).await?),
+            None => None,
+        };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
         service.emit(Event::NodeStarted);
-        let ready = Ready { peer_id, listen, api: doors.addresses().clone() };
+        let api = doors.addresses().clone();
+        let ready = Ready { peer_id, listen, api, gateway: service.gateway().map(|address| address.to_string()) };
         let printed = context.ui().data("up", &ready, human);
         if printed.is_ok() {
             tokio::select! {
@@ -90,8 +106,16 @@ impl Args {
             tracing::info!("stopping");
         }
         service.stop();
+        let close = async {
+            let public = async {
+                if let Some(gateway) = gateway {
+                    gateway.close().await;
+                }
+            };
+            futures::join!(doors.close(), public);
+        };
         tokio::select! {
-            () = doors.close() => {}
+            () = close => {}
             () = stop.requested() => return Err(Problem::new(Code::Interrupted, "stopped at once")),
         }
         service.close().await;
@@ -152,6 +176,7 @@ fn human(ready: &Ready) -> String {
     let mut lines = vec![format!("ready: {}", ready.peer_id)];
     lines.extend(ready.listen.iter().map(|address| format!("listening on {address}")));
     lines.extend(api_lines(&ready.api).into_iter().map(|address| format!("api at {address}")));
+    lines.extend(ready.gateway.iter().map(|address| format!("gateway at http://{address}/")));
     lines.join(", ")
 }
 

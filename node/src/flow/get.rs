@@ -12,16 +12,13 @@ use syncra_protocol::tree::ContentIndex;
 
 use super::Parts;
 use super::release::{self, ReleaseError};
+use super::stage::{self, Stage};
 use super::unpack::{self, Durability, UnpackError};
 use super::{content, seek};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::LoadError;
 use crate::progress::Progress;
 use crate::sync::fetch::{self, Cost, FetchError, Terms, Want};
-
-mod stage;
-
-use stage::Stage;
 
 /// What to write out.
 #[derive(Debug, Clone)]
@@ -115,8 +112,10 @@ pub async fn get(
     patience: Duration,
     progress: &Progress,
 ) -> Result<Got, GetError> {
-    check_free(dir)?;
     let failed = |source| UnpackError::Write { path: dir.to_owned(), source };
+    if !stage::is_free(dir).map_err(failed)? {
+        return Err(GetError::Taken { path: dir.to_owned() });
+    }
     let blobs = parts.blobs().await?;
     // They keep what is here until it is written.
     let pins = blobs.pins();
@@ -193,7 +192,9 @@ async fn obtain(parts: &Parts, wanted: &Wanted, terms: Terms<'_>) -> Result<Held
     let (key, older) = content::context(parts, wanted.root())?;
     let want = match wanted {
         Wanted::Release(release) => Want::of(release, older),
-        Wanted::Content(root) => Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new() },
+        Wanted::Content(root) => {
+            Want { root: *root, declared: None, beside: Vec::new(), older: Vec::new(), only: None }
+        }
     };
     let cost = Box::pin(seek::content(parts, &online.net, &want, key, terms)).await?;
     Ok(Held { index: Arc::new(local(blobs, wanted).await?), cost })
@@ -215,16 +216,6 @@ pub async fn local(blobs: &Blobs, wanted: &Wanted) -> Result<ContentIndex, GetEr
     match missing {
         0 => Ok(index),
         _ => Err(GetError::Incomplete { missing, blobs: index.segments().len() }),
-    }
-}
-
-fn check_free(dir: &Path) -> Result<(), GetError> {
-    let taken = || GetError::Taken { path: dir.to_owned() };
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().map_or(Ok(()), |_| Err(taken())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(taken()),
-        Err(source) => Err(UnpackError::Write { path: dir.to_owned(), source }.into()),
     }
 }
 

@@ -98,6 +98,7 @@ impl Host {
             declared: Some(release::declared(entry)),
             beside: [entry.manifest].into_iter().chain(entry.note).collect(),
             older: older.iter().map(|old| old.release.content_root).collect(),
+            only: None,
         };
         let pins = parts.blobs().await.unwrap().pins();
         let progress = Progress::unwatched();

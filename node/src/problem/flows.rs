@@ -7,18 +7,22 @@ use super::{Code, Problem};
 use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
 use crate::flow::backup::BackupError;
+use crate::flow::blame::BlameError;
 use crate::flow::devices::DevicesError;
+use crate::flow::diff::DiffError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::pair::PairError;
+use crate::flow::peek::PeekError;
 use crate::flow::publish::PublishError;
 use crate::flow::refs::RefError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
 use crate::flow::syncpack::frame::FrameError;
 use crate::flow::syncpack::{ExportError, ImportError, SurveyError};
+use crate::flow::tiles::ExportTilesError;
 use crate::flow::unpack::UnpackError;
 use crate::flow::verify::VerifyError;
 use crate::flow::yank::YankError;
@@ -369,6 +373,41 @@ impl From<GetError> for Problem {
     }
 }
 
+impl From<PeekError> for Problem {
+    fn from(error: PeekError) -> Self {
+        let code = match error {
+            PeekError::Release(error) => return error.into(),
+            PeekError::Fetch(error) => return error.into(),
+            PeekError::Open(error) => return error.into(),
+            PeekError::Load(error) => return error.into(),
+            PeekError::NotHeld { .. } => Code::NotHeld,
+            PeekError::WrongFile { .. } => Code::ContentInvalid,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<DiffError> for Problem {
+    fn from(error: DiffError) -> Self {
+        match error {
+            DiffError::Peek(error) => error.into(),
+            DiffError::Directory(error) => error.into(),
+            DiffError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<BlameError> for Problem {
+    fn from(error: BlameError) -> Self {
+        match error {
+            BlameError::Peek(error) => error.into(),
+            BlameError::NoFile { .. } => {
+                Self::from_error(Code::NotFound, &error).with_hint("`syncra get` writes out all files of a release")
+            }
+        }
+    }
+}
+
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
@@ -420,6 +459,17 @@ impl From<ExportError> for Problem {
             ExportError::Get(error) => error.into(),
             ExportError::Load(error) => error.into(),
             ExportError::Logs(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExportTilesError> for Problem {
+    fn from(error: ExportTilesError) -> Self {
+        match error {
+            ExportTilesError::Taken(_) => Self::from_error(Code::AlreadyExists, &error),
+            ExportTilesError::Load(error) => error.into(),
+            ExportTilesError::Logs(error) => error.into(),
+            ExportTilesError::Write { ref source, .. } => Self::io(error.to_string(), source),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! are made from what is held, which ranges are missing. Then the bytes, from all peers that have them, as the
 //! [`Fetcher`](syncra_protocol::sync::fetch::Fetcher) decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ pub struct Want {
     pub beside: Vec<BlobId>,
     /// Content held of older releases, likest first: what is the same is not fetched.
     pub older: Vec<ContentRoot>,
+    /// Of the files only these, by their hashes, with whatever else is in their segments; none: all. What describes the
+    /// content always comes whole.
+    pub only: Option<HashSet<BlobId>>,
 }
 
 impl Want {
@@ -52,7 +55,7 @@ impl Want {
     #[must_use]
     pub fn of(entry: &Release, older: Vec<ContentRoot>) -> Self {
         let beside = [entry.manifest].into_iter().chain(entry.note).collect();
-        Self { root: entry.content_root, declared: Some(release::declared(entry)), beside, older }
+        Self { root: entry.content_root, declared: Some(release::declared(entry)), beside, older, only: None }
     }
 }
 
@@ -146,7 +149,7 @@ pub struct Terms<'a> {
     pub landing: &'a Landing,
 }
 
-/// Makes the wanted content complete here.
+/// Makes the wanted content, or the wanted files of it, complete here.
 ///
 /// # Errors
 /// [`FetchError`].
@@ -166,7 +169,9 @@ pub async fn fetch(parts: &Parts, net: &Net, want: &Want, terms: Terms<'_>) -> R
         }
     };
     run.batches(want.root, work, providers, progress, &landed).await?;
-    landing.begin(&index, vec![true; index.segments().len()]);
+    if want.only.is_none() {
+        landing.begin(&index, vec![true; index.segments().len()]);
+    }
     blobs.sync_pending().await?;
     for peer in run.cost.sources.keys() {
         // Only a stopping network does not count it.

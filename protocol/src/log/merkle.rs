@@ -194,7 +194,7 @@ impl Tree {
     }
 
     /// The root of the complete subtree number `index` of `2^level` leaves.
-    fn complete(&self, level: u32, index: u64) -> LogHash {
+    pub(super) fn complete(&self, level: u32, index: u64) -> LogHash {
         let width = 1 << (level % STRIDE);
         let row = &self.levels[(level / STRIDE) as usize];
         let start = usize::try_from(index).expect("an index below the number of leaves held") * width;

@@ -5,6 +5,7 @@ mod exhaustive;
 mod foreign;
 mod mutants;
 mod rng;
+mod tiling;
 mod vectors;
 
 use super::*;

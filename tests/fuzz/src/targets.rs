@@ -20,6 +20,7 @@ use syncra_protocol::log::checkpoint::{Checkpoint, Head};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::note::{Note, Vkey};
 use syncra_protocol::log::proof::{ConsistencyProof, InclusionProof, PrefixProof};
+use syncra_protocol::log::tiles::Tile;
 use syncra_protocol::manifest::{Manifest, ResolvedManifest};
 use syncra_protocol::message::{Refusal, frame, have, log, pair};
 use syncra_protocol::name::{Handle, PackageName, RefName};
@@ -59,6 +60,7 @@ pub const ALL: &[Target] = &[
     target("checkpoint", |bytes| text::<Checkpoint>(bytes, true), || vec![some_log().checkpoint().to_string().into()]),
     target("vkey", |bytes| text::<Vkey>(bytes, true), || vec![Vkey::of(&origin()).to_string().into()]),
     target("origin", |bytes| text::<Origin>(bytes, true), || vec![origin().to_string().into()]),
+    target("tile-path", |bytes| text::<Tile>(bytes, true), || texts(&["tile/entries/x001/234.p/7"])),
     target("inclusion", inclusion, proofs),
     target("consistency", consistency, proofs),
     target("prefix", prefix, proofs),

@@ -9,7 +9,7 @@ const FILES: &[(&str, &str)] = &[
     ("node/src/cli/up.rs", "Ctrl-C alone"),
     ("node/src/descriptors.rs", "the system sets no limit to open files"),
     ("node/src/durable.rs", "the rights of the user's own directory"),
-    ("node/src/flow/get/stage.rs", "directories cannot be locked: nothing is taken for dead"),
+    ("node/src/flow/stage.rs", "directories cannot be locked: nothing is taken for dead"),
     ("node/src/flow/walk.rs", "no file is executable"),
     ("node/src/installed/cache.rs", "length and time alone tell files apart"),
     (concat!("node/src/", "home", "/key.rs"), "the rights of the user's own directory"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use syncra_protocol::entry::Release;
+use syncra_protocol::id::ReleaseId;
 use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
 
 use crate::api::Service;
@@ -88,4 +90,61 @@ pub(super) async fn pin(parts: &Parts, named: &Named, trust: Option<&str>) -> Re
         .ok_or_else(|| Problem::new(Code::NotFound, format!("`{trust}` is no owner of {}", named.reference)))?;
     parts.histories.journal().append(Trust { identity, regard: Regard::Trusted }).await?;
     Ok(())
+}
+
+/// Whom a verb may ask for what is not here, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    /// Nobody.
+    pub(super) offline: bool,
+    /// How long.
+    pub(super) patience: Duration,
+}
+
+/// A release that was named.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// Its reference with its version.
+    pub(super) reference: String,
+    /// Its package.
+    pub(super) named: Named,
+    /// Its id.
+    pub(super) id: ReleaseId,
+    /// What its entry says.
+    pub(super) release: Release,
+}
+
+/// The release that a reference means: as it is known here, else as connected peers know it.
+pub(super) async fn release(service: &Service, reference: &Reference, ask: Ask) -> Result<Found, Problem> {
+    match known_release(service, reference) {
+        Err(problem) if is_unknown(&problem) && !ask.offline => {
+            look_around(service, reference, ask.patience).await?;
+            known_release(service, reference)
+        }
+        found => found,
+    }
+}
+
+/// Whether somebody else may know more.
+pub(super) fn is_unknown(problem: &Problem) -> bool {
+    matches!(problem.code, Code::PackageNotFound | Code::ReleaseNotFound)
+}
+
+fn known_release(service: &Service, reference: &Reference) -> Result<Found, Problem> {
+    let named = resolve::package(service.parts(), reference)?;
+    let selection = resolve::release(&named.history.state, named.selector.as_ref())?;
+    let (id, release) = (selection.release, selection.published.release.clone());
+    let reference = format!("{}@{}", named.reference, release.version);
+    Ok(Found { reference, named, id, release })
+}
+
+/// Goes on the network when that may help: content was not held, and nobody could be asked for it yet. Then the work is worth
+/// another try.
+pub(super) async fn may_fetch<T>(service: &Service, ask: Ask, done: &Result<T, Problem>) -> Result<bool, Problem> {
+    let is_missing = done.as_ref().is_err_and(|problem| problem.code == Code::NotHeld);
+    if !is_missing || ask.offline || service.parts().online().is_some() {
+        return Ok(false);
+    }
+    in_time(ask.patience, service.reach()).await??;
+    Ok(true)
 }

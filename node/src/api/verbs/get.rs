@@ -94,7 +94,7 @@ impl Verb for Get {
         }
         let patience = find::patience(request.timeout_s);
         let (wanted, mut response) = match wanted(service, &request) {
-            Err(problem) if is_unknown(&problem) && !request.offline => {
+            Err(problem) if find::is_unknown(&problem) && !request.offline => {
                 let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
                 find::look_around(service, &reference, patience).await?;
                 wanted(service, &request)?
@@ -123,11 +123,6 @@ impl Verb for Get {
         response.sources = sources.into_iter().map(|(peer, bytes)| SourceInfo { peer, bytes }).collect();
         Ok(response)
     }
-}
-
-/// Whether somebody else may know more.
-fn is_unknown(problem: &Problem) -> bool {
-    matches!(problem.code, Code::PackageNotFound | Code::ReleaseNotFound)
 }
 
 /// The release or content that is asked for, and the answer as far as it is known before.

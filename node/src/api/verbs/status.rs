@@ -43,6 +43,9 @@ pub struct StatusResponse {
     /// Where its API is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiAddresses>,
+    /// Where its public gateway is; none if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// Where the node can be reached, with its `/p2p/…`: what `syncra connect` takes elsewhere.
     #[serde(default)]
     pub listen: Vec<String>,
@@ -136,6 +139,7 @@ impl Verb for Status {
             uptime_ms: running.then_some(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
             peer_id: if running { Some(service.peer_id()?) } else { None },
             api: service.doors().cloned(),
+            gateway: service.gateway().map(|address| address.to_string()),
             warnings: warnings(parts, running, n_peers, &who, &packages).await?,
             listen,
             n_peers,

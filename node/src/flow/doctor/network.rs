@@ -97,12 +97,19 @@ fn ports(config: &Config, device: &DeviceKey) -> Check {
     {
         taken.push(format!("the API's address {address}: {error}"));
     }
+    if let Some(address) = config.gateway.listen
+        && let Err(error) = TcpListener::bind(address)
+    {
+        taken.push(format!("the gateway's address {address}: {error}"));
+    }
     if taken.is_empty() {
         return Check::good("ports", "what the node would listen on is free");
     }
-    let fix = match config.listen.is_empty() && config.api.listen.is_none() {
+    let fix = match config.listen.is_empty() && config.api.listen.or(config.gateway.listen).is_none() {
         true => "the node takes other ports, but addresses that others know do not lead to it; end the other program",
-        false => "end the other program, or choose another port: `syncra config set listen …`, `… set api.listen …`",
+        false => {
+            "end the other program, or choose another port: `syncra config set listen …`, `… set api.listen …`, `… set gateway.listen …`"
+        }
     };
     Check::bad("ports", taken.join("; "), fix)
 }

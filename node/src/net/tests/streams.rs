@@ -26,7 +26,7 @@ async fn read_exactly(stream: &mut (impl AsyncRead + Unpin), n: usize) -> Vec<u8
 }
 
 #[tokio::test]
-async fn all_three_kinds_reach_their_own_queue() {
+async fn every_kind_reaches_its_own_queue() {
     within(async {
         let ((a, _a), (b, mut inbound)) = (node(1).await, node(2).await);
         connect(&a, &b).await;
@@ -51,7 +51,7 @@ async fn all_three_kinds_reach_their_own_queue() {
             assert_eq!(read_exactly(&mut stream, 3).await, b"yes");
         }
         let traffic = a.peers().await.expect("peers").remove(0);
-        assert_eq!((traffic.received_bytes, traffic.sent_bytes), (9, 42));
+        assert_eq!((traffic.received_bytes, traffic.sent_bytes), (12, 56));
     })
     .await;
 }

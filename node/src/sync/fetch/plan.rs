@@ -39,6 +39,11 @@ pub(super) fn child(index: &ContentIndex, segment: usize) -> u32 {
     u32::try_from(index.segment_child(segment)).unwrap_or(u32::MAX)
 }
 
+/// Whether a segment holds a part of one of these files.
+fn carries(index: &ContentIndex, segment: usize, files: &HashSet<BlobId>) -> bool {
+    index.carried(segment).iter().any(|run| files.contains(&index.files()[run.file as usize].entry.hash))
+}
+
 impl Run<'_> {
     /// Everything that is missing below the root, by number of the child.
     pub(super) async fn plan(
@@ -48,13 +53,19 @@ impl Run<'_> {
         providers: &mut Providers,
     ) -> Result<BTreeMap<u32, Work>, FetchError> {
         let missing = self.blobs.missing(want.root.into()).await?;
-        let missing: BTreeMap<u32, (BlobId, Ranges)> =
+        let mut missing: BTreeMap<u32, (BlobId, Ranges)> =
             missing.children.into_iter().map(|child| (child.index, (child.id, child.ranges))).collect();
+        let wanted = |segment: &usize| want.only.as_ref().is_none_or(|only| carries(index, *segment, only));
+        let wanted: Vec<usize> = (0..index.segments().len()).filter(wanted).collect();
+        if want.only.is_some() {
+            let numbers: HashSet<u32> = wanted.iter().map(|segment| child(index, *segment)).collect();
+            missing.retain(|number, _| numbers.contains(number));
+        }
         // Kept from here on, also what nobody has to send.
         self.pins.add_all(index.hash_seq().children().iter().copied()).await;
+        self.cost.reused_bytes = wanted.iter().map(|segment| u64::from(index.segments()[*segment].size)).sum();
         let segments: Vec<usize> =
-            (0..index.segments().len()).filter(|segment| missing.contains_key(&child(index, *segment))).collect();
-        self.cost.reused_bytes = index.stored_bytes();
+            wanted.into_iter().filter(|segment| missing.contains_key(&child(index, *segment))).collect();
         let plans = self.splice_plans(want, index, &segments, providers).await?;
         let mut work = BTreeMap::new();
         for (number, (id, ranges)) in &missing {

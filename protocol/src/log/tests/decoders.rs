@@ -4,6 +4,7 @@ use super::*;
 use fork::ForkProof;
 use note::{Note, Vkey};
 use proof::{ConsistencyProof, InclusionProof};
+use tiles::Tile;
 
 /// Decodes and encodes again; `None` when refused.
 type Again = fn(&[u8]) -> Option<Vec<u8>>;
@@ -79,6 +80,16 @@ fn notes_and_checkpoints() {
         try_all(Vkey::of(head.origin()).to_string().as_bytes(), again, &mut tried);
     }
     println!("{tried} variants of 10 notes (twice), 5 checkpoints, 5 verifier keys");
+}
+
+#[test]
+fn tile_paths() {
+    let mut tried = 0;
+    for seed in ["tile/0/000", "tile/63/x001/x234/067.p/255", "tile/entries/x004/096", "tile/entries/000.p/1"] {
+        let again: Again = |bytes| text(bytes)?.parse::<Tile>().ok().map(|tile| tile.to_string().into_bytes());
+        try_all(seed.as_bytes(), again, &mut tried);
+    }
+    println!("{tried} variants of 4 paths");
 }
 
 #[test]

@@ -13,7 +13,7 @@ const LEAVES: u64 = 96;
 
 /// tlog_tiles' own storage layout, filled by tlog_tiles.
 #[derive(Default)]
-struct Store(RefCell<Vec<tlog::Hash>>);
+pub(super) struct Store(RefCell<Vec<tlog::Hash>>);
 
 impl tlog::HashReader for Store {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog::Hash>, tlog::Error> {
@@ -21,7 +21,7 @@ impl tlog::HashReader for Store {
     }
 }
 
-fn store(size: u64) -> Store {
+pub(super) fn store(size: u64) -> Store {
     let store = Store::default();
     for index in 0..size {
         let more = tlog::stored_hashes(index, &entry(index, false), &store).expect("their own layout");

@@ -1,4 +1,4 @@
-//! The directory that a `get` fills, beside the place where it will appear.
+//! The directory that a verb fills, beside the place where it will appear.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -6,6 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{clock, durable};
+
+/// Whether `dir` may be made: it is absent, or an empty directory.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn is_free(dir: &Path) -> io::Result<bool> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// Hexadecimal digits that make the name unique.
 const DIGITS: usize = 8;
@@ -131,8 +144,8 @@ fn remove_dead(parent: &Path, prefix: &OsString) {
         // Held while it goes, so that nobody else begins to fill it.
         if let Ok(Some(Lock { file: Some(_lock) })) = lock(&entry.path()) {
             match fs::remove_dir_all(entry.path()) {
-                Ok(()) => tracing::info!(path = %entry.path().display(), "removed what an interrupted `get` left"),
-                Err(error) => tracing::debug!(%error, "an interrupted `get` stays"),
+                Ok(()) => tracing::info!(path = %entry.path().display(), "removed what an interrupted command left"),
+                Err(error) => tracing::debug!(%error, "what an interrupted command left stays"),
             }
         }
     }
