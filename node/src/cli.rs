@@ -19,6 +19,7 @@ mod events;
 mod explain;
 mod export;
 mod follow;
+mod fork;
 mod gc;
 mod get;
 mod id;
@@ -45,6 +46,7 @@ mod update;
 mod usage;
 mod verify;
 mod why;
+mod witness;
 mod yank;
 
 use std::ffi::OsString;
@@ -116,6 +118,7 @@ enum Verb {
     Demo(demo::Args),
     Peers(peers::Args),
     Events(events::Args),
+    Witness(witness::Args),
     Token(token::Args),
     Config(config::Args),
     Explain(explain::Args),
@@ -160,6 +163,7 @@ impl Verb {
             Self::Demo(args) => args.run(context).await,
             Self::Peers(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
+            Self::Witness(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,
             Self::Config(args) => args.run(context).await,
             Self::Explain(args) => args.run(context),

@@ -9,6 +9,7 @@ pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod follow;
+pub mod fork;
 pub mod gc;
 pub mod get;
 pub mod identity;

@@ -29,3 +29,5 @@ mod pairing;
 mod people;
 #[path = "network/roaming.rs"]
 mod roaming;
+#[path = "network/witnesses.rs"]
+mod witnesses;

@@ -21,4 +21,5 @@ pub mod status;
 pub mod syncpack;
 pub mod token;
 pub mod verify;
+pub mod witness;
 pub mod yank;

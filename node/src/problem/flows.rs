@@ -8,6 +8,7 @@ use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
 use crate::flow::backup::BackupError;
 use crate::flow::devices::DevicesError;
+use crate::flow::fork::ForkFileError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
@@ -421,6 +422,16 @@ impl From<ExportError> for Problem {
             ExportError::Load(error) => error.into(),
             ExportError::Logs(error) => error.into(),
         }
+    }
+}
+
+impl From<ForkFileError> for Problem {
+    fn from(error: ForkFileError) -> Self {
+        let code = match &error {
+            ForkFileError::Read(source) => return Self::io("cannot read the file", source),
+            ForkFileError::Proof(_) => Code::VerificationFailed,
+        };
+        Self::from_error(code, &error)
     }
 }
 
