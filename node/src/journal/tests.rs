@@ -139,8 +139,8 @@ fn records_survive_their_encoding_and_unknown_ones_are_named() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=14).collect::<Vec<u8>>());
-    assert_eq!(Record::decode(15, &[]), Err(RecordError::Kind(15)));
+    assert_eq!(kinds, (1..=16).collect::<Vec<u8>>());
+    assert_eq!(Record::decode(17, &[]), Err(RecordError::Kind(17)));
     assert_eq!(Record::decode(segment::SEAL, &[]), Err(RecordError::Kind(0)));
 }
 
