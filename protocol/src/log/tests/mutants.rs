@@ -316,7 +316,7 @@ fn mutate_fork(
     let bytes = parts.encode();
     let mut out = parts.clone();
     let in_notes = rng.below(2) == 0 || out.hashes.is_empty();
-    let foreign = if m < n {
+    let others = if m < n {
         foreign.prove_prefix(m, n).expect("held").hashes().to_vec()
     } else {
         vec![LogHash::from_bytes([0; 32])]
@@ -344,9 +344,9 @@ fn mutate_fork(
             *note = mutate_note(class, note, &[], rng);
         }
         _ => {
-            out.hashes = match mutate_hashes(class, &out.hashes, &foreign, rng) {
+            out.hashes = match mutate_hashes(class, &out.hashes, &others, rng) {
                 Some(hashes) => hashes,
-                None => foreign,
+                None => others,
             };
         }
     }
@@ -382,7 +382,7 @@ fn mutated_fork_proofs() {
 #[test]
 fn no_honest_log_is_framed_by_what_can_be_made_of_it() {
     let mut world = World::new(4);
-    for round in 0..10_100 {
+    for round in 0..11_000 {
         let (m, n) = world.sizes();
         let n = if round % 4 == 0 { m } else { n };
         let hashes = world.honest.prove_prefix(m, n).map(|proof| proof.hashes().to_vec()).unwrap_or_default();
@@ -391,7 +391,7 @@ fn no_honest_log_is_framed_by_what_can_be_made_of_it() {
         let bytes = parts.encode();
         assert!(ForkProof::verify(&bytes).is_err(), "a true history is no fork");
         for class in CLASSES {
-            // A tree that is not the writer's; its heads are a stranger's, since the writer signed none.
+            // The hashes of a tree that is not the writer's, and a stranger's heads over it: the writer signed none.
             let (honest, foreign) = (world.honest.clone(), world.stranger.clone());
             let mutate = |rng: &mut Rng| mutate_fork(class, &parts, (m, n), (&honest, &foreign), rng);
             world.refuse("frame", class, &bytes, mutate, |bytes| ForkProof::verify(bytes).is_ok());
