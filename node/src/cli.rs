@@ -21,6 +21,7 @@ mod events;
 mod explain;
 mod export;
 mod follow;
+mod fork;
 mod gc;
 mod get;
 mod id;
@@ -47,6 +48,7 @@ mod update;
 mod usage;
 mod verify;
 mod why;
+mod witness;
 mod yank;
 
 use std::ffi::OsString;
@@ -120,6 +122,7 @@ enum Verb {
     Demo(demo::Args),
     Peers(peers::Args),
     Events(events::Args),
+    Witness(witness::Args),
     Token(token::Args),
     Config(config::Args),
     Explain(explain::Args),
@@ -166,6 +169,7 @@ impl Verb {
             Self::Demo(args) => args.run(context).await,
             Self::Peers(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
+            Self::Witness(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,
             Self::Config(args) => args.run(context).await,
             Self::Explain(args) => args.run(context),

@@ -6,6 +6,7 @@
 mod edit;
 mod strict;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -13,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
+use syncra_protocol::limits::WITNESSES;
 
 use crate::durable::{self, WriteError};
+use crate::witness;
 
 /// Bytes of a configuration file.
 const FILE_BYTES: u64 = 256 << 10;
@@ -88,6 +91,17 @@ impl Default for Limits {
     }
 }
 
+/// What must be so before a release is installed, unasked or not. Releases that are installed already stay.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// How many of the listed witnesses must have seen it; 0: none. Freshness too is believed only when so many say it;
+    /// with 0, when more than half do.
+    pub min_witnesses: u64,
+    /// For how many hours so many of them must have seen it: time for others to notice what is wrong.
+    pub min_witnessed_hours: u64,
+}
+
 /// All settings of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,6 +123,12 @@ pub struct Config {
     /// says no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upnp: Option<bool>,
+    /// Whether to be a witness: to sign, for others, which heads this node has seen and when.
+    pub witness: bool,
+    /// Whose word counts for how new things are, and for `policy`: verifier keys, or peer ids of nodes that witness.
+    pub witnesses: Vec<String>,
+    /// What must be so before something is installed.
+    pub policy: Policy,
     /// How much is logged.
     pub log: LogLevel,
     /// The API's doors.
@@ -121,8 +141,21 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let (profile, listen, bootstrap, relay, upnp, log, api, gateway, limits) = Default::default();
-        Self { profile, listen, bootstrap, dht: true, relay, upnp, log, api, gateway, limits }
+        Self {
+            profile: Profile::default(),
+            listen: Vec::new(),
+            bootstrap: Vec::new(),
+            dht: true,
+            relay: false,
+            upnp: None,
+            witness: false,
+            witnesses: Vec::new(),
+            policy: Policy::default(),
+            log: LogLevel::default(),
+            api: Api::default(),
+            gateway: Gateway::default(),
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -252,6 +285,20 @@ impl Config {
         if self.profile == Profile::Lan && self.relay {
             return problem("relay", "is of no use with the profile `lan`, which stays on the local links");
         }
+        if self.witnesses.len() > WITNESSES {
+            return problem("witnesses", "has more than 16 witnesses");
+        }
+        let witnesses: Option<BTreeSet<_>> = self.witnesses.iter().map(|text| witness::named(text)).collect();
+        match witnesses {
+            None => return problem("witnesses", "has something that is neither a verifier key nor a peer id"),
+            Some(witnesses) if witnesses.len() < self.witnesses.len() => {
+                return problem("witnesses", "names a witness twice");
+            }
+            Some(_) => {}
+        }
+        if self.policy.min_witnesses > WITNESSES as u64 {
+            return problem("policy.min_witnesses", "is more than a list may have, which is 16");
+        }
         if self.limits.peers == 0 {
             return problem("limits.peers", "must be at least 1");
         }
@@ -325,6 +372,8 @@ mod tests {
             "profile = 'lan'\nrelay = true",
             "api.listen = '0.0.0.0:80'",
             "limits.peers = 0",
+            "witnesses = ['nobody']",
+            "policy.min_witnesses = 17",
             "limits.upload_bytes_per_second = 0",
         ] {
             assert!(matches!(Config::parse(text), Err(ConfigError::Value { .. })), "{text}");

@@ -11,6 +11,7 @@ pub mod doctor;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod follow;
+pub mod fork;
 pub mod gc;
 pub mod get;
 pub mod identity;

@@ -49,10 +49,10 @@ pub struct History {
     pub state: PackageState,
 }
 
-/// Some log grew, durably.
+/// Some log grew, durably, or was found forked.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The log's new head.
+    /// The log's newest head.
     pub head: Head,
 }
 

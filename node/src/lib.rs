@@ -25,3 +25,4 @@ pub mod progress;
 mod redial;
 pub mod serve;
 pub mod sync;
+pub mod witness;

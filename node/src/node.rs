@@ -17,6 +17,7 @@ use crate::sync::{self, Sync};
 
 mod announce;
 mod follows;
+mod witness;
 
 /// What flows need of the network.
 #[derive(Debug, Clone)]
@@ -115,6 +116,11 @@ impl Node {
         let (of_follows, follower, token) = (Arc::clone(&parts), online.clone(), stop.clone());
         let begin = move || follows::keep_up(Arc::clone(&of_follows), follower.clone(), token.clone());
         tasks.spawn(parts.incidents.clone().keep_running("follows", stop.clone(), begin));
+        if parts.witnesses.is_witness() {
+            let (of_logs, token) = (Arc::clone(&parts), stop.clone());
+            let begin = move || witness::keep_witnessing(Arc::clone(&of_logs), token.clone());
+            tasks.spawn(parts.incidents.clone().keep_running("witness", stop.clone(), begin));
+        }
         Ok(Self { parts, online, begins, stop, tasks })
     }
 

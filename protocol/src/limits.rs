@@ -34,6 +34,16 @@ pub const SCORED_PEERS: usize = 4_096;
 pub const OMISSIONS: usize = 4_096;
 /// Signature lines of one note: C2SP asks for at least 16; each costs a base64 decoding.
 pub const NOTE_SIGNATURES: usize = 32;
+/// Bytes of a witness's name: 16 lines with such names and the log's own fit into one note.
+pub const WITNESS_NAME_BYTES: usize = 96;
+/// Witnesses that a reader lists: what one note has lines for, beside the log's own and a fork proof's.
+pub const WITNESSES: usize = 16;
+/// Witnesses beyond the reader's list whose newest cosignature of one log is kept, to be passed on to those who list them.
+pub const OTHER_WITNESSES: usize = 8;
+/// Moments kept of one witness and one log: since when it has seen so many entries. What is dropped only looks younger.
+pub const WITNESS_MOMENTS: usize = 16;
+/// How far a witness's clock may be ahead of ours, in milliseconds (THREATS: "time ≤ now+10 min").
+pub const CLOCK_TOLERANCE_MS: u64 = 10 * 60 * 1_000;
 /// Bytes of one fork proof: two notes of the longest origin without cosignatures and 21 hashes; fits one datagram.
 pub const FORK_PROOF_BYTES: usize = 1_500;
 /// Hashes in one inclusion or consistency proof: log2 of the largest log, with room for both sides.

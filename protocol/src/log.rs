@@ -5,17 +5,21 @@
 //! | [`merkle`] | leaf and node hashes, the tree |
 //! | [`proof`] | inclusion, consistency and prefix proofs |
 //! | [`note`], [`checkpoint`] | C2SP signed-note and tlog-checkpoint; [`checkpoint::Head`] is a verified one |
+//! | [`cosignature`] | C2SP tlog-cosignature: what witnesses say of a checkpoint, and when |
+//! | [`witness`] | the machine that decides what a witness may say |
 //! | [`fork`] | evidence of two checkpoints that cannot both be true |
 //! | [`tiles`] | C2SP tlog-tiles: the log as files for foreign tools |
 //!
 //! A [`Log`] keeps hashes only; the entries' bytes are the node's to store.
 
 pub mod checkpoint;
+pub mod cosignature;
 pub mod fork;
 pub mod merkle;
 pub mod note;
 pub mod proof;
 pub mod tiles;
+pub mod witness;
 
 use crate::id::LogHash;
 use crate::limits;

@@ -149,6 +149,11 @@ fn carry() {
 }
 
 #[test]
+fn witness() {
+    run("witness.md");
+}
+
+#[test]
 fn care() {
     run("care.md");
 }

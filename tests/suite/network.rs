@@ -31,3 +31,5 @@ mod pairing;
 mod people;
 #[path = "network/roaming.rs"]
 mod roaming;
+#[path = "network/witnesses.rs"]
+mod witnesses;

@@ -17,8 +17,8 @@ use syncra_node::flow::syncpack::frame::{self, Frame, LogFrame, PackageFrame};
 use syncra_node::home::{Fingerprint, Home};
 use syncra_node::index::Index;
 use syncra_node::journal::{
-    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, ImportedRoot, Journal, KnownHead, OwnAppend, OwnNote,
-    OwnRoot, Petname, Record, Regard, Trust, Unfollow,
+    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, ImportedRoot, Journal, KnownHead, LogTestimony,
+    OwnAppend, OwnNote, OwnRoot, Petname, Record, Regard, Stated, Testimony, Trust, Unfollow, Witnessed,
 };
 use syncra_node::logs::Logs;
 use syncra_protocol::Timestamp;
@@ -54,7 +54,21 @@ fn records() -> Vec<Record> {
         OwnRoot { content_root: ContentRoot::from_bytes([12; 32]), package: PACKAGE, kept: true }.into(),
         ForkCommon { origin: foreign, n_common: 200 }.into(),
         ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package: PACKAGE, kept: true }.into(),
+        Stated { origin: foreign, size: 300, root, note: b"head".to_vec(), seconds: 1_700_000_000 }.into(),
+        LogTestimony { origin: foreign, testimony: Testimony { by: vec![witnessed()] } }.into(),
     ]
+}
+
+fn witnessed() -> Witnessed {
+    Witnessed {
+        name: "witness.example/one".to_owned(),
+        key: DeviceKey::from_bytes([4; 32]),
+        size: 300,
+        root: LogHash::from_bytes([3; 32]),
+        seconds: 1_700_000_000,
+        signature: vec![5; 64],
+        moments: vec![(1, 1_600_000_000), (300, 1_700_000_000)],
+    }
 }
 
 fn hex(path: &Path) -> String {

@@ -123,6 +123,14 @@ def checkpoint(note, key):
     return origin, int(size), base64.b64decode(root64, validate=True)
 
 
+def further_line(note, longer):
+    """The one signature line that `longer` has beyond `note`: its name and bytes."""
+    assert longer.startswith(note)
+    dash, name, data = longer[len(note):].decode("utf-8").rstrip("\n").split(" ")
+    assert dash == "\u2014"
+    return name, base64.b64decode(data, validate=True)
+
+
 def base32(data):
     return base64.b32encode(data).decode().lower().rstrip("=")
 
@@ -152,6 +160,21 @@ def main():
     assert base64.b64decode(typed_key, validate=True) == b"\x01" + key
     assert bytes.fromhex(key_id) == sha256(name.encode(), b"\n\x01", key)[:4]
 
+    witness = bytes.fromhex(vectors["witness_public_key"])
+    name, key_id, typed_key = vectors["witness_vkey"].split("+", 2)
+    assert name == "syncra/witness/" + base32(witness)
+    assert base64.b64decode(typed_key, validate=True) == b"\x04" + witness
+    cosigned = base64.b64decode(vectors["cosigned_note_base64"])
+    line_name, line = further_line(note, cosigned)
+    assert line_name == name and line[:4].hex() == key_id
+    assert line[:4] == sha256(name.encode(), b"\n\x04", witness)[:4]
+    assert int.from_bytes(line[4:12], "big") == vectors["cosigned_at"] and len(line) == 4 + 8 + 64
+
+    line_name, line = further_line(note, base64.b64decode(vectors["warning_note_base64"]))
+    assert line_name == "syncra/fork"
+    assert line[:4] == sha256(b"syncra/fork\n\xffsyncra fork proof v1")[:4]
+    assert line[4:].hex() == vectors["fork_proof"]
+
     reader = Reader(bytes.fromhex(vectors["fork_proof"]))
     assert reader.number() == 1, "format"
     older, newer = reader.take(reader.number()), reader.take(reader.number())
@@ -162,7 +185,7 @@ def main():
     assert (origin, old_size) == (vectors["origin"], 8)
     shown_root, new_root = prefix_roots(old_size, 11, hashes)
     assert new_root == roots[11] and shown_root == roots[8] != old_root, "no fork"
-    print(f"log.json: {len(leaves)} leaves, {len(roots)} roots, 3 proofs, 1 note, 1 fork proof")
+    print(f"log.json: {len(leaves)} leaves, {len(roots)} roots, 3 proofs, 3 notes, 1 fork proof")
 
 
 main()

@@ -57,6 +57,11 @@ class Reader:
         return value[0]
 
 
+def witnessed(r):
+    said = (r.text(), r.id(), r.number(), r.id(), r.number(), r.blob())
+    return said, [(r.number(), r.number()) for _ in range(r.number())]
+
+
 RECORDS = {
     1: lambda r: (r.origin(), r.number(), r.number(), r.id(), r.blobs()),
     2: lambda r: (r.origin(), r.number(), r.id(), r.blob()),
@@ -72,6 +77,8 @@ RECORDS = {
     12: lambda r: (r.id(), r.id(), r.flag()),
     13: lambda r: (r.origin(), r.number()),
     14: lambda r: (r.id(), r.id(), r.flag()),
+    15: lambda r: (r.origin(), r.number(), r.id(), r.blob(), r.number()),
+    16: lambda r: (r.origin(), [witnessed(r) for _ in range(r.number())]),
 }
 OWN, FOREIGN = ("package", 6, 1), ("identity", 5, 2)
 EXPECTED = [
@@ -90,6 +97,19 @@ EXPECTED = [
     (12, (12, 6, True)),
     (13, (FOREIGN, 200)),
     (14, (14, 6, True)),
+    (15, (FOREIGN, 300, 3, b"head", 1700000000)),
+    (
+        16,
+        (
+            FOREIGN,
+            [
+                (
+                    ("witness.example/one", 4, 300, 3, 1700000000, b"\5" * 64),
+                    [(1, 1600000000), (300, 1700000000)],
+                )
+            ],
+        ),
+    ),
 ]
 
 

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use syncra_protocol::id::base32;
 use syncra_protocol::log::checkpoint::Checkpoint;
+use syncra_protocol::log::fork::ForkProof;
 
 use crate::problem::Problem;
 use crate::progress::ProgressFrame;
+use crate::witness::Freshness;
 
 /// A request that says nothing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,6 +41,60 @@ pub struct CheckpointInfo {
 impl From<&Checkpoint> for CheckpointInfo {
     fn from(checkpoint: &Checkpoint) -> Self {
         Self { origin: checkpoint.origin.to_string(), size: checkpoint.size, root: checkpoint.root.to_string() }
+    }
+}
+
+/// How new something is, by the witnesses on the reader's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessedInfo {
+    /// Witnesses on the list that have cosigned exactly what is held.
+    pub by: usize,
+    /// Witnesses on the list.
+    pub of: usize,
+    /// How many must have, for the time to be believed.
+    pub needed: usize,
+    /// The latest time that so many of them reach, in milliseconds since the Unix epoch; none if it is unknown.
+    pub at_ms: Option<u64>,
+}
+
+impl From<Freshness> for WitnessedInfo {
+    fn from(Freshness { by, of, needed, at }: Freshness) -> Self {
+        Self { by, of, needed, at_ms: at.map(|at| at.0) }
+    }
+}
+
+impl WitnessedInfo {
+    /// `witnessed`, or `unknown` as long as too few witnesses have spoken.
+    #[must_use]
+    pub fn word(&self) -> String {
+        if self.at_ms.is_some() { "witnessed" } else { "unknown" }.to_owned()
+    }
+}
+
+/// Evidence that a key signed two histories of one log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForkInfo {
+    /// The log.
+    pub origin: String,
+    /// Whose key it is.
+    pub key: String,
+    /// Two checkpoints, both signed, that cannot both be true: the smaller one.
+    pub older: CheckpointInfo,
+    /// The other one.
+    pub newer: CheckpointInfo,
+    /// The proof, in base32; its bytes as a file are what `syncra verify --fork-proof` checks.
+    pub proof: String,
+}
+
+impl From<&ForkProof> for ForkInfo {
+    fn from(proof: &ForkProof) -> Self {
+        Self {
+            origin: proof.origin().to_string(),
+            key: proof.origin().key.to_string(),
+            older: proof.older().checkpoint().into(),
+            newer: proof.newer().checkpoint().into(),
+            proof: base32(&proof.encode()),
+        }
     }
 }
 

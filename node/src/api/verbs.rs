@@ -24,4 +24,5 @@ pub mod tiles;
 pub mod token;
 pub mod trace;
 pub mod verify;
+pub mod witness;
 pub mod yank;

@@ -1,32 +1,66 @@
 //! `syncra info`
 
+use std::path::PathBuf;
+
 use super::client::Client;
 use super::context::Context;
+use super::fork;
 use super::ui::text;
-use crate::api::verbs::packages::{Info, InfoResponse, OwnerInfo, PackageRequest, ReleaseInfo};
-use crate::problem::Problem;
+use crate::api::types::ForkInfo;
+use crate::api::verbs::packages::{Forks, Info, InfoResponse, OwnerInfo, PackageRequest, ReleaseInfo};
+use crate::clock;
+use crate::problem::{Code, Problem};
 
 /// Show all that is known of a package
 ///
 /// Owners, releases, channels, and what was verified to tell this. How new it is can only
-/// be said by witnesses; without them freshness is `unknown`.
+/// be said by witnesses on your list (`syncra witness`); without them freshness is `unknown`.
+/// A key that signed two histories is shown loudly; `--fork-proof` writes the evidence.
 ///
 /// Examples:
 ///   syncra info @alice~k3v9x2m4q7ab/rocket
 ///   syncra info @alice/rocket --json
+///   syncra info @alice/rocket --fork-proof rocket.fork
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
     /// The package
     #[arg(value_name = "PKG")]
     package: String,
+    /// Write the proof that a key signed two histories to this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    fork_proof: Option<PathBuf>,
+    /// Of which log, if several are forked
+    #[arg(long, value_name = "ORIGIN", requires = "fork_proof")]
+    log: Option<String>,
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let info = client.call::<Info>(context, PackageRequest { reference: self.package }).await?;
+        let request = PackageRequest { reference: self.package };
+        if let Some(file) = self.fork_proof {
+            let forks = client.call::<Forks>(context, request).await?.forks;
+            let proof = one_of(forks, self.log.as_deref())?;
+            fork::write(&file, &proof)?;
+            return context.ui().data("fork-proof", &proof, fork::human);
+        }
+        let info = client.call::<Info>(context, request).await?;
         context.ui().data("info", &info, human)
+    }
+}
+
+/// The only fork proof, or the one of the log that was named.
+fn one_of(mut forks: Vec<ForkInfo>, log: Option<&str>) -> Result<ForkInfo, Problem> {
+    forks.retain(|fork| log.is_none_or(|log| fork.origin == log));
+    match forks.len() {
+        0 => Err(Problem::new(Code::NotFound, "no key is known to have signed two histories of it")),
+        1 => Ok(forks.remove(0)),
+        _ => {
+            let problem = Problem::new(Code::Ambiguous, "several logs are forked");
+            let problem = forks.into_iter().fold(problem, |problem, fork| problem.with_cause(fork.origin));
+            Err(problem.with_hint("name one by `--log ORIGIN`"))
+        }
     }
 }
 
@@ -46,7 +80,8 @@ fn human(info: &InfoResponse) -> String {
         lines.push(format!("channel:   {} → {}", channel.name, versions.join(", ")));
     }
     let (logs, entries) = (info.verified.logs, info.verified.entries);
-    lines.push(format!("verified:  {logs} logs with {entries} entries; freshness {}", info.freshness));
+    lines.push(format!("verified:  {logs} logs with {entries} entries"));
+    lines.push(format!("freshness: {}", text::freshness(&info.witnessed, clock::now())));
     lines.extend(info.forked.iter().map(|log| format!("FORKED:    {log}: its key signed two histories")));
     let row = |r: &ReleaseInfo| {
         let seen = r.first_seen_ms.map(text::utc).unwrap_or_default();

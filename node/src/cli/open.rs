@@ -7,6 +7,7 @@ use super::{add, change};
 use crate::api::verbs::install::{Add, AddRequest};
 use crate::api::verbs::open::{NeedInfo, Open, OpenRequest, OpenResponse};
 use crate::api::verbs::packages::OwnerInfo;
+use crate::clock;
 use crate::problem::Problem;
 
 /// Show what a link leads to, then install it
@@ -75,7 +76,8 @@ fn human(shown: &OpenResponse) -> String {
     lines.push(format!("size: {files}, {size}"));
     lines.extend(shown.needs.iter().map(need_line));
     let (logs, entries) = (text::count(verified.logs, "log"), text::count(verified.entries, "entry"));
-    lines.push(format!("verified: {logs} with {entries}, each signed by its key; how new that is is unknown"));
+    lines.push(format!("verified: {logs} with {entries}, each signed by its key"));
+    lines.push(format!("freshness: {}", text::freshness(&shown.witnessed, clock::now())));
     lines.extend(shown.forked.iter().map(|log| format!("the key of {log} has signed two histories")));
     lines.push(change::human(&shown.change));
     lines.join("\n")

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
 use crate::api::verbs::status::{DhtInfo, PackageCounts, ReachedInfo, Status, StatusResponse};
+use crate::clock;
 use crate::problem::Problem;
 
 /// Show how the node is
@@ -81,6 +82,8 @@ fn human(status: &StatusResponse) -> String {
     lines.push(format!("you:     {handle}{}", status.identity));
     let PackageCounts { known, own, installed, followed } = status.packages;
     lines.push(format!("packages: {own} yours, {installed} installed, {followed} followed, {known} known"));
+    lines.push(format!("fresh:   {}", text::freshness(&status.witnesses.witnessed, clock::now())));
+    lines.extend(status.witnesses.own.iter().map(|key| format!("witness: this node, as {key}")));
     lines.push(format!("tokens:  {}", status.n_tokens));
     lines.push(format!("version: {}", status.version));
     lines.extend(status.troubles.iter().map(|trouble| format!("trouble: {trouble}")));

@@ -1,9 +1,13 @@
 //! `syncra verify`
 
+use std::path::PathBuf;
+
 use super::client::Client;
 use super::context::Context;
+use super::fork;
 use super::ui::text;
 use crate::api::verbs::verify::{VerifiedPackage, Verify, VerifyRequest, VerifyResponse};
+use crate::clock;
 use crate::problem::{Code, Problem};
 
 /// Verify again what is held, from the bytes on disk
@@ -12,19 +16,29 @@ use crate::problem::{Code, Problem};
 /// its hash. If something is wrong the exit code is 5; what was found is printed all the
 /// same.
 ///
+/// With `--fork-proof` only that file is looked at: whether it proves that a key signed two
+/// histories, and whose. That needs neither a home nor a network.
+///
 /// Examples:
 ///   syncra verify
 ///   syncra verify @alice/rocket --json
+///   syncra verify --fork-proof rocket.fork
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
     /// Only this package
     #[arg(value_name = "PKG")]
     package: Option<String>,
+    /// Check this proof that a key signed two histories, and nothing else
+    #[arg(long, value_name = "FILE", conflicts_with = "package")]
+    fork_proof: Option<PathBuf>,
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
+        if let Some(file) = self.fork_proof {
+            return fork::verify(context, &file);
+        }
         let client = Client::open(context).await?;
         let found = client.call::<Verify>(context, VerifyRequest { reference: self.package }).await?;
         context.ui().data("verify", &found, human)?;
@@ -41,13 +55,14 @@ impl Args {
 
 fn human(found: &VerifyResponse) -> String {
     let row = |p: &VerifiedPackage| {
+        let fresh = text::freshness(&p.witnessed, clock::now());
         let numbers = [p.logs, p.entries, p.releases, p.blobs].map(|n| n.to_string());
         let [logs, entries, releases, blobs] = numbers;
-        [p.reference.clone(), logs, entries, releases, blobs, text::bytes(p.bytes)]
+        [p.reference.clone(), logs, entries, releases, blobs, text::bytes(p.bytes), fresh]
     };
     let rows: Vec<_> = found.packages.iter().map(row).collect();
     if rows.is_empty() {
         return String::new();
     }
-    text::table(["PACKAGE", "LOGS", "ENTRIES", "RELEASES", "BLOBS", "SIZE"], &rows)
+    text::table(["PACKAGE", "LOGS", "ENTRIES", "RELEASES", "BLOBS", "SIZE", "FRESHNESS"], &rows)
 }

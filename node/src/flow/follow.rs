@@ -13,7 +13,7 @@ use syncra_protocol::name::RefName;
 use syncra_protocol::reference::{ReferenceFault, Selector};
 use syncra_protocol::version::Version;
 
-use super::install::{self, Change, InstallError, Plan, Request};
+use super::install::{self, Change, InstallError, KeptBy, Plan, Request};
 use super::release::{self, ReleaseError};
 use super::{Parts, content, resolve};
 use crate::blobs::{self, BlobError, Blobs};
@@ -87,6 +87,8 @@ pub enum Objection {
     },
     /// It does not go together with what else is installed.
     Needs(String),
+    /// The reader's policy about witnesses; time alone may settle that.
+    Unwitnessed(String),
 }
 
 /// Why a follow could not be looked at or changed.
@@ -128,7 +130,7 @@ impl Objection {
             Self::Older => "the channel points to an older release than the installed one".to_owned(),
             Self::LeftBefore => "it was installed before, and you went back from it".to_owned(),
             Self::Permissions { reference, beyond } => format!("{reference} asks for more: {}", beyond.join(", ")),
-            Self::Needs(conflict) => conflict.clone(),
+            Self::Needs(reason) | Self::Unwitnessed(reason) => reason.clone(),
         }
     }
 
@@ -140,6 +142,7 @@ impl Objection {
             Self::Older | Self::LeftBefore | Self::Permissions { .. } => {
                 format!("`syncra update {reference}` installs it all the same")
             }
+            Self::Unwitnessed(_) => "it is tried again by itself; see `syncra witness list`".to_owned(),
             Self::Needs(_) => format!("see `syncra update {reference} --dry-run`"),
         }
     }
@@ -230,8 +233,15 @@ pub async fn standing(parts: &Parts, followed: &Followed) -> Result<Standing, Fo
         Err(error @ (InstallError::Conflict { .. } | InstallError::Unsettled | InstallError::Select { .. })) => {
             return refused(Some(version), Objection::Needs(error.to_string()));
         }
+        Err(InstallError::Unwitnessed { reference, version: of, source }) => {
+            return refused(Some(version), Objection::Unwitnessed(format!("{reference} {of}: {source}")));
+        }
         Err(error) => return Err(error.into()),
     };
+    let unwitnessed = plan.kept.iter().find(|kept| matches!(kept.why, KeptBy::Unwitnessed { .. }));
+    if let Some(kept) = unwitnessed {
+        return refused(Some(version), Objection::Unwitnessed(format!("{} {}", kept.reference, kept.why)));
+    }
     let moves = plan.changes.iter().any(|change| change.to.as_ref().is_some_and(|slot| slot.release == wanted));
     if !moves || !plan.cautions.is_empty() {
         let others = plan

@@ -11,6 +11,7 @@ use syncra_protocol::fold::SelectError;
 use syncra_protocol::id::{PackageId, ReleaseId};
 use syncra_protocol::path::EntryPath;
 use syncra_protocol::reference::{ReferenceFault, Selector};
+use syncra_protocol::version::Version;
 
 use super::Parts;
 use super::content::{self, ContentError, Fetched};
@@ -24,6 +25,7 @@ use crate::history::LoadError;
 use crate::installed::{Generation, InstalledError, Slot};
 use crate::progress::Progress;
 use crate::sync::fetch::{Landing, Terms};
+use crate::witness::Unwitnessed;
 
 mod closure;
 mod place;
@@ -32,7 +34,7 @@ mod plan;
 mod tests;
 
 pub use closure::Caution;
-pub use plan::{Change, Kept, Plan, Why, plan, why};
+pub use plan::{Change, Kept, KeptBy, Plan, Why, plan, why};
 
 /// What to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,16 @@ pub enum InstallError {
         reference: String,
         /// Why not.
         source: Box<SelectError>,
+    },
+    /// The reader's policy about witnesses.
+    #[error("{reference} {version} is not installed: {source}")]
+    Unwitnessed {
+        /// The package.
+        reference: String,
+        /// The version that would be installed.
+        version: Version,
+        /// What the policy has against it.
+        source: Unwitnessed,
     },
     /// Two packages need versions of a third that exclude each other.
     #[error("{package} is needed in versions that exclude each other: {}", .wishes.join(", "))]

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::IdentityId;
-use syncra_protocol::key::DeviceKey;
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use tokio::sync::OnceCell;
 
 use super::identity::{self, IdentityError};
@@ -22,6 +22,7 @@ use crate::installed::Installed;
 use crate::journal::{self, HomeOrigin, Journal, Provenance, Regard};
 use crate::logs::{Logs, LogsError};
 use crate::node::Online;
+use crate::witness::Witnesses;
 
 /// Free space below which the reserve is given back.
 const TIGHT_BYTES: u64 = 32 << 20;
@@ -38,6 +39,8 @@ pub struct Parts {
     identity: RwLock<IdentityId>,
     /// Logs, verified and folded.
     pub histories: Histories,
+    /// What this node says as a witness, and what others say.
+    pub witnesses: Witnesses,
     /// Derived state.
     pub index: Index,
     /// Why the index had to be built anew at this start, if it had to.
@@ -136,6 +139,7 @@ impl Parts {
                 index_rebuilt = Some(reason);
             }
         }
+        let witnesses = Witnesses::open(journal.clone(), &config, DeviceSecret::from_seed(&secret.seed()));
         let histories = Histories::open(journal, logs, secret).await?;
         let identity = identity::own(&histories, &layout, device).await?;
         identity::settle_recovery(&histories, &layout, identity)?;
@@ -148,6 +152,7 @@ impl Parts {
             device,
             identity: RwLock::new(identity),
             histories,
+            witnesses,
             index,
             index_rebuilt,
             installed,

@@ -11,6 +11,7 @@ use super::{Parts, resolve};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::{History, LoadError};
 use crate::progress::Progress;
+use crate::witness::Freshness;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct PackageReport {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How new its logs are.
+    pub freshness: Freshness,
 }
 
 /// Something that is not as it should be.
@@ -106,6 +109,7 @@ async fn verify_package(
     let mut found = PackageReport {
         reference: resolve::text(&parts.histories, package)?,
         logs: history.evidence.heads().count() as u64,
+        freshness: parts.witnesses.freshness(history.evidence.heads()),
         entries: history.evidence.heads().map(syncra_protocol::log::checkpoint::Head::size).sum(),
         ..PackageReport::default()
     };

@@ -38,20 +38,28 @@ impl Histories {
         let releases = entries.iter().filter(|entry| is_release(entry));
         let seen = releases.map(|entry| self.0.journal.append(FirstSeen { entry: EntryId::of(entry), at: now }));
         futures::future::try_join_all(seen).await?;
+        // What witnesses say of it is kept elsewhere: it changes while the head stays.
+        let head = head.without_cosignatures();
         let known = KnownHead { origin, size: head.size(), root: head.root(), note: head.note().to_vec() };
         self.0.journal.append(known).await?;
-        self.changed(head.clone());
+        self.changed(head);
         Ok(())
     }
 
-    /// Keeps a fork proof for ever; from now on the log counts only as far as it is known to be settled.
+    /// Keeps a fork proof for ever; from now on the log counts only as far as it is known to be settled. Who listens for
+    /// changes hears of it with the head that is held: watchers are warned, followers look again.
     ///
     /// # Errors
     /// [`CommitError`].
     pub async fn keep_fork(&self, proof: &ForkProof) -> Result<(), CommitError> {
         let forked = ForkedLog { origin: *proof.origin(), proof: proof.encode() };
+        let is_known = self.0.journal.truth().fork_proof(proof.origin()).is_some();
         self.0.journal.append(forked).await?;
         self.known().forget(proof.origin().subject);
+        let held = self.note(proof.origin()).and_then(|note| Head::verify(&note).ok());
+        if let Some(head) = held.filter(|_| !is_known) {
+            self.changed(head);
+        }
         Ok(())
     }
 

@@ -116,7 +116,7 @@ impl Histories {
     }
 
     /// The remembered note of a log.
-    fn note(&self, origin: &Origin) -> Option<Vec<u8>> {
+    pub(super) fn note(&self, origin: &Origin) -> Option<Vec<u8>> {
         let truth = self.journal().truth();
         let own = truth.own_log(origin).map(|log| log.note().map(|note| note.note.clone()));
         own.unwrap_or_else(|| truth.head(origin).map(|head| head.note.clone()))

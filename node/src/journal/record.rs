@@ -164,6 +164,58 @@ pub struct ImportedRoot {
     pub kept: bool,
 }
 
+/// What this node says as a witness of another's log, written before it is said; the last per log counts. The signature
+/// follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stated {
+    /// The log.
+    pub origin: Origin,
+    /// Entries in it.
+    pub size: u64,
+    /// The root over them.
+    pub root: LogHash,
+    /// The note that its key signed.
+    pub note: Vec<u8>,
+    /// When it is said, in seconds since the Unix epoch.
+    pub seconds: u64,
+}
+
+/// What witnesses say of a log, as far as it was verified here; the last per log counts. The moments cannot be had again:
+/// a witness tells its newest statement only.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Testimony {
+    /// Witness by witness, no two of one name and key.
+    pub by: Vec<Witnessed>,
+}
+
+/// What one witness says of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witnessed {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: DeviceKey,
+    /// The largest tree that it has seen, and its root.
+    pub size: u64,
+    /// See `size`.
+    pub root: LogHash,
+    /// When it said so last, in seconds since the Unix epoch.
+    pub seconds: u64,
+    /// Its signature, 64 bytes.
+    pub signature: Vec<u8>,
+    /// Since when it is known to have seen so many entries: pairs of entries and seconds, both ascending.
+    pub moments: Vec<(u64, u64)>,
+}
+
+/// [`Testimony`] about a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogTestimony {
+    /// The log.
+    pub origin: Origin,
+    /// What is said.
+    pub testimony: Testimony,
+}
+
 macro_rules! records {
     ($($(#[$doc:meta])* $kind:literal $name:ident($payload:ty),)*) => {
         /// One thing to remember.
@@ -238,6 +290,10 @@ records! {
     13 ForkCommon(ForkCommon),
     /// Imported content to keep.
     14 ImportedRoot(ImportedRoot),
+    /// What this node says as a witness.
+    15 Stated(Stated),
+    /// What witnesses say of a log.
+    16 LogTestimony(LogTestimony),
 }
 
 /// Why a payload is no record.
@@ -266,6 +322,8 @@ pub(super) enum Slot {
     OwnRoot(ContentRoot),
     ForkCommon(Origin),
     ImportedRoot(ContentRoot),
+    Stated(Origin),
+    LogTestimony(Origin),
 }
 
 impl Record {
@@ -286,6 +344,8 @@ impl Record {
             Self::OwnRoot(root) => Slot::OwnRoot(root.content_root),
             Self::ForkCommon(common) => Slot::ForkCommon(common.origin),
             Self::ImportedRoot(root) => Slot::ImportedRoot(root.content_root),
+            Self::Stated(stated) => Slot::Stated(stated.origin),
+            Self::LogTestimony(of_log) => Slot::LogTestimony(of_log.origin),
         })
     }
 }

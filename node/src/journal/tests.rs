@@ -45,6 +45,22 @@ fn head(n: u8, size: u64) -> KnownHead {
     KnownHead { origin: foreign(n), size, root: root(size), note: format!("head {size}").into_bytes() }
 }
 
+fn stated(n: u8, size: u64, seconds: u64) -> Stated {
+    Stated { origin: foreign(n), size, root: root(size), note: b"note".to_vec(), seconds }
+}
+
+fn witnessed() -> Witnessed {
+    Witnessed {
+        name: "witness.example/one".to_owned(),
+        key: DeviceKey::from_bytes([4; 32]),
+        size: 3,
+        root: root(3),
+        seconds: 1_700_000_000,
+        signature: vec![5; 64],
+        moments: vec![(1, 1_600_000_000), (3, 1_700_000_000)],
+    }
+}
+
 fn open(dir: &Path) -> Result<(Journal, Opened), OpenError> {
     Journal::open(dir, here())
 }
@@ -69,6 +85,8 @@ fn samples() -> Vec<Record> {
         OwnRoot { content_root: ContentRoot::from_bytes([12; 32]), package, kept: true }.into(),
         ForkCommon { origin: foreign(11), n_common: 7 }.into(),
         ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package, kept: true }.into(),
+        stated(4, 3, 1_700_000_000).into(),
+        LogTestimony { origin: foreign(4), testimony: Testimony { by: vec![witnessed()] } }.into(),
         append(1, 1).into(),
     ]
 }
@@ -121,8 +139,8 @@ fn records_survive_their_encoding_and_unknown_ones_are_named() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=14).collect::<Vec<u8>>());
-    assert_eq!(Record::decode(15, &[]), Err(RecordError::Kind(15)));
+    assert_eq!(kinds, (1..=16).collect::<Vec<u8>>());
+    assert_eq!(Record::decode(17, &[]), Err(RecordError::Kind(17)));
     assert_eq!(Record::decode(segment::SEAL, &[]), Err(RecordError::Kind(0)));
 }
 
@@ -514,4 +532,31 @@ fn a_crash_between_seal_and_next_segment_goes_on_with_the_next() {
     let (journal, opened) = open(dir.path()).expect("opens");
     assert!(opened.unsigned.is_empty());
     drop(journal);
+}
+
+/// What was said as a witness binds for ever, also after a restart, and a copied home says nothing.
+#[test]
+fn a_witness_never_contradicts_what_it_said() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (journal, _) = open(dir.path()).expect("opens");
+    journal.append_blocking(here()).expect("a home");
+    journal.append_blocking(stated(4, 5, 100)).expect("the first");
+    journal.close_blocking();
+    let (journal, _) = open(dir.path()).expect("opens");
+    let refused = |stated: Stated| match journal.append_blocking(stated) {
+        Err(AppendError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(stated(4, 4, 200)), Refusal::Rollback { held: 5, offered: 4 });
+    assert_eq!(refused(stated(4, 6, 99)), Refusal::Rollback { held: 5, offered: 6 });
+    assert_eq!(refused(Stated { root: root(9), ..stated(4, 5, 200) }), Refusal::Fork { size: 5 });
+    assert_eq!(refused(Stated { origin: origin(1), ..stated(4, 5, 200) }), Refusal::OtherKey);
+    journal.append_blocking(stated(4, 5, 200)).expect("the same, later");
+    journal.append_blocking(stated(4, 6, 200)).expect("more");
+    journal.close_blocking();
+    let elsewhere = HomeOrigin { fingerprint: Fingerprint::from_bytes([99; 32]), ..here() };
+    let (journal, _) = Journal::open(dir.path(), elsewhere).expect("opens");
+    let copied = journal.append_blocking(stated(4, 7, 300));
+    assert!(matches!(copied, Err(AppendError::Refused(Refusal::NotAtHome))), "{copied:?}");
+    journal.close_blocking();
 }

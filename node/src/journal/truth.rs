@@ -10,12 +10,14 @@ use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::record::{
-    FirstSeen, Follow, ForkCommon, HomeOrigin, ImportedRoot, KnownHead, OwnAppend, OwnNote, OwnRoot, RECORD_BYTES,
-    Record, Regard,
+    FirstSeen, Follow, ForkCommon, HomeOrigin, ImportedRoot, KnownHead, LogTestimony, OwnAppend, OwnNote, OwnRoot,
+    RECORD_BYTES, Record, Regard, Stated, Testimony,
 };
 
 /// Bytes of a handle, petname or channel.
 const TEXT_BYTES: usize = 256;
+/// Bytes of an Ed25519 signature.
+const SIGNATURE_BYTES: usize = 64;
 
 /// A log of this device.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -159,6 +161,8 @@ pub struct Truth {
     fork_common: BTreeMap<Origin, u64>,
     own_roots: BTreeMap<ContentRoot, PackageId>,
     imported_roots: BTreeMap<ContentRoot, PackageId>,
+    stated: BTreeMap<Origin, Stated>,
+    testimonies: BTreeMap<Origin, Testimony>,
 }
 
 impl Truth {
@@ -273,6 +277,17 @@ impl Truth {
         self.imported_roots.iter()
     }
 
+    /// What this node has said as a witness, log by log.
+    pub fn stated(&self) -> impl Iterator<Item = &Stated> {
+        self.stated.values()
+    }
+
+    /// What witnesses say of a log.
+    #[must_use]
+    pub fn testimony(&self, origin: &Origin) -> Option<&Testimony> {
+        self.testimonies.get(origin)
+    }
+
     /// Whether this journal belongs to the place `here`.
     #[must_use]
     pub fn provenance(&self, here: &HomeOrigin) -> Provenance {
@@ -316,7 +331,35 @@ impl Truth {
                 Ok(self.fork_common(&common.origin).is_none_or(|known| common.n_common < known))
             }
             Record::ImportedRoot(root) => Ok(self.imported_roots.contains_key(&root.content_root) != root.kept),
+            Record::Stated(stated) => self.decide_stated(here, stated),
+            Record::LogTestimony(LogTestimony { origin, testimony }) => {
+                short(testimony.by.len(), limits::WITNESSES)?;
+                for witnessed in &testimony.by {
+                    short(witnessed.name.len(), limits::WITNESS_NAME_BYTES)?;
+                    short(witnessed.moments.len(), limits::WITNESS_MOMENTS)?;
+                    short(witnessed.signature.len(), SIGNATURE_BYTES)?;
+                }
+                Ok(self.testimonies.get(origin) != Some(testimony))
+            }
         }
+    }
+
+    /// A witness says nothing that contradicts what it has said: [`syncra_protocol::log::witness::Witness`] decides, this
+    /// holds whatever that does.
+    fn decide_stated(&self, here: &HomeOrigin, stated: &Stated) -> Result<bool, Refusal> {
+        short(stated.note.len(), limits::NOTE_BYTES)?;
+        if stated.origin.key == here.device {
+            return Err(Refusal::OtherKey);
+        }
+        self.at_home(here)?;
+        let Some(last) = self.stated.get(&stated.origin) else { return Ok(true) };
+        if stated.size < last.size || stated.seconds < last.seconds {
+            return Err(Refusal::Rollback { held: last.size, offered: stated.size });
+        }
+        if stated.size == last.size && stated.root != last.root {
+            return Err(Refusal::Fork { size: last.size });
+        }
+        Ok(stated != last)
     }
 
     fn decide_append(&self, here: &HomeOrigin, append: &OwnAppend) -> Result<(), Refusal> {
@@ -431,6 +474,8 @@ impl Truth {
                 self.imported_roots.insert(content_root, package);
             }
             Record::ImportedRoot(root) => drop(self.imported_roots.remove(&root.content_root)),
+            Record::Stated(stated) => drop(self.stated.insert(stated.origin, stated)),
+            Record::LogTestimony(of_log) => drop(self.testimonies.insert(of_log.origin, of_log.testimony)),
         }
         Ok(())
     }

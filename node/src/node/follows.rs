@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Online;
 use crate::event::{Event, Subscription};
-use crate::flow::follow::{self, FollowError, Followed, Next, Standing};
+use crate::flow::follow::{self, FollowError, Followed, Next, Objection, Standing};
 use crate::flow::install::{self, InstallError};
 use crate::flow::{Parts, resolve, seek};
 use crate::history::Change;
@@ -74,6 +74,7 @@ impl Keeper {
     async fn run(mut self) {
         let mut changes = self.parts.histories.changes();
         let mut arrivals = self.online.sync.arrivals();
+        let mut heard = self.parts.witnesses.heard_of();
         // What stands still since the last run, for instance because that was killed.
         self.all_due();
         loop {
@@ -93,6 +94,8 @@ impl Keeper {
                         Err(RecvError::Lagged(_)) => self.due.extend(self.retries.keys()),
                         Err(RecvError::Closed) => return,
                     },
+                    // What waits for witnesses may have waited for this one.
+                    Ok(_) | Err(RecvError::Lagged(_)) = heard.recv() => self.due.extend(self.retries.keys()),
                     frame = self.happened.next() => self.on_event(frame.event),
                     () = sleep_until(wake) => self.retry(),
                     () = &mut gathered, if !is_idle => break,
@@ -161,7 +164,13 @@ impl Keeper {
         };
         match bring(&self.parts, &self.online, &followed).await {
             Ok(Standing::Refused { version, why }) => {
-                self.retries.remove(&package);
+                match why {
+                    // Time alone may settle that.
+                    Objection::Unwitnessed(_) => {
+                        self.retries.insert(package, (0, Instant::now() + RETRY_MOST));
+                    }
+                    _ => drop(self.retries.remove(&package)),
+                }
                 let reference = resolve::text(&self.parts.histories, package).unwrap_or_else(|_| package.to_string());
                 let (reason, hint) = (why.reason(), why.hint(&reference));
                 let version_text = version.as_ref().map(ToString::to_string).unwrap_or_default();

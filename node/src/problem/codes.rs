@@ -168,6 +168,8 @@ codes! {
         "a file holds what looks like a secret" "take it out, or pass `--allow-secret PATH` if it is none"
     "E0802" Yanked Policy false
         "the release was yanked by its owner" "name it exactly, `@r:RELEASE`, to take it all the same"
+    "E0803" Unwitnessed Policy false
+        "your settings ask for more witnesses, or for a longer time since they saw it" "try again later; `syncra witness list` shows whose word counts, `syncra config set policy.min_witnesses` changes how many it takes"
 
     "E0900" DiskFull Disk true
         "the disk or a quota is full" "free some space, then try again"

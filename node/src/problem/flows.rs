@@ -10,6 +10,7 @@ use crate::flow::backup::BackupError;
 use crate::flow::blame::BlameError;
 use crate::flow::devices::DevicesError;
 use crate::flow::diff::DiffError;
+use crate::flow::fork::ForkFileError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
@@ -471,6 +472,16 @@ impl From<ExportTilesError> for Problem {
             ExportTilesError::Logs(error) => error.into(),
             ExportTilesError::Write { ref source, .. } => Self::io(error.to_string(), source),
         }
+    }
+}
+
+impl From<ForkFileError> for Problem {
+    fn from(error: ForkFileError) -> Self {
+        let code = match &error {
+            ForkFileError::Read(source) => return Self::io("cannot read the file", source),
+            ForkFileError::Proof(_) => Code::VerificationFailed,
+        };
+        Self::from_error(code, &error)
     }
 }
 

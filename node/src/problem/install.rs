@@ -49,6 +49,7 @@ impl From<InstallError> for Problem {
                 let Self { code, hint, .. } = Self::from((**source).clone());
                 return Self { hint, ..Self::from_error(code, &error) };
             }
+            InstallError::Unwitnessed { .. } => Code::Unwitnessed,
             InstallError::Conflict { .. } | InstallError::Unsettled => Code::NeedsConflict,
             InstallError::StillNeeded { .. } => Code::StillNeeded,
             InstallError::Changed => Code::Conflict,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::limits::{ENTRIES_PER_FRAME, HEADS_PER_FRAME, OFFERS_PER_FRAME};
+use syncra_protocol::limits::{ENTRIES_PER_FRAME, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::Refusal;
 use syncra_protocol::message::log::{Answer, Entries, Heads, NoteBytes, Offer, Offers, Request, decode_request};
@@ -53,7 +53,7 @@ async fn converse(
     let turn = turns.take(peer).await;
     let answer = match request {
         Request::Watch { .. } => None, // answered above
-        Request::Heads { package } => heads(parts, package).map(Answer::Heads),
+        Request::Heads { package } => heads(parts, package).await.map(Answer::Heads),
         Request::Entries { origin, from, limit } => entries(parts, &origin, from, limit).map(Answer::Entries),
         Request::Offers { after } => Some(Answer::Offers(offers(parts, after))),
     };
@@ -81,14 +81,16 @@ pub(super) async fn close(stream: &mut Stream) -> Result<(), FrameError> {
     Ok(())
 }
 
-fn heads(parts: &Parts, package: PackageId) -> Option<Heads> {
+async fn heads(parts: &Parts, package: PackageId) -> Option<Heads> {
     let history = readable(parts, package)?;
     let evidence = &history.evidence;
-    Some(Heads {
-        package_genesis: Blob(evidence.genesis_bytes().to_vec()),
-        identity_geneses: evidence.identity_genesis_bytes().map(|entry| Blob(entry.to_vec())).collect(),
-        notes: evidence.heads().take(HEADS_PER_FRAME).map(|head| Blob(head.note().to_vec())).collect(),
-    })
+    // Whoever asks hears it as of now, at the pace of a witness.
+    let logs = evidence.heads().filter_map(|head| Some((evidence.log(head.origin())?, head)));
+    let said = logs.map(|(log, head)| parts.witnesses.witness(log, head));
+    if let Err(error) = futures::future::try_join_all(said).await {
+        tracing::warn!(%error, "not cosigned");
+    }
+    Some(Heads::answer(evidence, |head| parts.witnesses.dress(head)))
 }
 
 /// A package that is known and not blocked.
@@ -125,6 +127,7 @@ fn offers(parts: &Parts, after: Option<PackageId>) -> Offers {
 /// a release was installed here a note is pushed again: whoever heard of it too early to fetch it can do so now.
 async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> Result<(), FrameError> {
     let mut changes = parts.histories.changes();
+    let mut spoken = parts.witnesses.spoken();
     let mut happened = parts.events.subscribe(None);
     let n_served = packages.iter().filter(|package| readable(parts, **package).is_some()).count();
     let n_packages = u32::try_from(n_served).unwrap_or(u32::MAX);
@@ -138,6 +141,8 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
                 // Too far behind to know what changed: the peer opens a new watch and asks for heads.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
             },
+            // What was missed is heard with the next heads.
+            Ok(head) = spoken.recv() => push(parts, stream, &packages, &head).await?,
             frame = happened.next() => if let Event::Installed { package, .. } = frame.event {
                 push_again(parts, stream, &packages, package).await?;
             },
@@ -158,12 +163,12 @@ async fn push_again(
     let Some(head) = history.as_ref().and_then(|history| history.evidence.heads().find(is_packages)) else {
         return Ok(());
     };
-    let note: NoteBytes = Blob(head.note().to_vec());
+    let note: NoteBytes = Blob(parts.witnesses.dress(head).note().to_vec());
     write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await
 }
 
 async fn push(parts: &Parts, stream: &mut Stream, watched: &[PackageId], head: &Head) -> Result<(), FrameError> {
-    let note: NoteBytes = Blob(head.note().to_vec());
+    let note: NoteBytes = Blob(parts.witnesses.dress(head).note().to_vec());
     let concerned: Vec<PackageId> = match head.origin().subject {
         Subject::Package(package) => {
             let is_served = watched.binary_search(&package).is_ok() && readable(parts, package).is_some();

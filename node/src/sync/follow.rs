@@ -6,6 +6,7 @@ use std::time::Duration;
 use syncra_protocol::Timestamp;
 use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
+use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
@@ -203,14 +204,16 @@ impl Task {
         let package = self.follower.package();
         let Ok(Change { head }) = change else { return self.resume() };
         let origin = head.origin();
-        let evidence = self.follower.evidence();
+        let owners = |identity| self.follower.evidence().is_some_and(|e| e.genesis().owners.contains(&identity));
         let concerns = match origin.subject {
             Subject::Package(changed) => changed == package,
-            Subject::Identity(identity) => evidence.is_some_and(|e| e.genesis().owners.contains(&identity)),
+            Subject::Identity(identity) => owners(identity),
         };
         if !concerns {
             return;
         }
+        self.on_fork(origin);
+        let evidence = self.follower.evidence();
         if origin.key == self.parts.device {
             if head.size() > evidence.map_or(0, |evidence| evidence.size(origin)) {
                 self.resume();
@@ -222,6 +225,15 @@ impl Task {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%origin, %error, "what was stored of an owner cannot be read"),
             }
+        }
+    }
+
+    /// A fork that was proved elsewhere: by another package's peers, or by a file.
+    fn on_fork(&mut self, origin: &Origin) {
+        let is_frozen = self.follower.evidence().is_none_or(|evidence| evidence.is_forked(origin));
+        let proof = self.parts.histories.journal().truth().fork_proof(origin).map(ForkProof::verify);
+        if let Some(Ok(proof)) = proof.filter(|_| !is_frozen) {
+            self.follower.handle(clock::now(), Input::Fork(proof));
         }
     }
 
@@ -250,6 +262,11 @@ impl Task {
                 Effect::Updated(changes) => self.report(Report::Updated(self.follower.package(), changes)).await,
                 Effect::Fault { peer, fault } => self.on_fault(peer, fault).await,
                 Effect::Shown { peer, shown } => self.tells.omissions().answered(clock::steady(), peer, &shown),
+                Effect::Cosigned(head) => {
+                    if let Err(error) = self.parts.witnesses.hear(&head).await {
+                        tracing::warn!(%error, "what witnesses say could not be kept");
+                    }
+                }
                 Effect::Common { origin, n_common } => self.keep_common(origin, n_common).await,
                 Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
             }

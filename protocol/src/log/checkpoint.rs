@@ -191,4 +191,9 @@ impl Head {
         let own = note.line_of(&Vkey::of(self.origin())).expect("a head's note has its own line exactly once");
         Self { checkpoint: self.checkpoint, note: Note::with_line(note.text(), own.line).into() }
     }
+
+    /// The same head with a note that has further lines. The caller answers for the note's being this head's.
+    pub(super) fn with_note(self, note: Vec<u8>) -> Self {
+        Self { note: note.into(), ..self }
+    }
 }

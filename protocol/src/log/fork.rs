@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Log;
 use super::checkpoint::Head;
-use super::note::NoteError;
+use super::note::{self, Note, NoteError};
 use super::proof::{PrefixProof, ProofError};
 use crate::codec::{self, CodecError};
 use crate::id::LogHash;
@@ -17,6 +17,10 @@ use crate::origin::Origin;
 
 /// First byte of an encoded fork proof.
 const FORMAT: u8 = 1;
+/// The name of the line that carries one in a note.
+const LINE_NAME: &str = "syncra/fork";
+/// What C2SP asks to follow the type byte 0xff, "signature types without an identifier byte assigned".
+const LINE_TYPE: &[u8] = b"syncra fork proof v1";
 
 /// A verified fork proof. Whoever holds one accepts nothing newer of this log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +142,21 @@ impl ForkProof {
         })
     }
 
+    /// A line for notes of this log, without its newline: whoever is shown a head is shown first that its key is not to be
+    /// believed. Nobody's signature; the proof verifies by itself, and readers that do not know it skip the line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        note::signature_line(LINE_NAME, line_id(), &self.encode())
+    }
+
+    /// The fork proof that a head's note carries against its own log, if it does and verifies.
+    #[must_use]
+    pub fn carried_by(head: &Head) -> Option<Self> {
+        let note = Note::parse(head.note()).expect("a head's note was parsed or printed when it was made");
+        let line = note.signatures().iter().find(|line| line.name == LINE_NAME && line.key_id == line_id())?;
+        Self::verify(&line.signature).ok().filter(|proof| proof.origin() == head.origin())
+    }
+
     /// Whose log is forked.
     #[must_use]
     pub fn origin(&self) -> &Origin {
@@ -155,4 +174,8 @@ impl ForkProof {
     pub fn newer(&self) -> &Head {
         &self.newer
     }
+}
+
+fn line_id() -> [u8; 4] {
+    note::key_id(LINE_NAME, 0xff, LINE_TYPE)
 }

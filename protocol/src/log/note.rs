@@ -1,4 +1,4 @@
-//! Signed notes (C2SP signed-note, <https://c2sp.org/signed-note>), Ed25519 keys of type 0x01 only.
+//! Signed notes (C2SP signed-note, <https://c2sp.org/signed-note>) by Ed25519 keys of type 0x01, and the text form of keys.
 //!
 //! ```text
 //! <text, ends in a newline>
@@ -25,6 +25,8 @@ use crate::origin::{Origin, OriginError};
 const LINE_START: &str = "\u{2014} ";
 /// The signature type byte of plain Ed25519.
 const ED25519: u8 = 0x01;
+/// The same of Ed25519 over a checkpoint and a time: C2SP tlog-cosignature.
+pub(super) const COSIGNATURE: u8 = 0x04;
 
 /// Why bytes are not a note by the key that they should be by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -171,10 +173,49 @@ impl<'a> SignatureLine<'a> {
 
 /// Signs `text`, which ends in a newline, as `name`; returns the note.
 pub(super) fn sign(text: &str, name: &str, secret: &DeviceSecret) -> Vec<u8> {
-    let id = Vkey { name: name.to_owned(), key: secret.public() }.id();
-    let signature = secret.sign(text.as_bytes());
-    let base64 = BASE64.encode(&[&id[..], &signature.0].concat());
-    Note::with_line(text, &format!("{LINE_START}{name} {base64}"))
+    let id = key_id(name, ED25519, secret.public().as_bytes());
+    Note::with_line(text, &signature_line(name, id, &secret.sign(text.as_bytes()).0))
+}
+
+/// A signature line without its newline.
+pub(super) fn signature_line(name: &str, key_id: [u8; 4], signature: &[u8]) -> String {
+    format!("{LINE_START}{name} {}", BASE64.encode(&[&key_id[..], signature].concat()))
+}
+
+/// `SHA-256(name ‖ 0x0A ‖ type ‖ key)[..4]`: tells keys apart, proves nothing.
+pub(super) fn key_id(name: &str, key_type: u8, key: &[u8]) -> [u8; 4] {
+    let mut hasher = Sha256::new();
+    hasher.update(name.as_bytes());
+    hasher.update([b'\n', key_type]);
+    hasher.update(key);
+    *hasher.finalize().first_chunk().expect("SHA-256 has 32 bytes")
+}
+
+/// C2SP's "vkey": `<name>+<key id in hex>+<base64(type ‖ key)>`.
+pub(super) fn print_vkey(name: &str, key_type: u8, key: &DeviceKey) -> String {
+    let id = HEXLOWER.encode(&key_id(name, key_type, key.as_bytes()));
+    format!("{name}+{id}+{}", BASE64.encode(&[&[key_type], &key.as_bytes()[..]].concat()))
+}
+
+/// The inverse of [`print_vkey`]; the only type that is accepted is `key_type`.
+pub(super) fn parse_vkey(text: &str, key_type: u8) -> Result<(&str, DeviceKey), VkeyError> {
+    let mut parts = text.splitn(3, '+'); // base64 may have further pluses
+    let (Some(name), Some(id), Some(base64)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(VkeyError::Form);
+    };
+    let key = BASE64.decode(base64.as_bytes()).map_err(|_| VkeyError::Form)?;
+    let key: [u8; 32] = match key.split_first() {
+        Some((found, key)) if *found == key_type => key.try_into().map_err(|_| VkeyError::Form)?,
+        Some((&found, _)) => return Err(VkeyError::Type { expected: key_type, found }),
+        None => return Err(VkeyError::Form),
+    };
+    if !is_key_name(name) {
+        return Err(VkeyError::Form);
+    }
+    if HEXLOWER.encode(&key_id(name, key_type, &key)) != id {
+        return Err(VkeyError::Id);
+    }
+    Ok((name, DeviceKey::from_bytes(key)))
 }
 
 /// A name and its Ed25519 key; as text `<name>+<key id in hex>+<base64(0x01 ‖ key)>`, C2SP's "vkey".
@@ -190,9 +231,14 @@ pub enum VkeyError {
     /// Not `<name>+<8 hex digits>+<base64>`.
     #[error("a verifier key is written `<name>+<key id>+<base64>`")]
     Form,
-    /// Another type of key than Ed25519.
-    #[error("not an Ed25519 key (type 1)")]
-    Type,
+    /// A key for other signatures than are meant here: 1 signs logs, 4 is a witness's.
+    #[error("a key of type {found}, one of type {expected} is needed here")]
+    Type {
+        /// The type that is needed.
+        expected: u8,
+        /// The type of the key.
+        found: u8,
+    },
     /// The key id is not that of the name and the key.
     #[error("the key id does not belong to this name and key")]
     Id,
@@ -220,18 +266,13 @@ impl Vkey {
     /// `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key)[..4]`: tells keys apart, proves nothing.
     #[must_use]
     pub fn id(&self) -> [u8; 4] {
-        let mut hasher = Sha256::new();
-        hasher.update(self.name.as_bytes());
-        hasher.update([b'\n', ED25519]);
-        hasher.update(self.key.as_bytes());
-        *hasher.finalize().first_chunk().expect("SHA-256 has 32 bytes")
+        key_id(&self.name, ED25519, self.key.as_bytes())
     }
 }
 
 impl fmt::Display for Vkey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = BASE64.encode(&[&[ED25519], &self.key.as_bytes()[..]].concat());
-        write!(f, "{}+{}+{key}", self.name, HEXLOWER.encode(&self.id()))
+        f.write_str(&print_vkey(&self.name, ED25519, &self.key))
     }
 }
 
@@ -239,21 +280,8 @@ impl FromStr for Vkey {
     type Err = VkeyError;
 
     fn from_str(text: &str) -> Result<Self, VkeyError> {
-        let mut parts = text.splitn(3, '+'); // base64 may have further pluses
-        let (Some(name), Some(id), Some(base64)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(VkeyError::Form);
-        };
-        let key = BASE64.decode(base64.as_bytes()).map_err(|_| VkeyError::Form)?;
-        let key: [u8; 32] = match key.split_first() {
-            Some((&ED25519, key)) => key.try_into().map_err(|_| VkeyError::Form)?,
-            Some(_) => return Err(VkeyError::Type),
-            None => return Err(VkeyError::Form),
-        };
-        if !is_key_name(name) {
-            return Err(VkeyError::Form);
-        }
-        let vkey = Self { name: name.to_owned(), key: DeviceKey::from_bytes(key) };
-        if HEXLOWER.encode(&vkey.id()) != id { Err(VkeyError::Id) } else { Ok(vkey) }
+        let (name, key) = parse_vkey(text, ED25519)?;
+        Ok(Self { name: name.to_owned(), key })
     }
 }
 

@@ -1,11 +1,13 @@
 //! The log against everything it must withstand. Each file says how much it tries.
 
+mod cosignatures;
 mod decoders;
 mod exhaustive;
 mod foreign;
 mod mutants;
 mod rng;
 mod tiling;
+mod statements;
 mod vectors;
 
 use super::*;

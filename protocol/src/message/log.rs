@@ -184,22 +184,27 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Answer, MessageError> {
 }
 
 impl Heads {
-    /// The answer to `Heads` of a node that holds `evidence`. Notes lose their cosignatures where these would not fit
-    /// into the frame.
+    /// The answer to `Heads` of a node that holds `evidence`. `dress` gives a head the further lines that are known
+    /// ([`Head::with_evidence`]); they are left off where they would not fit into the frame. Forked logs come first, so that
+    /// the warnings always fit.
     #[must_use]
-    pub fn answer(evidence: &Evidence) -> Self {
+    pub fn answer(evidence: &Evidence, dress: impl Fn(&Head) -> Head) -> Self {
         let mut left = FRAME_BYTES / 2;
-        let note = |head: &Head| match left.checked_sub(head.note().len() + LENGTH_BYTES) {
-            Some(rest) => {
-                left = rest;
-                Blob(head.note().to_vec())
+        let note = |head: &Head| {
+            let dressed = dress(head);
+            match left.checked_sub(dressed.note().len() + LENGTH_BYTES) {
+                Some(rest) => {
+                    left = rest;
+                    Blob(dressed.note().to_vec())
+                }
+                None => Blob(head.without_cosignatures().note().to_vec()),
             }
-            None => Blob(head.without_cosignatures().note().to_vec()),
         };
+        let (forked, others): (Vec<_>, Vec<_>) = evidence.heads().partition(|head| evidence.is_forked(head.origin()));
         Self {
             package_genesis: Blob(evidence.genesis_bytes().to_vec()),
             identity_geneses: evidence.identity_genesis_bytes().map(|bytes| Blob(bytes.to_vec())).collect(),
-            notes: evidence.heads().map(note).collect(),
+            notes: forked.into_iter().chain(others).take(HEADS_PER_FRAME).map(note).collect(),
         }
     }
 }

@@ -166,6 +166,9 @@ pub enum Effect {
         /// Each log that it showed, and those that it left out.
         shown: Vec<Shown>,
     },
+    /// A head that is held, or one before it that is true, came with further lines: what witnesses say of it. Nobody has
+    /// looked at them yet.
+    Cosigned(Head),
     /// The two histories of a forked log are one for this many entries; to be kept with the fork proof.
     Common {
         /// The log.
@@ -241,6 +244,9 @@ pub struct Follower {
     fetches: BTreeMap<Origin, Fetch>,
     /// Other histories of forked logs, being compared with ours.
     branches: BTreeMap<Origin, branch::Branch>,
+    /// Fork proofs of logs of which nothing was held when they came: one history is fetched all the same, since what is in
+    /// both stays settled. Then the log is frozen.
+    warned: BTreeMap<Origin, (Peer, ForkProof)>,
     committing: BTreeMap<Origin, Extension>,
     /// Logs left alone until then: their commit failed.
     resting: BTreeMap<Origin, (Timestamp, Backoff)>,
@@ -297,6 +303,7 @@ impl Follower {
             peers: BTreeMap::new(),
             fetches: BTreeMap::new(),
             branches: BTreeMap::new(),
+            warned: BTreeMap::new(),
             committing: BTreeMap::new(),
             resting: BTreeMap::new(),
             refused: BTreeSet::new(),

@@ -7,6 +7,7 @@ use syncra_node::api::client::Address;
 use syncra_node::config::Config;
 use syncra_node::flow::syncpack::frame as syncpack;
 use syncra_node::journal::Record;
+use syncra_protocol::Timestamp;
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
 use syncra_protocol::entry::{self, Decoded};
@@ -17,10 +18,12 @@ use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::link::{Link, PeerAddress};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
+use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::note::{Note, Vkey};
 use syncra_protocol::log::proof::{ConsistencyProof, InclusionProof, PrefixProof};
 use syncra_protocol::log::tiles::Tile;
+use syncra_protocol::log::witness::{Statement, Witness};
 use syncra_protocol::manifest::{Manifest, ResolvedManifest};
 use syncra_protocol::message::{Refusal, frame, have, log, pair};
 use syncra_protocol::name::{Handle, PackageName, RefName};
@@ -61,6 +64,8 @@ pub const ALL: &[Target] = &[
     target("vkey", |bytes| text::<Vkey>(bytes, true), || vec![Vkey::of(&origin()).to_string().into()]),
     target("origin", |bytes| text::<Origin>(bytes, true), || vec![origin().to_string().into()]),
     target("tile-path", |bytes| text::<Tile>(bytes, true), || texts(&["tile/entries/x001/234.p/7"])),
+    target("witness-key", |bytes| text::<WitnessKey>(bytes, true), || vec![witness_key().to_string().into()]),
+    target("cosigned", cosigned, cosigned_notes),
     target("inclusion", inclusion, proofs),
     target("consistency", consistency, proofs),
     target("prefix", prefix, proofs),
@@ -149,6 +154,17 @@ fn head(bytes: &[u8]) {
             Ok(*head.checkpoint())
         );
     }
+}
+
+fn cosigned(bytes: &[u8]) {
+    let Ok(head) = Head::verify(bytes) else { return };
+    let found = Cosignature::all_of(&head, &[witness_key()], Timestamp(u64::MAX >> 1));
+    assert!(found.iter().all(|cosignature| cosignature.checkpoint() == head.checkpoint()));
+    let proof = ForkProof::carried_by(&head);
+    assert!(proof.as_ref().is_none_or(|proof| proof.origin() == head.origin()));
+    let again = head.with_evidence(proof.as_ref(), &found);
+    assert_eq!(Cosignature::all_of(&again, &[witness_key()], Timestamp(u64::MAX >> 1)), found);
+    assert_eq!(ForkProof::carried_by(&again), proof);
 }
 
 fn inclusion(bytes: &[u8]) {
@@ -350,6 +366,20 @@ fn head_of(log: &Log) -> Head {
 
 fn notes() -> Vec<Vec<u8>> {
     [some_log(), log_of(1, 1)].iter().map(|log| head_of(log).note().to_vec()).collect()
+}
+
+fn witness_key() -> WitnessKey {
+    WitnessKey::of(secret(2).public())
+}
+
+fn cosigned_notes() -> Vec<Vec<u8>> {
+    let (log, other) = (some_log(), log_of(11, 5));
+    let head = head_of(&log);
+    let mut witness = Witness::new(secret(2).public());
+    witness.record(Statement::recall(&head, Timestamp(1_679_315_147_000))).expect("the first");
+    let said = witness.cosignature(&secret(2), head.origin()).expect("recorded");
+    let fork = ForkProof::new(&head, &head_of(&other), None).expect("a fork");
+    vec![head.with_evidence(None, [&said]).note().to_vec(), head.with_evidence(Some(&fork), [&said]).note().to_vec()]
 }
 
 fn proofs() -> Vec<Vec<u8>> {

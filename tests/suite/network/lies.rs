@@ -222,7 +222,7 @@ fn package(published: &Published) -> &str {
     published.reference.split_once("@1.").map_or(&published.reference, |(package, _)| package)
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry");

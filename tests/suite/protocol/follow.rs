@@ -7,7 +7,10 @@ use syncra_protocol::entry::{Body, RefClass};
 use syncra_protocol::evidence::{Blocked, FirstEntryError, IdentityLog};
 use syncra_protocol::fold::Pick;
 use syncra_protocol::id::ReleaseId;
+use syncra_protocol::key::DeviceSecret;
+use syncra_protocol::log::cosignature::Cosignature;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::witness::{Statement, Witness};
 use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::Peer;
@@ -597,4 +600,78 @@ fn random_networks_converge_and_blame_nobody_honest() {
     for name in ["updates", "retries", "rollback", "stalled", "genesis", "note", "proof", "oversized", "malformed"] {
         assert!(counts.get(name).is_some_and(|n| *n > 5), "{name} never happened: {counts:?}");
     }
+}
+
+/// Somebody who meets neither the forker nor the other history, only somebody who did, and begins with nothing.
+#[test]
+fn who_never_met_the_forker_is_warned_by_those_who_did() {
+    let mut world = World::new(1);
+    world.publish(0, vec![], "1.0.0", 1);
+    let mut branch = world.writers[0].fork(2);
+    branch.append(vec![], release("2.0.0", 66));
+    world.publish(0, vec![], "1.1.0", 2);
+    let origin = branch.origin();
+    let mut sim = Sim::seeded(15, world);
+    let honest = sim.server(Manner::Honest);
+    let first = sim.reader();
+    sim.run_for(10 * SECOND);
+    let liar = sim.server(Manner::Honest);
+    sim.nodes[liar].store.insert(origin, Stored::of(&branch, branch.size()));
+    sim.run_for(10 * SECOND);
+    assert!(sim.follower(first).evidence().unwrap().is_forked(&origin));
+
+    let third = sim.reader();
+    let known = sim.reader();
+    for reader in [third, known] {
+        sim.part(reader, honest);
+        sim.part(reader, liar);
+    }
+    sim.part(third, known);
+    sim.run_for(10 * SECOND);
+    for reader in [third, known] {
+        let evidence = sim.follower(reader).evidence().unwrap();
+        assert!(evidence.is_forked(&origin), "the proof came with the head");
+        assert_eq!(evidence.size(&origin), 3, "and one history, for what is in both");
+        let faults = sim.faults_of(reader, first);
+        let [Fault::Fork(proof)] = &faults[..] else { panic!("told once: {faults:?}") };
+        assert_eq!(ForkProof::verify(&proof.encode()).as_ref(), Ok(&**proof));
+    }
+    // Who passes it on to the next is not the one who found it.
+    sim.part(third, first);
+    let fourth = sim.reader();
+    for other in [honest, liar, first, known] {
+        sim.part(fourth, other);
+    }
+    sim.run_for(10 * SECOND);
+    assert!(sim.follower(fourth).evidence().unwrap().is_forked(&origin), "over three hops");
+}
+
+/// What witnesses say comes with heads, and passes through those who list none of them.
+#[test]
+fn what_witnesses_say_reaches_who_holds_what_they_saw() {
+    let secret = DeviceSecret::from_seed(&[77; 32]);
+    let asked = [true, false].map(|is_witnessed| {
+        let mut world = World::new(1);
+        world.publish(0, vec![], "1.0.0", 1);
+        let (head, at) = (world.writers[0].head(), Timestamp(1_000_000));
+        let mut witness = Witness::new(secret.public());
+        witness.record(Statement::recall(&head, at)).unwrap();
+        let said: Vec<_> = witness.cosignature(&secret, head.origin()).into_iter().filter(|_| is_witnessed).collect();
+        let mut sim = Sim::seeded(16, world);
+        let honest = sim.server(Manner::Honest);
+        let between = sim.reader();
+        sim.nodes[between].said.clone_from(&said);
+        sim.run_for(10 * SECOND);
+        let reader = sim.reader();
+        sim.part(reader, honest);
+        sim.run_for(10 * SECOND);
+        let found = sim.nodes[reader].cosigned.iter().flat_map(|head| Cosignature::all_of(head, &[], at));
+        assert_eq!(found.collect::<Vec<_>>(), said, "once, when the log was held");
+        assert_eq!(sim.nodes[between].cosigned, []);
+        // What is held is bare: what witnesses say of it is kept elsewhere.
+        assert_eq!(sim.follower(reader).evidence().unwrap().head(head.origin()), Some(&head));
+        sim.run_for(180 * MINUTE);
+        sim.n_heads_asked
+    });
+    assert_eq!(asked[0], asked[1], "lines of witnesses are no news of the log: nobody asks more often for them");
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::find;
 use super::install::{self, ChangeResponse};
 use super::packages::{self, OwnerInfo, VerifiedInfo};
+use crate::api::types::WitnessedInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::contact::{self, Failed, Given};
@@ -73,8 +74,10 @@ pub struct OpenResponse {
     /// Logs whose key signed two histories: nothing newer of them is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forked: Vec<String>,
-    /// How new this is: `unknown` as long as nobody witnesses heads.
+    /// How new this is: `witnessed`, or `unknown` as long as too few of the reader's witnesses have spoken.
     pub freshness: String,
+    /// What they say.
+    pub witnessed: WitnessedInfo,
     /// What was verified to tell this.
     pub verified: VerifiedInfo,
     /// What `add` takes to install it.
@@ -167,6 +170,7 @@ impl Opened<'_> {
         let mut warnings = change.warnings.clone();
         warnings.extend(lie(&named.reference, claimed.as_ref()));
         warnings.extend(failed.iter().map(|Failed { address, why }| format!("nothing came of {address}: {why}")));
+        let witnessed = WitnessedInfo::from(self.parts.witnesses.freshness(named.history.evidence.heads()));
         Ok(OpenResponse {
             package_id: state.package.to_string(),
             claimed: claimed.map(|name| name.to_string()),
@@ -180,7 +184,8 @@ impl Opened<'_> {
             permissions: asked(&manifest),
             needs,
             forked: named.history.evidence.forks().map(|proof| proof.origin().to_string()).collect(),
-            freshness: "unknown".to_owned(),
+            freshness: witnessed.word(),
+            witnessed,
             verified: VerifiedInfo { logs: n_logs, entries: n_entries },
             add: Reference::Package(state.package, named.selector.clone()).to_string(),
             reference: named.reference,

@@ -9,7 +9,7 @@ use syncra_protocol::id::{EntryId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
-use crate::api::types::{CheckpointInfo, Empty};
+use crate::api::types::{CheckpointInfo, Empty, ForkInfo, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::catalogue::{self, Card};
@@ -119,8 +119,10 @@ pub struct InfoResponse {
     /// Logs whose key signed two histories: nothing newer of them is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forked: Vec<String>,
-    /// How new this is: `unknown` as long as nobody witnesses heads.
+    /// How new this is: `witnessed`, or `unknown` as long as too few of the reader's witnesses have spoken.
     pub freshness: String,
+    /// What they say.
+    pub witnessed: WitnessedInfo,
     /// What was verified to tell this.
     pub verified: VerifiedInfo,
 }
@@ -193,6 +195,7 @@ impl Verb for Info {
             (Err(error), Some(_)) => return Err(error.clone().into()),
         };
         let channels = state.refs.iter().filter(|((class, _), _)| *class == RefClass::Channel);
+        let witnessed = WitnessedInfo::from(parts.witnesses.freshness(named.history.evidence.heads()));
         let logs: Vec<CheckpointInfo> = named.history.evidence.heads().map(|head| head.checkpoint().into()).collect();
         Ok(InfoResponse {
             reference: named.reference,
@@ -208,7 +211,8 @@ impl Verb for Info {
                 })
                 .collect(),
             forked: named.history.evidence.forks().map(|proof| proof.origin().to_string()).collect(),
-            freshness: "unknown".to_owned(),
+            freshness: witnessed.word(),
+            witnessed,
             verified: VerifiedInfo { logs: logs.len() as u64, entries: logs.iter().map(|log| log.size).sum() },
             logs,
         })
@@ -253,6 +257,32 @@ fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
         }
     }
     releases
+}
+
+/// Tells which keys of one package's logs signed two histories.
+#[derive(Debug)]
+pub struct Forks;
+
+/// Fork proofs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForksResponse {
+    /// One for each forked log.
+    pub forks: Vec<ForkInfo>,
+}
+
+impl Verb for Forks {
+    const NAME: &'static str = "packages_forks";
+    const METHOD: Method = Method::Get;
+    const PATH: &'static str = "/packages/forks";
+    const SCOPE: Scope = Scope::Read;
+    const ABOUT: &'static str = "The proofs that keys of one package's logs signed two histories.";
+    type Request = PackageRequest;
+    type Response = ForksResponse;
+
+    async fn run(service: &Arc<Service>, request: PackageRequest, _: &Progress) -> Result<ForksResponse, Problem> {
+        let named = resolve::package(service.parts(), &Reference::parse(&request.reference)?)?;
+        Ok(ForksResponse { forks: named.history.evidence.forks().map(ForkInfo::from).collect() })
+    }
 }
 
 /// Tells the history of one package.

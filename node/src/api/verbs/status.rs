@@ -1,15 +1,17 @@
 //! How the node is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::{Origin, Subject};
 use utoipa::ToSchema;
 
 use super::follow;
 use super::identity::{self, IdentityResponse};
 
-use crate::api::types::{ApiAddresses, Empty};
+use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
@@ -66,6 +68,8 @@ pub struct StatusResponse {
     pub recovery: String,
     /// How many packages.
     pub packages: PackageCounts,
+    /// Witnesses: this node's own part, and how new what is installed or followed is.
+    pub witnesses: WitnessStatus,
     /// How many API tokens there are.
     pub n_tokens: usize,
     /// What the node cannot do as it should; `syncra doctor` tells what to do.
@@ -74,6 +78,18 @@ pub struct StatusResponse {
     /// What the user may want to do something about, and what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// Witnesses, as this node is one and as its user lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessStatus {
+    /// This node's own verifier key, if it witnesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
+    /// `witnessed` or `unknown`: the packages that are installed or followed, as old as the oldest of them.
+    pub freshness: String,
+    /// What the listed witnesses say of them.
+    pub witnessed: WitnessedInfo,
 }
 
 /// The place in the distributed hash table.
@@ -149,6 +165,7 @@ impl Verb for Status {
             handle: who.handle,
             recovery: who.recovery,
             packages,
+            witnesses: witnesses(parts)?,
             n_tokens: service.tokens().list().len(),
             troubles: index.into_iter().chain(broken).collect(),
         })
@@ -200,6 +217,21 @@ fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {
     })
 }
 
+fn witnesses(parts: &Parts) -> Result<WitnessStatus, Problem> {
+    let packages: BTreeSet<PackageId> = {
+        let truth = parts.histories.journal().truth();
+        truth.follows().map(|(package, _)| *package).chain(parts.installed.current()?.packages.into_keys()).collect()
+    };
+    let mut heads = Vec::new();
+    for package in packages {
+        let history = parts.histories.package(package)?;
+        heads.extend(history.iter().flat_map(|history| history.evidence.heads()).cloned());
+    }
+    let witnessed = WitnessedInfo::from(parts.witnesses.freshness(&heads));
+    let own = parts.witnesses.is_witness().then(|| parts.witnesses.key().to_string());
+    Ok(WitnessStatus { own, freshness: witnessed.word(), witnessed })
+}
+
 /// Where this node can be reached, and how many are connected.
 async fn reached(parts: &Parts) -> (Vec<String>, usize) {
     let Some(online) = parts.online() else { return (Vec::new(), 0) };
@@ -219,6 +251,9 @@ async fn warnings(
     let mut warnings = Vec::new();
     if who.recovery == "unsaved" {
         warnings.push("the recovery secret is only on this device; write it down: `syncra id recovery`".to_owned());
+    }
+    for (origin, _) in parts.histories.journal().truth().fork_proofs() {
+        warnings.push(format!("the key of {origin} has signed two histories; nothing newer of it is accepted"));
     }
     if !running && packages.own > 0 {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());

@@ -1,16 +1,17 @@
 //! Packages on a stick.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
+use crate::api::types::ForkInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::flow::resolve;
 use crate::flow::syncpack::{self, export::Choice};
+use crate::flow::{fork, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -111,6 +112,9 @@ pub struct ImportResponse {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// If the file is a fork proof: that, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkInfo>,
     /// Whether nothing was kept because nothing should be.
     pub dry_run: bool,
 }
@@ -130,7 +134,8 @@ impl Verb for Import {
     const METHOD: Method = Method::Post;
     const PATH: &'static str = "/import";
     const SCOPE: Scope = Scope::Publish;
-    const ABOUT: &'static str = "Takes in a .syncpack file; all of it is verified before anything is kept.";
+    const ABOUT: &'static str =
+        "Takes in a .syncpack file, or a fork proof; all of it is verified before anything is kept.";
     type Request = ImportRequest;
     type Response = ImportResponse;
 
@@ -141,14 +146,37 @@ impl Verb for Import {
     ) -> Result<ImportResponse, Problem> {
         let ImportRequest { file, dry_run } = request;
         let path = absolute(&file)?;
+        if fork::is_meant(&path).is_ok_and(|is_meant| is_meant) {
+            return take_fork(service, &file, &path, dry_run).await;
+        }
         let done = syncpack::import(service.parts(), &path, dry_run, progress).await.map_err(|error| {
             let problem = Problem::from(error);
             Problem { message: format!("{file}: {}", problem.message), ..problem }
         })?;
         let package = |(reference, releases)| ImportedPackage { reference, releases };
         let packages = done.packages.into_iter().map(package).collect();
-        Ok(ImportResponse { packages, entries: done.entries, blobs: done.blobs, bytes: done.bytes, dry_run })
+        Ok(ImportResponse {
+            packages,
+            entries: done.entries,
+            blobs: done.blobs,
+            bytes: done.bytes,
+            fork: None,
+            dry_run,
+        })
     }
+}
+
+/// Takes in a fork proof: from now on nothing newer of that log is accepted here.
+async fn take_fork(service: &Service, file: &str, path: &Path, dry_run: bool) -> Result<ImportResponse, Problem> {
+    let proof = fork::read_file(path).map_err(|error| {
+        let problem = Problem::from(error);
+        Problem { message: format!("{file}: {}", problem.message), ..problem }
+    })?;
+    if !dry_run {
+        service.parts().histories.keep_fork(&proof).await?;
+    }
+    let fork = Some(ForkInfo::from(&proof));
+    Ok(ImportResponse { packages: Vec::new(), entries: 0, blobs: 0, bytes: 0, fork, dry_run })
 }
 
 fn absolute(file: &str) -> Result<PathBuf, Problem> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
+use crate::api::types::WitnessedInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::{resolve, verify};
@@ -52,6 +53,10 @@ pub struct VerifiedPackage {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How new its logs are: `witnessed` or `unknown`.
+    pub freshness: String,
+    /// What the reader's witnesses say of that.
+    pub witnessed: WitnessedInfo,
 }
 
 /// Something that is not as it should be.
@@ -84,6 +89,8 @@ impl Verb for Verify {
         };
         let report = verify::verify(parts, &packages, progress).await?;
         let package = |found: verify::PackageReport| VerifiedPackage {
+            freshness: WitnessedInfo::from(found.freshness).word(),
+            witnessed: found.freshness.into(),
             reference: found.reference,
             logs: found.logs,
             entries: found.entries,

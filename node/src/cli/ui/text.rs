@@ -17,6 +17,10 @@ pub(in crate::cli) fn printable(text: &str) -> String {
 
 pub(in crate::cli) use crate::clock::utc;
 
+use syncra_protocol::Timestamp;
+
+use crate::api::types::WitnessedInfo;
+
 /// A span of milliseconds as people say it: `3 d 4 h`, `12 s`.
 pub(in crate::cli) fn span(ms: u64) -> String {
     let seconds = ms / 1_000;
@@ -25,6 +29,28 @@ pub(in crate::cli) fn span(ms: u64) -> String {
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+/// How long ago something was, roughly: `3 minutes`, `2 days`.
+pub(in crate::cli) fn ago(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0..60 => count(seconds, "second"),
+        60..3_600 => count(seconds / 60, "minute"),
+        3_600..86_400 => count(seconds / 3_600, "hour"),
+        86_400..172_800 => "1 day".to_owned(),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How new something is: `witnessed 3 minutes ago by 4 of 5`, or `unknown` and why.
+pub(in crate::cli) fn freshness(witnessed: &WitnessedInfo, now: Timestamp) -> String {
+    let WitnessedInfo { by, of, needed, at_ms } = witnessed;
+    match at_ms {
+        Some(at) => format!("witnessed {} ago by {by} of {of}", ago(now.0.saturating_sub(*at))),
+        None if *of == 0 => "unknown".to_owned(),
+        None => format!("unknown: witnessed by {by} of {of}, {needed} are needed"),
     }
 }
 
@@ -83,6 +109,7 @@ mod tests {
 
     #[test]
     fn one_is_not_many() {
+        assert_eq!([ago(59_999), ago(60_000), ago(86_400_000)], ["59 seconds", "1 minute", "1 day"]);
         let said = [count(0, "file"), count(1, "file"), count(2, "new blob"), count(1, "entry")];
         assert_eq!(said, ["0 files", "1 file", "2 new blobs", "1 entry"]);
         assert_eq!(count(7, "new entry"), "7 new entries");

@@ -15,6 +15,7 @@ use syncra_protocol::reference::Selector;
 use syncra_protocol::version::VersionReq;
 
 use super::InstallError;
+use super::plan::KeptBy;
 use crate::flow::Parts;
 use crate::flow::{content, resolve};
 use crate::history::History;
@@ -38,7 +39,7 @@ pub(super) struct Chosen {
     pub(super) slot: Slot,
     pub(super) caution: Option<Caution>,
     /// Why the installed release stays, though a newer one was wished for.
-    pub(super) kept: Option<SelectError>,
+    pub(super) kept: Option<KeptBy>,
 }
 
 /// What is wished for.
@@ -96,7 +97,11 @@ impl<'a> Solver<'a> {
         for (package, needs) in wanted {
             match self.choose(package, &needs).await {
                 Ok(chosen) => drop(next.insert(package, chosen)),
-                Err(wishes @ (InstallError::Conflict { .. } | InstallError::Select { .. })) => {
+                Err(
+                    wishes @ (InstallError::Conflict { .. }
+                    | InstallError::Select { .. }
+                    | InstallError::Unwitnessed { .. }),
+                ) => {
                     conflict = conflict.or(Some(self.named(wishes, last)));
                 }
                 Err(error) => return Err(error),
@@ -116,14 +121,35 @@ impl<'a> Solver<'a> {
         let fallback = self.wishes.fallback.get(&package).filter(|slot| suits(slot)).cloned();
         let history = self.history(package).await?;
         let name = resolve::text(&self.parts.histories, package)?;
-        match select(&name, &history.state, direct.clone(), needs) {
-            Ok(chosen) => Ok(chosen),
-            Err(InstallError::Select { source, .. }) if fallback.is_some() => {
-                let slot = fallback.expect("just looked");
-                Ok(Chosen { slot, caution: None, kept: Some(*source) })
+        let chosen = select(&name, &history.state, direct.clone(), needs);
+        let chosen = chosen.and_then(|chosen| self.permitted(chosen, &history.state, fallback.as_ref()));
+        let kept = match &chosen {
+            Err(InstallError::Select { source, .. }) => KeptBy::Select((**source).clone()),
+            Err(InstallError::Unwitnessed { version, source, .. }) => {
+                KeptBy::Unwitnessed { version: version.clone(), why: *source }
             }
-            Err(error) => Err(error),
+            _ => return chosen,
+        };
+        fallback.map_or(chosen, |slot| Ok(Chosen { slot, caution: None, kept: Some(kept) }))
+    }
+
+    /// What is selected, unless the reader's policy is against it. What is installed is not asked about again.
+    fn permitted(
+        &self,
+        chosen: Chosen,
+        state: &PackageState,
+        installed: Option<&Slot>,
+    ) -> Result<Chosen, InstallError> {
+        let release = chosen.slot.release;
+        if installed.is_some_and(|installed| installed.release == release) {
+            return Ok(chosen);
         }
+        let published = state.releases.get(&release);
+        let permitted = published.map_or(Ok(()), |published| self.parts.witnesses.permit(published));
+        permitted.map(|()| chosen.clone()).map_err(|source| {
+            let Slot { reference, version, .. } = chosen.slot;
+            InstallError::Unwitnessed { reference, version, source }
+        })
     }
 
     async fn history(&mut self, package: PackageId) -> Result<Arc<History>, InstallError> {

@@ -6,12 +6,14 @@ use std::time::Duration;
 use syncra_protocol::fold::SelectError;
 use syncra_protocol::id::{BlobId, PackageId};
 use syncra_protocol::reference::{ReferenceFault, Selector};
+use syncra_protocol::version::Version;
 
 use super::closure::{Caution, Solver, Wishes};
 use super::{InstallError, Request};
 use crate::flow::Parts;
 use crate::installed::{Generation, InstalledError, Slot};
 use crate::sync::fetch::PATIENCE;
+use crate::witness::Unwitnessed;
 
 /// What an install would do.
 #[derive(Debug, Clone)]
@@ -56,7 +58,23 @@ pub struct Kept {
     /// The package.
     pub reference: String,
     /// Why nothing newer is selected.
-    pub why: SelectError,
+    pub why: KeptBy,
+}
+
+/// What keeps an installed release in its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeptBy {
+    /// Nothing newer can be selected.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// The reader's policy about witnesses.
+    #[error("{version}: {why}")]
+    Unwitnessed {
+        /// The version that would have been installed.
+        version: Version,
+        /// What the policy has against it.
+        why: Unwitnessed,
+    },
 }
 
 /// Why a package is installed: who asked for it, or which chain of needs leads to it.

@@ -138,7 +138,7 @@ async fn write_history(parts: &Parts, history: &History, out: &mut Out) -> Resul
     let begin = PackageFrame { package, genesis: history.evidence.genesis_bytes().to_vec(), identities };
     out.write(&Frame::Package(begin).encode()).await?;
     for head in history.evidence.heads() {
-        let log = LogFrame { origin: *head.origin(), note: head.note().to_vec() };
+        let log = LogFrame { origin: *head.origin(), note: parts.witnesses.dress(head).note().to_vec() };
         out.write(&Frame::Log(log).encode()).await?;
         let entries = parts.histories.entries(head.origin(), 0, head.size())?;
         let (mut frame, mut bytes) = (Vec::new(), 0);

@@ -14,6 +14,7 @@ use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::log::Standing;
 use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::mpsc;
 
@@ -65,9 +66,9 @@ pub enum ImportError {
         /// Why.
         source: EvidenceError,
     },
-    /// The log's key has signed another history, which is here.
-    #[error("the log {0} contradicts the history that is held here: its key has signed two")]
-    Forked(Origin),
+    /// The log's key has signed another history, which is here. The proof of that is kept.
+    #[error("the log {} contradicts the history that is held here: its key has signed two", .0.origin())]
+    Forked(Box<ForkProof>),
     /// The history lacks the log that it begins with.
     #[error("the history of package {} lacks its first log", .0.fmt_short())]
     Incomplete(PackageId),
@@ -116,7 +117,13 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
     let survey = surveyed.map_err(|_| ImportError::Interrupted)??;
     let mut verified = Vec::new();
     for package in &survey.packages {
-        verified.push(verify(parts, package)?);
+        match verify(parts, package) {
+            Err(ImportError::Forked(proof)) if !dry_run => {
+                parts.histories.keep_fork(&proof).await?;
+                return Err(ImportError::Forked(proof));
+            }
+            package => verified.push(package?),
+        }
     }
     if dry_run {
         return Ok(report(parts, &verified, None));
@@ -134,10 +141,22 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
             parts.histories.journal().append(root).await?;
         }
     }
+    keep_evidence(parts, &survey).await?;
     for package in &verified {
         catalogue::refresh(parts, package.package).await?;
     }
     Ok(report(parts, &verified, Some(&import)))
+}
+
+/// Keeps what the notes carry besides their logs' signatures: fork proofs, and what witnesses say.
+async fn keep_evidence(parts: &Parts, survey: &Survey) -> Result<(), ImportError> {
+    for SurveyedLog { head, .. } in survey.packages.iter().flat_map(|package| &package.logs) {
+        if let Some(proof) = ForkProof::carried_by(head) {
+            parts.histories.keep_fork(&proof).await?;
+        }
+        parts.witnesses.hear(head).await?;
+    }
+    Ok(())
 }
 
 /// A history that verifies together with what is held.
@@ -184,9 +203,14 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
 /// Adds what is new of a log; none if all of it is held.
 fn grow(evidence: &mut Evidence, log: &SurveyedLog) -> Result<Option<Growth>, ImportError> {
     let origin = *log.head.origin();
-    match evidence.log(&origin).map(|held| held.compare(&log.head)) {
+    let held = evidence.log(&origin).zip(evidence.head(&origin));
+    match held.map(|(held, _)| held.compare(&log.head)) {
         Some(Standing::Same | Standing::Behind) => return Ok(None),
-        Some(Standing::Forked) => return Err(ImportError::Forked(origin)),
+        Some(Standing::Forked) => {
+            let proof = held.map(|(held, ours)| ForkProof::from_log(held, ours, &log.head));
+            let proof = proof.and_then(Result::ok).expect("the log holds its own head and contradicts the other");
+            return Err(ImportError::Forked(Box::new(proof)));
+        }
         Some(Standing::Ahead { .. } | Standing::OtherLog) | None => {}
     }
     let from = evidence.size(&origin);

@@ -410,7 +410,7 @@ async fn damaged_answers_are_faults_of_who_sent_them_and_cost_nobody_the_package
     let (alice, bob) = (host().await, host().await);
     let published = alice.publish(package("1.0.0", b"an isle").path()).await;
     let evidence = alice.node.parts().histories.package(published.package).unwrap().unwrap().evidence.clone();
-    let heads = Heads::answer(&evidence);
+    let heads = Heads::answer(&evidence, syncra_protocol::log::checkpoint::Head::clone);
     for (n, (what, answer, expected)) in answers(&heads).into_iter().enumerate() {
         // A peer of its own for each: who has lied about a package is not asked about it again.
         let (net, lies) = liar(50 + n as u8).await;

@@ -1,6 +1,7 @@
 //! Every truncation and every one-bit flip of valid bytes: no panic, and what is accepted is spelt as it was read.
 
 use super::*;
+use cosignature::WitnessKey;
 use fork::ForkProof;
 use note::{Note, Vkey};
 use proof::{ConsistencyProof, InclusionProof};
@@ -78,8 +79,10 @@ fn notes_and_checkpoints() {
         try_all(head.checkpoint().to_string().as_bytes(), again, &mut tried);
         let again: Again = |bytes| text(bytes)?.parse::<Vkey>().ok().map(|vkey| vkey.to_string().into_bytes());
         try_all(Vkey::of(head.origin()).to_string().as_bytes(), again, &mut tried);
+        let again: Again = |bytes| text(bytes)?.parse::<WitnessKey>().ok().map(|key| key.to_string().into_bytes());
+        try_all(WitnessKey::of(secret(40 + size as u8).public()).to_string().as_bytes(), again, &mut tried);
     }
-    println!("{tried} variants of 10 notes (twice), 5 checkpoints, 5 verifier keys");
+    println!("{tried} variants of 10 notes (twice), 5 checkpoints, 5 verifier keys, 5 witnesses' keys");
 }
 
 #[test]

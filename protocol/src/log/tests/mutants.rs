@@ -1,4 +1,5 @@
-//! More than 100,000 damaged or forged proofs (65,000), notes (25,000) and fork proofs (12,000); none may be accepted.
+//! More than 100,000 damaged or forged proofs (65,000), notes (25,000) and fork proofs (12,000), and 100,000 attempts to frame
+//! an honest log; none may be accepted.
 //!
 //! Every class is tried on every kind that it makes sense for. A mutation that gives the same bytes is drawn again.
 
@@ -284,6 +285,7 @@ fn mutated_notes() {
     world.report(25_000);
 }
 
+#[derive(Clone)]
 struct Parts {
     older: Vec<u8>,
     newer: Vec<u8>,
@@ -302,13 +304,20 @@ fn parts(proof: &ForkProof) -> Parts {
     Parts { older, newer, hashes }
 }
 
-/// `honest` are the honest heads of both sizes, with which nothing conflicts but the fork; `stranger`'s the same.
-fn mutate_fork(class: Class, proof: &ForkProof, honest: &Log, stranger: &Log, rng: &mut Rng) -> Vec<u8> {
-    let (mut out, bytes) = (parts(proof), proof.encode());
-    let (m, n) = (proof.older().size(), proof.newer().size());
+/// `parts` are about the sizes `m <= n`; `honest` are the heads of both sizes with which nothing conflicts but the fork;
+/// `foreign` has hashes of another tree.
+fn mutate_fork(
+    class: Class,
+    parts: &Parts,
+    (m, n): (u64, u64),
+    (honest, foreign): (&Log, &Log),
+    rng: &mut Rng,
+) -> Vec<u8> {
+    let bytes = parts.encode();
+    let mut out = parts.clone();
     let in_notes = rng.below(2) == 0 || out.hashes.is_empty();
-    let foreign = if m < n {
-        stranger.prove_prefix(m, n).expect("held").hashes().to_vec()
+    let others = if m < n {
+        foreign.prove_prefix(m, n).expect("held").hashes().to_vec()
     } else {
         vec![LogHash::from_bytes([0; 32])]
     };
@@ -327,7 +336,7 @@ fn mutate_fork(class: Class, proof: &ForkProof, honest: &Log, stranger: &Log, rn
         Class::OtherKey => {
             let note = if rng.below(2) == 0 { &mut out.older } else { &mut out.newer };
             let size = lines(note)[1].parse().expect("a size");
-            let others = [head_of(stranger, size).note().to_vec()];
+            let others = [head_of(foreign, size).note().to_vec()];
             *note = if rng.below(2) == 0 { others[0].clone() } else { mutate_note(class, note, &others, rng) };
         }
         Class::SizeUp | Class::SizeDown => {
@@ -335,9 +344,9 @@ fn mutate_fork(class: Class, proof: &ForkProof, honest: &Log, stranger: &Log, rn
             *note = mutate_note(class, note, &[], rng);
         }
         _ => {
-            out.hashes = match mutate_hashes(class, &out.hashes, &foreign, rng) {
+            out.hashes = match mutate_hashes(class, &out.hashes, &others, rng) {
                 Some(hashes) => hashes,
-                None => foreign,
+                None => others,
             };
         }
     }
@@ -358,12 +367,37 @@ fn mutated_fork_proofs() {
         longest = longest.max(bytes.len());
         for class in CLASSES {
             let (honest, stranger) = (world.honest.clone(), world.stranger.clone());
-            let mutate = |rng: &mut Rng| mutate_fork(class, &proof, &honest, &stranger, rng);
+            let (sizes, parts) = ((proof.older().size(), proof.newer().size()), parts(&proof));
+            let mutate = |rng: &mut Rng| mutate_fork(class, &parts, sizes, (&honest, &stranger), rng);
             world.refuse("fork proof", class, &bytes, mutate, |bytes| ForkProof::verify(bytes).is_ok());
         }
     }
     println!("longest fork proof of {SIZE} entries: {longest} bytes");
     world.report(12_000);
+}
+
+/// A writer who never forked, and somebody who has all that the writer ever signed and wants to prove the opposite: with
+/// true heads and true hashes, changed in every way that could make them contradict each other, with hashes of a tree that
+/// the writer never signed, and with signatures of other keys under the writer's name.
+#[test]
+fn no_honest_log_is_framed_by_what_can_be_made_of_it() {
+    let mut world = World::new(4);
+    for round in 0..11_000 {
+        let (m, n) = world.sizes();
+        let n = if round % 4 == 0 { m } else { n };
+        let hashes = world.honest.prove_prefix(m, n).map(|proof| proof.hashes().to_vec()).unwrap_or_default();
+        let note = |size| head_of(&world.honest, size).note().to_vec();
+        let parts = Parts { older: note(m), newer: note(n), hashes };
+        let bytes = parts.encode();
+        assert!(ForkProof::verify(&bytes).is_err(), "a true history is no fork");
+        for class in CLASSES {
+            // The hashes of a tree that is not the writer's, and a stranger's heads over it: the writer signed none.
+            let (honest, foreign) = (world.honest.clone(), world.stranger.clone());
+            let mutate = |rng: &mut Rng| mutate_fork(class, &parts, (m, n), (&honest, &foreign), rng);
+            world.refuse("frame", class, &bytes, mutate, |bytes| ForkProof::verify(bytes).is_ok());
+        }
+    }
+    world.report(100_000);
 }
 
 /// All true heads of an honest log, with all hashes that anybody could come by: no fork proof.

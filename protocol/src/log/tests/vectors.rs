@@ -4,9 +4,11 @@ use core::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::Timestamp;
 use data_encoding::{BASE64, HEXLOWER};
 use fork::ForkProof;
 use note::Vkey;
+use witness::{Statement, Witness};
 
 const SIZE: u64 = 11;
 const WRITE: &str = "SYNCRA_WRITE_VECTORS";
@@ -41,6 +43,9 @@ fn vectors() -> String {
     let consistency = log.prove_consistency(6, SIZE).expect("inside");
     let prefix = log.prove_prefix(8, SIZE).expect("inside");
     let fork = ForkProof::from_log(&log, &head, &super::head(1, &forked, 8)).expect("a fork");
+    let mut witness = Witness::new(secret(40).public());
+    witness.record(Statement::recall(&head, Timestamp(1_679_315_147_000))).expect("the first");
+    let cosigned = witness.cosignature(&secret(40), head.origin()).expect("recorded");
     let hashes = |hashes: &[LogHash]| list(hashes.iter().map(|hash| hex(hash.as_bytes())));
     let mut out = String::from("{\n");
     let mut put = |name: &str, value: &str| writeln!(out, "  \"{name}\": {value},").expect("a string takes all");
@@ -56,6 +61,11 @@ fn vectors() -> String {
     put("origin", &format!("\"{}\"", log.origin()));
     put("vkey", &format!("\"{}\"", Vkey::of(log.origin())));
     put("note_base64", &format!("\"{}\"", BASE64.encode(head.note())));
+    put("witness_public_key", &hex(secret(40).public().as_bytes()));
+    put("witness_vkey", &format!("\"{}\"", cosigned.witness()));
+    put("cosigned_at", "1679315147");
+    put("cosigned_note_base64", &format!("\"{}\"", BASE64.encode(head.with_evidence(None, [&cosigned]).note())));
+    put("warning_note_base64", &format!("\"{}\"", BASE64.encode(head.with_evidence(Some(&fork), []).note())));
     writeln!(out, "  \"fork_proof\": {}\n}}", hex(&fork.encode())).expect("a string takes all");
     out
 }

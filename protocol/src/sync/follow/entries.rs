@@ -97,11 +97,11 @@ impl Follower {
         }
         let fetch = self.fetches.remove(&origin).expect("the caller looked");
         let evidence = self.evidence.as_ref().expect("nothing is fetched before the Genesis is known");
-        match evidence.verify(&fetch.entries, head) {
+        match evidence.verify(&fetch.entries, &head.without_cosignatures()) {
             Ok(extension) => {
                 let first = from - fetch.entries.len() as u64;
                 self.committing.insert(origin, extension);
-                let commit = Commit { origin, first, entries: fetch.entries, head: head.clone() };
+                let commit = Commit { origin, first, entries: fetch.entries, head: head.without_cosignatures() };
                 self.effects.push_back(Effect::Commit(commit));
             }
             Err(EvidenceError::First(error)) => {
@@ -125,6 +125,10 @@ impl Follower {
         if evidence.apply(extension).is_ok() {
             self.wake_devices(&origin);
             self.judge_offers(now, &origin);
+            if let Some((peer, proof)) = self.warned.remove(&origin) {
+                self.freeze(&proof);
+                self.start_branch(now, peer, origin);
+            }
             self.refold();
         }
     }

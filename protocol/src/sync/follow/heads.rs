@@ -36,7 +36,7 @@ impl Follower {
         if self.peers.get(&peer).is_none_or(|state| !state.heads_asked) {
             return; // late, or not asked for
         }
-        let is_quiet = self.evidence.is_some() && heads.notes.iter().all(|note| self.known(peer, &note.0).is_some());
+        let is_quiet = self.evidence.is_some() && heads.notes.iter().all(|note| self.is_old_news(peer, &note.0));
         self.heads_answered(now, peer, is_quiet);
         if !self.admit(heads) {
             return self.bar(peer, Fault::BadGenesis);
@@ -74,15 +74,41 @@ impl Follower {
             return None;
         };
         let shown = (*head.origin(), head.size());
+        self.on_warning(now, peer, &head);
         self.on_head(now, peer, head);
         Some(shown)
     }
 
-    /// The head of these very bytes if they were verified before: most notes are old news.
+    /// The head of these very bytes if they were verified before: most notes were.
     fn known(&self, peer: Peer, note: &[u8]) -> Option<&Head> {
+        self.old_heads(peer).find(|head| head.note() == note)
+    }
+
+    /// Whether a note says nothing new of its log; what witnesses say of it may be new. Who orders the lines otherwise than
+    /// we do is asked for heads more often than need be.
+    fn is_old_news(&self, peer: Peer, note: &[u8]) -> bool {
+        self.old_heads(peer).any(|head| head.note() == note || note.starts_with(head.without_cosignatures().note()))
+    }
+
+    fn old_heads(&self, peer: Peer) -> impl Iterator<Item = &Head> {
         let offered = self.peers.get(&peer).into_iter().flat_map(|state| state.offers.values());
-        let held = self.evidence.iter().flat_map(Evidence::heads);
-        offered.chain(held).find(|head| head.note() == note)
+        offered.chain(self.evidence.iter().flat_map(Evidence::heads))
+    }
+
+    /// A fork proof that came with a head of its log.
+    fn on_warning(&mut self, now: Timestamp, peer: Peer, head: &Head) {
+        let origin = *head.origin();
+        let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.wants(&origin)) else { return };
+        if evidence.is_forked(&origin) || self.warned.contains_key(&origin) {
+            return;
+        }
+        let is_held = evidence.size(&origin) > 0;
+        let Some(proof) = ForkProof::carried_by(head) else { return };
+        if is_held {
+            return self.on_fork(now, peer, &proof);
+        }
+        self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
+        self.warned.insert(origin, (peer, proof));
     }
 
     pub(super) fn on_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
@@ -95,7 +121,8 @@ impl Follower {
         {
             match log.compare(&head) {
                 Standing::Ahead { .. } => {}
-                Standing::Same | Standing::OtherLog => return,
+                Standing::OtherLog => return,
+                Standing::Same => return self.on_cosigned(head),
                 Standing::Behind => return self.on_older(peer, origin, log.size(), head.size()),
                 Standing::Forked => {
                     let proof = ForkProof::from_log(log, ours, &head);
@@ -115,6 +142,13 @@ impl Follower {
             if head.size() > newest.size() {
                 *newest = head;
             }
+        }
+    }
+
+    /// What witnesses say of something that is held; nothing, if the note has its log's line only.
+    fn on_cosigned(&mut self, head: Head) {
+        if head != head.without_cosignatures() {
+            self.effects.push_back(Effect::Cosigned(head));
         }
     }
 
@@ -159,6 +193,7 @@ impl Follower {
                     if let Some(state) = self.peers.get_mut(&peer) {
                         state.offers.remove(origin);
                     }
+                    self.on_cosigned(head);
                 }
             }
         }

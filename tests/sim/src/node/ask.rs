@@ -65,7 +65,8 @@ impl Node {
                 Effect::Updated(_) => self.observe_state(cx),
                 Effect::Fault { peer, fault } => self.on_fault(cx, peer, fault),
                 Effect::Common { origin, n_common } => self.keep_common(cx, origin, n_common),
-                Effect::RetryAt(_) | Effect::Shown { .. } => {}
+                // Nobody witnesses here, and who leaves what out is looked at elsewhere.
+                Effect::Cosigned(_) | Effect::RetryAt(_) | Effect::Shown { .. } => {}
             }
         }
     }

@@ -49,7 +49,7 @@ impl Node {
     }
 
     fn heads(&self, to: Peer) -> Option<Heads> {
-        let mut heads = Heads::answer(self.up.as_ref()?.follower.evidence()?);
+        let mut heads = Heads::answer(self.up.as_ref()?.follower.evidence()?, Head::clone);
         for note in &mut heads.notes {
             if let Ok(head) = Head::verify(&note.0) {
                 note.0 = self.shown(to, &head).note().to_vec();

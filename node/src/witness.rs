@@ -1,0 +1,310 @@
+//! Witnesses: what this node says as one, and what others say to its reader.
+//!
+//! As a witness a node cosigns the newest head of every log that it holds and has verified. [`Witness`] decides what may be
+//! said, the journal has it before anybody hears of it, and the signature follows from what the journal has.
+//!
+//! To its reader a node tells how new what it shows is: by the witnesses on the reader's list, never by others. What others
+//! say is passed on, within bounds, for readers who list them. `docs/design/witness.md` has the reasons.
+
+mod testimony;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use syncra_protocol::Timestamp;
+use syncra_protocol::fold::Published;
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
+use syncra_protocol::log::Log;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
+use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::witness::{Refused, Statement, Witness};
+use syncra_protocol::origin::Origin;
+use tokio::sync::broadcast;
+
+use crate::clock;
+use crate::config::{Config, Policy};
+use crate::journal::{AppendError, Journal, LogTestimony, Stated, Testimony};
+use crate::net::address;
+
+/// Statements that a slow listener may lag behind.
+const SPOKEN: usize = 256;
+/// A listed witness's newest time is written down again when it is this much newer: a power cut costs so much freshness, and
+/// an idle node writes once an hour for each log.
+const WRITTEN_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The witnesses of an open home.
+#[derive(Debug)]
+pub struct Witnesses {
+    journal: Journal,
+    device: DeviceKey,
+    /// There if this node witnesses.
+    secret: Option<DeviceSecret>,
+    own: Mutex<Witness>,
+    /// What was heard and is newer than what the journal has.
+    heard: Mutex<BTreeMap<Origin, Testimony>>,
+    listed: RwLock<Vec<WitnessKey>>,
+    policy: Policy,
+    spoken: broadcast::Sender<Head>,
+    heard_of: broadcast::Sender<Origin>,
+}
+
+/// How new something is, by the reader's witnesses.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// Witnesses on the list that cosigned exactly what is held.
+    pub by: usize,
+    /// Witnesses on the list.
+    pub of: usize,
+    /// How many must have, for the time to be believed.
+    pub needed: usize,
+    /// The latest time that so many of them reach, by their clocks; none if fewer cosigned.
+    pub at: Option<Timestamp>,
+}
+
+/// Why the reader's policy keeps a release from being installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwitnessed {
+    /// Too few of the reader's witnesses have seen it.
+    #[error("{by} of your {of} witnesses have seen it, {needed} are asked for")]
+    TooFew {
+        /// Those who have.
+        by: usize,
+        /// Those on the list.
+        of: usize,
+        /// Those who must have.
+        needed: usize,
+    },
+    /// They have not seen it for long enough.
+    #[error("your witnesses have seen it for {} h, {hours} h are asked for", .since.as_secs() / 3_600)]
+    TooYoung {
+        /// For how long enough of them have.
+        since: Duration,
+        /// For how long they must have.
+        hours: u64,
+    },
+}
+
+/// A witness named by people: a vkey, a peer id, or a device key.
+#[must_use]
+pub fn named(text: &str) -> Option<WitnessKey> {
+    let by_peer = || address::device_key(&text.parse().ok()?).map(WitnessKey::of);
+    text.parse().ok().or_else(|| text.parse().ok().map(WitnessKey::of)).or_else(by_peer)
+}
+
+impl Witnesses {
+    /// The witnesses of a home with these settings; `secret` is this device's.
+    #[must_use]
+    pub fn open(journal: Journal, config: &Config, secret: DeviceSecret) -> Self {
+        let device = secret.public();
+        let mut own = Witness::new(device);
+        for stated in journal.truth().stated() {
+            let Ok(head) = Head::verify(&stated.note) else {
+                tracing::error!(origin = %stated.origin, "what was said as a witness does not verify");
+                continue;
+            };
+            let statement = Statement::recall(&head, Timestamp(stated.seconds.saturating_mul(1_000)));
+            if let Err(error) = own.record(statement) {
+                tracing::error!(origin = %stated.origin, %error, "what was said as a witness contradicts itself");
+            }
+        }
+        let (spoken, heard_of) = (broadcast::Sender::new(SPOKEN), broadcast::Sender::new(SPOKEN));
+        let listed = config.witnesses.iter().filter_map(|text| named(text)).collect();
+        Self {
+            journal,
+            device,
+            secret: config.witness.then_some(secret),
+            own: Mutex::new(own),
+            heard: Mutex::default(),
+            listed: RwLock::new(listed),
+            policy: config.policy.clone(),
+            spoken,
+            heard_of,
+        }
+    }
+
+    /// The witness that this node is, or would be.
+    #[must_use]
+    pub fn key(&self) -> WitnessKey {
+        WitnessKey::of(self.device)
+    }
+
+    /// Whether this node witnesses.
+    #[must_use]
+    pub const fn is_witness(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// The reader's list.
+    #[must_use]
+    pub fn listed(&self) -> Vec<WitnessKey> {
+        self.listed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another list in the place of the reader's.
+    pub fn list(&self, witnesses: Vec<WitnessKey>) {
+        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = witnesses;
+    }
+
+    /// How many of the list are needed: as the policy says, else more than half.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.needed_of(self.listed().len())
+    }
+
+    /// The same for a list of `n` witnesses.
+    #[must_use]
+    pub fn needed_of(&self, n: usize) -> usize {
+        match self.policy.min_witnesses {
+            0 => n / 2 + 1,
+            asked => usize::try_from(asked).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// The policy for installs.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Hears of every head that this node cosigns for the first time.
+    #[must_use]
+    pub fn spoken(&self) -> broadcast::Receiver<Head> {
+        self.spoken.subscribe()
+    }
+
+    /// Hears of every log of which a listed witness says something that changes more than how new it is.
+    #[must_use]
+    pub fn heard_of(&self) -> broadcast::Receiver<Origin> {
+        self.heard_of.subscribe()
+    }
+
+    /// Cosigns `head`, which `log` holds, if this node witnesses and that may be said now: at once what has grown, what has
+    /// not at a bounded pace.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the journal does not take it; then nothing is said.
+    pub async fn witness(&self, log: &Log, head: &Head) -> Result<(), AppendError> {
+        let origin = *head.origin();
+        if self.secret.is_none() || self.journal.truth().fork_proof(&origin).is_some() {
+            return Ok(());
+        }
+        let before = self.own().said(&origin).map_or(0, |said| said.head().size());
+        let Ok(proof) = log.prove_consistency(before.min(head.size()), head.size()) else { return Ok(()) };
+        let considered = self.own().consider(clock::now(), head, &proof);
+        let statement = match considered {
+            Ok(statement) => statement,
+            Err(Refused::OwnLog | Refused::Early { .. }) => return Ok(()),
+            Err(refused) => {
+                tracing::warn!(%origin, %refused, "not cosigned");
+                return Ok(());
+            }
+        };
+        let (size, root, note) = (head.size(), head.root(), statement.head().note().to_vec());
+        let stated = Stated { origin, size, root, note, seconds: statement.at().0 / 1_000 };
+        self.journal.append(stated).await?;
+        if self.own().record(statement).is_ok() && size > before {
+            // Nobody listening is fine.
+            let _ = self.spoken.send(head.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes in what witnesses say in the note of a head that is held, or of one before it. What a listed one says is kept
+    /// for ever.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the journal does not take it.
+    pub async fn hear(&self, head: &Head) -> Result<(), AppendError> {
+        let origin = *head.origin();
+        let listed = self.listed();
+        let said = Cosignature::all_of(head, &listed, clock::now());
+        let others = said.into_iter().filter(|cosignature| *cosignature.witness().key() != self.device);
+        let record = {
+            let mut heard = self.heard();
+            let known = self.journal.truth().testimony(&origin).cloned().unwrap_or_default();
+            let testimony = heard.entry(origin).or_insert_with(|| known.clone());
+            let mut is_news = false;
+            for cosignature in others {
+                is_news |= testimony::take(testimony, &cosignature);
+            }
+            if !is_news {
+                return Ok(());
+            }
+            testimony::bound(testimony, &listed);
+            let worth = testimony::of_listed(testimony, &listed);
+            testimony::is_worth_writing(&known, &worth, WRITTEN_EVERY).then_some(worth)
+        };
+        if let Some(testimony) = record {
+            self.journal.append(LogTestimony { origin, testimony }).await?;
+            let _ = self.heard_of.send(origin);
+        }
+        Ok(())
+    }
+
+    /// A head's note as it is shown to others: with a fork proof against its log if there is one, then what this node says
+    /// of it, then what its reader's witnesses do, then others.
+    #[must_use]
+    pub fn dress(&self, head: &Head) -> Head {
+        let origin = head.origin();
+        let fork = self.journal.truth().fork_proof(origin).and_then(|proof| ForkProof::verify(proof).ok());
+        let own = self.secret.as_ref().and_then(|secret| self.own().cosignature(secret, origin));
+        let testimony = self.testimony(origin);
+        let heard = testimony::cosignatures(&testimony, head, &self.listed());
+        head.with_evidence(fork.as_ref(), own.iter().chain(&heard))
+    }
+
+    /// How new these heads are together: as old and as little witnessed as the worst of them.
+    #[must_use]
+    pub fn freshness<'a>(&self, heads: impl IntoIterator<Item = &'a Head>) -> Freshness {
+        let (listed, needed) = (self.listed(), self.needed());
+        let unknown = Freshness { by: 0, of: listed.len(), needed, at: None };
+        let of_head = |head: &Head| {
+            let mut times = testimony::times(&self.testimony(head.origin()), head, &listed);
+            times.sort_unstable_by(|a, b| b.cmp(a));
+            let at = needed.checked_sub(1).and_then(|nth| times.get(nth)).copied();
+            Freshness { by: times.len(), at, ..unknown }
+        };
+        let worst = |a: Freshness, b: Freshness| Freshness { by: a.by.min(b.by), at: a.at.min(b.at), ..unknown };
+        heads.into_iter().map(of_head).reduce(worst).unwrap_or(unknown)
+    }
+
+    /// What the reader's policy has against installing a release. Nothing against what this device wrote itself.
+    ///
+    /// # Errors
+    /// [`Unwitnessed`].
+    pub fn permit(&self, release: &Published) -> Result<(), Unwitnessed> {
+        let Policy { min_witnesses, min_witnessed_hours: hours } = self.policy;
+        if (min_witnesses, hours) == (0, 0) || release.writer.key == self.device {
+            return Ok(());
+        }
+        let (listed, needed) = (self.listed(), self.needed());
+        let mut since = testimony::since(&self.testimony(&release.writer), release.index, &listed);
+        since.sort_unstable();
+        let Some(since_at) = needed.checked_sub(1).and_then(|nth| since.get(nth)) else {
+            return Err(Unwitnessed::TooFew { by: since.len(), of: listed.len(), needed });
+        };
+        let since = clock::now().since(*since_at);
+        if since < Duration::from_secs(hours.saturating_mul(3_600)) {
+            return Err(Unwitnessed::TooYoung { since, hours });
+        }
+        Ok(())
+    }
+
+    fn testimony(&self, origin: &Origin) -> Testimony {
+        let heard = self.heard().get(origin).cloned();
+        heard.or_else(|| self.journal.truth().testimony(origin).cloned()).unwrap_or_default()
+    }
+
+    fn own(&self) -> MutexGuard<'_, Witness> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<Origin, Testimony>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Witnesses and proofs of forks between real nodes: who says what when, what readers see of it, what policies keep out, and
+//! that a warning reaches who never met the forker.
+
+use syncra_tests::{Home, Node};
+
+use crate::people::{LOOPBACK, Published, address, hears, number, publish, text, wired, word};
+
+/// A node that witnesses.
+fn witness() -> (Home, Node) {
+    let home = wired();
+    home.json(["config", "set", "witness", "true"]);
+    let up = home.up(LOOPBACK);
+    (home, up)
+}
+
+/// Asks anew until the node says so. Each question is a round trip of its own, so no time is waited for.
+fn until_witnessed(home: &Home, published: &Published, by: u64) -> serde_json::Value {
+    for _ in 0..200 {
+        home.run(["update"]);
+        let info = home.json(["info", package(published)]);
+        if info["witnessed"]["by"].as_u64() == Some(by) {
+            return info;
+        }
+    }
+    panic!("never witnessed by {by}: {}", home.json(["info", package(published)]));
+}
+
+fn package(published: &Published) -> &str {
+    published.reference.split_once("@1.").map_or(&published.reference, |(package, _)| package)
+}
+
+#[test]
+fn readers_see_how_new_things_are_also_through_those_who_list_no_witness() {
+    let (alice, carol, bob) = (wired(), wired(), wired());
+    let alice_up = alice.up(LOOPBACK);
+    let published = publish(&alice, "1.0.0", 10_000);
+    let (wilma, wilma_up) = witness();
+    let (walter, walter_up) = witness();
+    let carol_up = carol.up(LOOPBACK);
+    carol.json(["config", "set", "policy.min_witnesses", "0"]);
+    for up in [&wilma_up, &walter_up] {
+        // Witnesses come by the package as everybody does.
+        let home = if std::ptr::eq(up, &wilma_up) { &wilma } else { &walter };
+        home.json(["connect", address(&alice_up)]);
+        home.json(["get", &published.reference, "-o", text(&home.work().join("out"))]);
+        carol.json(["connect", address(up)]);
+    }
+    carol.json(["add", package(&published)]);
+
+    // Bob meets carol only, who lists nobody.
+    bob.json(["witness", "add", wilma_up.peer_id(), walter_up.peer_id()]);
+    let bob_up = bob.up(LOOPBACK);
+    bob.json(["connect", address(&carol_up)]);
+    bob.json(["add", package(&published)]);
+    until_witnessed(&carol, &published, 0);
+    let info = until_witnessed(&bob, &published, 2);
+    assert_eq!(word(&info, "freshness"), "witnessed");
+    assert_eq!((number(&info["witnessed"], "of"), number(&info["witnessed"], "needed")), (2, 2));
+    assert_eq!(word(&carol.json(["info", package(&published)]), "freshness"), "unknown", "carol lists nobody");
+    let told = bob.run(["info", package(&published)]).stdout;
+    assert!(told.contains("freshness: witnessed ") && told.contains(" ago by 2 of 2"), "{told}");
+    let verified = bob.json(["verify"]);
+    assert_eq!(word(&verified["packages"][0], "freshness"), "witnessed", "{verified}");
+    assert_eq!(word(&bob.json(["status"])["witnesses"], "freshness"), "witnessed");
+    assert_eq!(bob.json(["witness", "list"])["witnesses"].as_array().map(Vec::len), Some(2));
+    assert!(wilma.json(["status"])["witnesses"]["own"].is_string());
+
+    // Without a node too; and nobody's word counts who is not on the list.
+    assert_eq!(bob_up.stop().0, 0);
+    assert_eq!(word(&bob.json(["info", package(&published)]), "freshness"), "witnessed");
+    bob.json(["witness", "remove", walter_up.peer_id()]);
+    let info = bob.json(["info", package(&published)]);
+    assert_eq!((number(&info["witnessed"], "by"), number(&info["witnessed"], "of")), (1, 1));
+    bob.json(["witness", "remove", wilma_up.peer_id()]);
+    assert_eq!(word(&bob.json(["info", package(&published)]), "freshness"), "unknown");
+}
+
+#[test]
+fn what_too_few_have_seen_is_not_installed() {
+    let (alice, bob) = (wired(), wired());
+    let alice_up = alice.up(LOOPBACK);
+    let published = publish(&alice, "1.0.0", 10_000);
+    let (wilma, wilma_up) = witness();
+    bob.json(["witness", "add", wilma_up.peer_id()]);
+    bob.json(["config", "set", "policy.min_witnesses", "1"]);
+    let bob_up = bob.up(LOOPBACK);
+    bob.json(["connect", address(&alice_up)]);
+    let (exit, error) = bob.fails(["add", package(&published)]);
+    assert_eq!((exit, error["code"].as_str()), (8, Some("E0803")), "{error}");
+    assert!(word(&error, "hint").contains("syncra witness list"), "{error}");
+    bob.json(["follow", package(&published)]);
+    hears(&bob, |event| event["type"] == "follow_refused" && word(event, "reason").contains("0 of your 1 witnesses"));
+
+    // As soon as the witness has spoken, what is followed is installed unasked.
+    wilma.json(["connect", address(&alice_up)]);
+    bob.json(["connect", address(&wilma_up)]);
+    wilma.json(["get", &published.reference, "-o", text(&wilma.work().join("out"))]);
+    until_witnessed(&bob, &published, 1);
+    hears(&bob, |event| event["type"] == "installed" && event["version"] == "1.0.0");
+    assert_eq!(bob_up.stop().0, 0);
+
+    // For a day it was not seen yet: what is installed stays, and nothing newer comes.
+    bob.json(["config", "set", "policy.min_witnessed_hours", "24"]);
+    let _bob_up = bob.up(LOOPBACK);
+    bob.json(["connect", address(&alice_up)]);
+    bob.json(["connect", address(&wilma_up)]);
+    publish(&alice, "1.1.0", 10_000);
+    let updated = bob.json(["update"]);
+    assert_eq!(updated["changes"].as_array().map(Vec::len), Some(0), "{updated}");
+    let why = word(&updated["kept"][0], "why");
+    assert!(why.contains("1.1.0") && why.contains("witnesses have seen it"), "{updated}");
+}
+
+#[test]
+fn a_proof_of_a_fork_is_a_file_and_reaches_who_never_met_the_forker() {
+    let (alice, bob) = (Home::new(), wired());
+    let published = publish(&alice, "1.0.0", 10_000);
+    let twin = Home::new();
+    crate::lies::copy(alice.path(), twin.path());
+    twin.json(["id", "adopt", "--yes"]);
+    publish(&alice, "1.1.0", 10_000);
+    publish(&twin, "1.2.0", 10_000);
+    let bob_up = bob.up(LOOPBACK);
+    for home in [&alice, &twin] {
+        let up = home.up(LOOPBACK);
+        bob.json(["connect", address(&up)]);
+        bob.run(["add", package(&published)]);
+        bob.run(["update"]);
+        drop(up.kill());
+    }
+    hears(&bob, |event| event["type"] == "peer_fault" && word(event, "fault").contains("two histories"));
+
+    // A file, checked by somebody without a home, offline.
+    let file = bob.work().join("world.fork");
+    let written = bob.json(["info", package(&published), "--fork-proof", text(&file)]);
+    let bytes = std::fs::read(&file).expect("written");
+    assert!(bytes.len() <= 1_500, "{} bytes", bytes.len());
+    assert_eq!(bob.run(["info", package(&published), "--fork-proof", text(&file)]).code, 7, "nothing is written over");
+    let nobody = Home::new();
+    let checked = nobody.json(["verify", "--fork-proof", text(&file), "--offline"]);
+    assert_eq!(checked, written);
+    assert!(!nobody.path().exists(), "a home was made");
+    for (n, byte) in bytes.iter().enumerate().step_by(97) {
+        let mut wrong = bytes.clone();
+        wrong[n] = byte ^ 1;
+        let other = bob.work().join("wrong.fork");
+        std::fs::write(&other, wrong).expect("written");
+        assert_eq!(nobody.run(["verify", "--fork-proof", text(&other)]).code, 5, "byte {n}");
+    }
+
+    // Carol meets only bob; dora takes the file in; eve gets a stick. None of them met the forker.
+    let check = |home: &Home, who: &str| {
+        let told = home.run(["verify"]);
+        assert!(told.code == 5 && told.stderr.contains("signed two histories"), "{who}: {}", told.stderr);
+        let info = home.json(["info", package(&published)]);
+        assert_eq!(info["forked"].as_array().map(Vec::len), Some(1), "{who}: {info}");
+        let status = home.run(["status"]).stdout;
+        assert!(status.contains("has signed two histories"), "{who}: {status}");
+    };
+    let carol = wired();
+    let carol_up = carol.up(LOOPBACK);
+    carol.json(["connect", address(&bob_up)]);
+    let (exit, error) = carol.fails(["add", package(&published)]);
+    assert_eq!((exit, error["code"].as_str()), (5, Some("E0504")), "{error}");
+    check(&carol, "carol");
+    drop(carol_up);
+
+    let stick = bob.work().join("world.syncpack");
+    bob.json(["export", package(&published), "-o", text(&stick)]);
+    let eve = Home::new();
+    eve.run(["import", text(&stick)]);
+    check(&eve, "eve");
+
+    let (dora, alice_up) = (wired(), alice.up(LOOPBACK));
+    let dora_up = dora.up(LOOPBACK);
+    dora.json(["connect", address(&alice_up)]);
+    dora.json(["add", package(&published)]);
+    let would = dora.json(["import", text(&file), "--dry-run"]);
+    assert_eq!(would["fork"], written);
+    assert_eq!(dora.run(["verify"]).code, 0, "a dry run keeps nothing");
+    assert_eq!(dora.json(["import", text(&file)])["fork"], written);
+    check(&dora, "dora");
+    publish(&alice, "1.3.0", 10_000);
+    dora.run(["update"]);
+    let logs = dora.json(["info", package(&published)])["logs"].to_string();
+    assert!(!dora.run(["info", package(&published)]).stdout.contains("1.3.0"), "nothing newer is accepted: {logs}");
+    drop(dora_up);
+}
