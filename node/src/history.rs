@@ -193,7 +193,7 @@ impl Histories {
             }
             known.n_changes
         };
-        let Some(history) = self.load(package, |owner| self.identity_held(owner))? else { return Ok(None) };
+        let Some(history) = self.load(package, |owner| self.identity_logs(owner))? else { return Ok(None) };
         let history = Arc::new(history);
         self.keep(n_changes, package, &history);
         Ok(Some(history))
@@ -213,7 +213,7 @@ impl Histories {
     /// # Errors
     /// [`LoadError`].
     pub fn identity(&self, identity: IdentityId) -> Result<Option<Arc<IdentityState>>, LoadError> {
-        Ok(self.identity_held(identity)?.map(|held| Arc::clone(held.state())))
+        Ok(self.identity_logs(identity)?.map(|held| Arc::clone(held.state())))
     }
 
     /// A log as far as it is verified and stored, and its head.
@@ -290,10 +290,24 @@ impl Known {
     }
 }
 
-/// What an own entry says to have seen: every log of the set, as far as it is held.
+/// What an own entry says to have seen: every log of the set as far as it counts. What does not count, or is only in one of
+/// two histories, is not named: others might never hold it, and would wait for it.
 #[must_use]
-pub fn seen(evidence: &Evidence) -> Vec<SeenHead> {
-    evidence.heads().map(seen_head).collect()
+pub fn seen(history: &History) -> Vec<SeenHead> {
+    let History { evidence, state } = history;
+    let seen = evidence.frontier().0.into_iter().filter_map(|(origin, head)| {
+        let until = match origin.subject {
+            Subject::Package(_) => state.writers.get(&origin).map(|writer| writer.until),
+            Subject::Identity(identity) => {
+                state.owners.get(&identity).and_then(|owner| owner.devices.get(&origin.key)).map(|device| device.until)
+            }
+        };
+        let fixed = if evidence.is_forked(&origin) { evidence.n_common(&origin).unwrap_or(0) } else { u64::MAX };
+        let size = head.size.min(until.unwrap_or(u64::MAX)).min(fixed);
+        let root = evidence.log(&origin)?.root_at(size).filter(|_| size > 0)?;
+        Some(SeenHead { origin, size, root })
+    });
+    seen.collect()
 }
 
 /// A head as an entry names it.
@@ -350,7 +364,7 @@ mod tests {
         let lamp = Draft::new("lamp", "1.0.0").publish(&parts).await.package;
         let histories = &parts.histories;
         let n_changes = histories.known().n_changes;
-        let read = histories.load(lamp, |owner| histories.identity_held(owner)).unwrap().unwrap();
+        let read = histories.load(lamp, |owner| histories.identity_logs(owner)).unwrap().unwrap();
         Draft::new("lamp", "1.1.0").publish(&parts).await;
         histories.keep(n_changes, lamp, &Arc::new(read));
         assert_eq!(histories.package(lamp).unwrap().unwrap().state.releases.len(), 2);

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use syncra_protocol::entry::Release;
-use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::id::{BlobId, IdentityId, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::score::Deed;
@@ -22,7 +22,7 @@ use turns::Turns;
 
 use crate::blobs::{Access, Admission, ServeError};
 use crate::flow::Parts;
-use crate::history::{Change, Histories};
+use crate::history::{Change, Histories, History};
 use crate::incident::Incidents;
 use crate::net::frame::FrameError;
 use crate::net::{Inbound, Inbounds};
@@ -75,10 +75,20 @@ impl Served {
             match changes.try_recv() {
                 Ok(Change { head }) => match head.origin().subject {
                     Subject::Package(package) => self.load(package),
-                    Subject::Identity(_) => {}
+                    // A device that was admitted brings releases that were there before.
+                    Subject::Identity(identity) => self.load_of(identity),
                 },
                 Err(TryRecvError::Lagged(_)) => self.load_all(),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn load_of(&self, identity: IdentityId) {
+        for package in self.histories.packages() {
+            let owns = |history: &History| history.evidence.genesis().owners.contains(&identity);
+            if self.histories.package(package).is_ok_and(|history| history.is_some_and(|history| owns(&history))) {
+                self.load(package);
             }
         }
     }

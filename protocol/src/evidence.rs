@@ -104,6 +104,9 @@ pub enum StopReason {
     /// An entry that claims to have seen its own log.
     #[error("an entry names its own log as seen")]
     SawItself,
+    /// An entry about an identity that claims to have seen a log of something else.
+    #[error("an entry of an identity names a log of something else as seen")]
+    SawForeign,
 }
 
 /// Why a log has verified entries that do not count yet, or never will.
@@ -283,24 +286,46 @@ impl Evidence {
         }
     }
 
+    /// Whether a log is worth its bytes, of which these are the first entries: one of an owner by a key that is no device
+    /// must bring the recovery key's word in its first entries.
+    #[must_use]
+    pub fn is_worth(&self, origin: &Origin, first_entries: &[impl AsRef<[u8]>]) -> bool {
+        let Subject::Identity(identity) = origin.subject else { return true };
+        let Some(known) = self.identities.get(&identity) else { return true };
+        if known.devices.contains(&origin.key) || self.logs.held.contains_key(origin) || self.awaits(origin) {
+            return true;
+        }
+        let items = (0..).zip(first_entries).map(|(index, bytes)| read(origin, index, bytes.as_ref()).0);
+        let items: Vec<Item> = items.take(logs::WORD_WITHIN).collect();
+        self.logs.brings_word(identity, &known.owner.genesis, &items)
+    }
+
     fn awaits(&self, origin: &Origin) -> bool {
         let waits = |held: &Held| held.next().is_some_and(|item| item.seen.iter().any(|s| s.origin == *origin));
         self.logs.held.values().any(waits)
     }
 
     fn know(&mut self, identity: IdentityId, owner: Arc<Owner>) {
-        let devices = self.logs.devices(identity, &owner.genesis);
-        let known =
-            self.identities.entry(identity).or_insert_with(|| Known { owner, devices: BTreeSet::new(), shared: None });
-        known.devices.extend(devices);
+        if !self.identities.contains_key(&identity) {
+            let devices = self.devices(identity, &owner);
+            self.identities.insert(identity, Known { owner, devices, shared: None });
+        }
+    }
+
+    /// Those that the identity's logs admit, cuts heeded: nobody else's logs have a claim to room.
+    fn devices(&self, identity: IdentityId, owner: &Owner) -> BTreeSet<DeviceKey> {
+        let state = fold::identity::fold(&self.logs, &self.logs.frontier(), identity);
+        let devices = state.into_iter().flat_map(|state| state.devices.into_keys());
+        devices.chain([owner.genesis.log_key]).collect()
     }
 
     /// Learns the devices that a log of an owner names.
     fn learn_devices(&mut self, origin: &Origin) {
-        if let Subject::Identity(identity) = origin.subject
-            && let Some(known) = self.identities.get_mut(&identity)
-        {
-            known.devices.extend(self.logs.devices(identity, &known.owner.genesis));
+        let Subject::Identity(identity) = origin.subject else { return };
+        let Some(owner) = self.identities.get(&identity).map(|known| Arc::clone(&known.owner)) else { return };
+        let devices = self.devices(identity, &owner);
+        if let Some(known) = self.identities.get_mut(&identity) {
+            known.devices = devices;
         }
     }
 
@@ -333,13 +358,7 @@ impl Evidence {
             stop = stop.or(reason.map(|reason| (index, reason)));
             items.push(item);
         }
-        if let Subject::Identity(identity) = origin.subject
-            && let Some(known) = self.identities.get(&identity)
-            && from == 0
-            && !known.devices.contains(&origin.key)
-            && !self.awaits(&origin)
-            && !self.logs.brings_word(identity, &known.owner.genesis, &items)
-        {
+        if from == 0 && !self.is_worth(&origin, entries) {
             return Err(EvidenceError::NoDevice);
         }
         let first = entries.first().map_or(&[][..], AsRef::as_ref);

@@ -90,6 +90,8 @@ pub struct Device {
     pub is_first: bool,
     /// The entries that let it speak: log and index.
     pub since: BTreeSet<(Origin, u64)>,
+    /// The first entry of its log of the identity that does not count any more; [`u64::MAX`] if there is no end.
+    pub until: u64,
     /// Whether it may speak now.
     pub status: DeviceStatus,
     /// How far its logs of packages count, if it may not. Of one that is not named what others have seen counts.

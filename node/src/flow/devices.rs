@@ -12,14 +12,14 @@ use syncra_protocol::evidence::{EvidenceError, IdentityLog};
 use syncra_protocol::fold::{Device, DeviceStatus, IdentityState};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
-use syncra_protocol::limits::DEVICE_CUTS;
+use syncra_protocol::limits::{DEVICE_CUTS, LIFTED_SUSPENSIONS, REVOKED_DEVICES};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::origin::{Origin, Subject};
 
 use super::Parts;
 use super::identity::{self, IdentityError};
-use crate::history::{CommitError, Draft, History, LoadError, OwnError, seen_head};
+use crate::history::{CommitError, Draft, History, LoadError, OwnError};
 
 /// Why nothing changed about the devices.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,12 @@ pub enum DevicesError {
     /// Only the recovery key can speak for a device again.
     #[error("the device `{0}` was revoked, which is for ever")]
     Revoked(String),
+    /// Only the recovery key can give it back its voice.
+    #[error("the device `{0}` is suspended")]
+    Suspended(String),
+    /// The package is not on this device.
+    #[error("the history of package {} is not on this device", .0.fmt_short())]
+    NoPackage(PackageId),
     /// A device cannot be a device of two people.
     #[error("this device has published {n_names} packages as {owner}")]
     HasPackages {
@@ -79,6 +85,9 @@ pub enum DevicesError {
     /// What was offered is not what was named.
     #[error("the history offered is not one of identity {}", .0.fmt_short())]
     OtherIdentity(IdentityId),
+    /// The identity's logs do not fit what one device tells another.
+    #[error("the identity's history is too long to be handed over at once")]
+    TooLong,
     /// Not the key that the identity names.
     #[error("this is not the recovery key that the identity names now")]
     WrongKey,
@@ -173,6 +182,9 @@ pub async fn add(parts: &Parts, device: AddDevice, dry_run: bool) -> Result<bool
         Some(known) if known.status == DeviceStatus::Revoked => {
             return Err(DevicesError::Revoked(device.label.to_string()));
         }
+        Some(Device { status: DeviceStatus::Suspended { .. }, .. }) => {
+            return Err(DevicesError::Suspended(device.label.to_string()));
+        }
         Some(known) if known.status == DeviceStatus::Active && known.role <= device.role => return Ok(false),
         _ => {}
     }
@@ -216,6 +228,10 @@ pub async fn name(parts: &Parts, name: &PackageName, package: PackageId, dry_run
     if state.names.get(name) == Some(&package) {
         return Ok(false);
     }
+    // A name for what is not here would be taken for one that was never published.
+    if parts.histories.package(package)?.is_none() {
+        return Err(DevicesError::NoPackage(package));
+    }
     if !dry_run {
         say(parts, Body::Name(NameClaim { name: name.clone(), package: Some(package) })).await?;
     }
@@ -231,6 +247,8 @@ pub async fn join(parts: &Parts, identity: IdentityId, logs: &[LogCopy], dry_run
     if parts.identity() == identity {
         return Ok(false);
     }
+    // A publish that is under way has one owner from its beginning to its end.
+    let _turn = parts.publishing.lock().await;
     ensure_free(parts)?;
     for LogCopy { head, entries } in logs {
         let origin = head.origin();
@@ -283,10 +301,16 @@ pub fn ensure_free(parts: &Parts) -> Result<(), DevicesError> {
 /// [`DevicesError`].
 pub fn logs(parts: &Parts) -> Result<Vec<LogCopy>, DevicesError> {
     let mut logs = Vec::new();
-    for seen in siblings(parts, parts.identity())? {
-        let Some((log, head)) = parts.histories.log(&seen.origin)? else { continue };
-        let entries = parts.histories.entries(&seen.origin, 0, log.size()).map_err(LoadError::Logs)?;
-        logs.push(LogCopy { head, entries: entries.iter().map(|entry| entry.to_vec()).collect() });
+    let Some(known) = parts.histories.identity_logs(parts.identity())? else { return Ok(logs) };
+    for log in known.logs() {
+        let (origin, size) = (log.head().origin(), log.log().size());
+        let device = known.state().devices.get(&origin.key);
+        // A silent device's later entries are its own affair, but a signed head has no less than all of them.
+        if device.is_none_or(|device| device.until == 0) {
+            continue;
+        }
+        let entries = parts.histories.entries(origin, 0, size).map_err(LoadError::Logs)?;
+        logs.push(LogCopy { head: log.head().clone(), entries: entries.iter().map(|entry| entry.to_vec()).collect() });
     }
     Ok(logs)
 }
@@ -359,27 +383,54 @@ pub async fn recover(
     if parts.identity() != identity {
         join(parts, identity, &[], false).await?;
     }
+    let _alone = parts.recovering.lock().await;
     // A key that is committed to must not be lost: it is written down first.
     let next = if wanted.rotate { Some(identity::prepare_recovery(parts.layout())?) } else { None };
     let commitment = next.as_ref().map_or(state.recovery, |next| recovery_commitment(&next.public()));
-    let mut statement =
-        Statement { identity, previous: state.last_statement, admit, revoke: Vec::new(), lift, next: state.recovery };
-    // One cut list for each device fits one statement; more of them follow in statements of their own.
-    let n_rounds = revoke.iter().map(Vec::len).max().unwrap_or(1).max(1);
-    for round in 0..n_rounds {
-        let mut cuts: Vec<DeviceCuts> = revoke.iter().filter_map(|lists| lists.get(round).cloned()).collect();
-        cuts.sort_unstable_by_key(|cuts| cuts.device);
-        statement.revoke = cuts;
-        let is_last = round + 1 == n_rounds;
-        statement.next = if is_last { commitment } else { state.recovery };
-        let said = statement.clone();
-        say(parts, Body::Recover(said.clone().sign(secret))).await?;
-        statement = Statement { previous: Some(said.id()), admit: None, lift: Vec::new(), ..said };
+    let rounds = rounds(revoke, lift);
+    let (mut previous, mut admit) = (state.last_statement, admit);
+    for (n, (revoke, lift)) in rounds.iter().enumerate() {
+        let next = if n + 1 == rounds.len() { commitment } else { state.recovery };
+        let (revoke, lift) = (revoke.clone(), lift.clone());
+        let statement = Statement { identity, previous, admit: admit.take(), revoke, lift, next };
+        previous = Some(statement.id());
+        // It has seen nothing: what the recovery key says waits for nobody's log.
+        let origin = Origin::identity(identity, parts.device);
+        parts.histories.append(origin, &[], |draft| draft.push(Body::Recover(statement.sign(secret)))).await?;
     }
     if next.is_some() {
-        identity::finish_recovery(parts.layout(), commitment)?;
+        identity::finish_recovery(parts.layout(), self::state(parts, identity)?.recovery)?;
     }
     Ok(done)
+}
+
+type Round = (Vec<DeviceCuts>, Vec<EntryId>);
+
+/// What does not fit one statement goes on in the next: devices, suspensions, and cuts of their logs.
+fn rounds(revoke: Vec<Vec<DeviceCuts>>, lift: Vec<EntryId>) -> Vec<Round> {
+    let mut rounds: Vec<Round> = vec![Round::default()];
+    for cuts in revoke.into_iter().flatten() {
+        let fits = |round: &Round| {
+            let n_cuts: usize = round.0.iter().map(|other| other.packages.len()).sum();
+            round.0.len() < REVOKED_DEVICES
+                && n_cuts + cuts.packages.len() <= DEVICE_CUTS
+                && round.0.iter().all(|other| other.device != cuts.device)
+        };
+        if !rounds.last().is_some_and(fits) {
+            rounds.push(Round::default());
+        }
+        rounds.last_mut().expect("there is one").0.push(cuts);
+    }
+    for round in &mut rounds {
+        round.0.sort_unstable_by_key(|cuts| cuts.device);
+    }
+    for (n, lift) in lift.chunks(LIFTED_SUSPENSIONS).enumerate() {
+        if n == rounds.len() {
+            rounds.push(Round::default());
+        }
+        rounds[n].1 = lift.to_vec();
+    }
+    rounds
 }
 
 /// How far the logs of a device count as they are known here, each list for one entry.
@@ -394,10 +445,14 @@ fn cuts(
     let before: BTreeMap<PackageId, ReleaseId> = before.iter().copied().collect();
     let mut packages = Vec::new();
     for package in parts.histories.packages() {
-        let Some(history) = parts.histories.package(package)? else { continue };
-        if !history.state.genesis.owners.contains(&identity) {
-            continue;
-        }
+        let history = match parts.histories.package(package) {
+            Ok(Some(history)) if history.state.genesis.owners.contains(&identity) => history,
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!(%package, %error, "a package cannot be read and is not cut");
+                continue;
+            }
+        };
         let Some(head) = history.evidence.head(&Origin::package(package, device)) else { continue };
         let named = before.get(&package).and_then(|release| history.state.releases.get(release));
         let at = match named.filter(|release| release.writer.key == device) {
@@ -449,12 +504,16 @@ pub(super) async fn say(parts: &Parts, body: Body) -> Result<Head, DevicesError>
     Ok(head)
 }
 
-/// The heads of all logs that devices of the identity wrote.
+/// The logs of the identity's devices, each as far as it counts: what does not, others might never hold.
 fn siblings(parts: &Parts, identity: IdentityId) -> Result<Vec<SeenHead>, DevicesError> {
-    let Some(state) = parts.histories.identity(identity)? else { return Ok(Vec::new()) };
+    let Some(known) = parts.histories.identity_logs(identity)? else { return Ok(Vec::new()) };
+    let devices = &known.state().devices;
     let mut heads = Vec::new();
-    for key in state.devices.keys() {
-        heads.extend(parts.histories.log(&Origin::identity(identity, *key))?.map(|(_, head)| seen_head(&head)));
+    for log in known.logs() {
+        let origin = *log.head().origin();
+        let Some(device) = devices.get(&origin.key) else { continue };
+        let size = known.n_counted(&origin).min(device.until);
+        heads.extend(log.log().root_at(size).filter(|_| size > 0).map(|root| SeenHead { origin, size, root }));
     }
     Ok(heads)
 }

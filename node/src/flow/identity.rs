@@ -102,18 +102,24 @@ fn new_recovery_key(path: &Path) -> Result<DeviceSecret, IdentityError> {
 
 /// Makes the recovery key that is to replace the present one, beside it: it is written before anything commits to it.
 pub(super) fn prepare_recovery(layout: &Layout) -> Result<DeviceSecret, IdentityError> {
-    new_recovery_key(&layout.next_recovery_key())
+    let path = layout.next_recovery_key();
+    // One that is there may have been committed to already, by a statement that does not count yet.
+    match read_recovery(&path)? {
+        Some(text) => recovery_secret(&text).map_err(|source| IdentityError::Recovery { path, source }),
+        None => new_recovery_key(&path),
+    }
 }
 
-/// Puts the prepared recovery key in the place of the present one once the identity commits to it; a prepared one that
-/// it does not commit to is left over from a cut, and goes.
+/// Puts the prepared recovery key in the place of the present one once the identity commits to it. One that it does not
+/// commit to stays for the next time: a statement that names it may be waiting.
 pub(super) fn finish_recovery(layout: &Layout, commitment: [u8; 32]) -> Result<(), IdentityError> {
     let path = layout.next_recovery_key();
     let Some(text) = read_recovery(&path)? else { return Ok(()) };
     let broken = |source| IdentityError::Recovery { path: path.clone(), source };
-    if recovery_commitment(&recovery_secret(&text).map_err(broken)?.public()) == commitment {
-        durable::replace(&layout.recovery_key(), text.as_bytes())?;
+    if recovery_commitment(&recovery_secret(&text).map_err(broken)?.public()) != commitment {
+        return Ok(());
     }
+    durable::replace(&layout.recovery_key(), text.as_bytes())?;
     std::fs::remove_file(&path).map_err(|source| WriteError::from_io(&path, source))?;
     Ok(durable::sync_dir(&layout.identity())?)
 }

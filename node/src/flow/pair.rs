@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::AsyncWriteExt as _;
+use futures::stream::FuturesUnordered;
+use futures::{AsyncWriteExt as _, StreamExt as _};
 use spake2::{Ed25519Group, Identity, Password, Spake2};
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::entry::{AddDevice, DeviceRole};
 use syncra_protocol::id::{IdentityId, base32};
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::limits::{ENTRIES_PER_FRAME, FRAME_BYTES};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::Refusal;
 use syncra_protocol::message::pair::{
@@ -23,6 +25,7 @@ use syncra_protocol::message::pair::{
 use syncra_protocol::name::RefName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::Parts;
 use super::devices::{self, DevicesError, LogCopy};
@@ -40,6 +43,8 @@ const OFFERS: usize = 8;
 const STEP: Duration = Duration::from_secs(20);
 /// Characters of a code's secret: 40 bits, of which three guesses are nothing.
 const SECRET_CHARS: usize = 8;
+/// Peers that are asked for a code at the same time.
+const PEERS_AT_ONCE: usize = 64;
 /// Domain of the proofs.
 const DOMAIN: &str = "syncra/pair/v1";
 
@@ -151,13 +156,21 @@ pub struct Decision {
     pub label: Option<RefName>,
 }
 
-#[derive(Debug)]
 struct Offer {
-    secret: String,
+    secret: Zeroizing<String>,
     ends: Instant,
+    /// Wrong guesses that are left.
     n_guesses: u8,
+    /// Exchanges under way, each a guess until it is known to be right.
+    n_open: u8,
     asks: mpsc::Sender<Asked>,
     waiting: Arc<tokio::sync::Mutex<Waiting>>,
+}
+
+impl core::fmt::Debug for Offer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Offer").field("n_guesses", &self.n_guesses).finish_non_exhaustive()
+    }
 }
 
 /// A candidate, where the decision goes, and where the outcome comes from.
@@ -181,7 +194,7 @@ struct Waiting {
 impl Offers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Offer>> {
         let mut offers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        offers.retain(|_, offer| offer.ends > Instant::now() && offer.n_guesses > 0);
+        offers.retain(|_, offer| offer.ends > Instant::now() && (offer.n_guesses > 0 || offer.n_open > 0));
         offers
     }
 
@@ -200,8 +213,8 @@ impl Offers {
         }
         let (asks, asked) = mpsc::channel(1);
         let waiting = Arc::new(tokio::sync::Mutex::new(Waiting { asks: asked, asked: None }));
-        let (secret, ends) = (code.secret.clone(), Instant::now() + OFFER_LASTS);
-        offers.insert(code.number, Offer { secret, ends, n_guesses: GUESSES, asks, waiting });
+        let (secret, ends) = (Zeroizing::new(code.secret.clone()), Instant::now() + OFFER_LASTS);
+        offers.insert(code.number, Offer { secret, ends, n_guesses: GUESSES, n_open: 0, asks, waiting });
         Ok(code)
     }
 
@@ -239,29 +252,29 @@ impl Offers {
 
     fn waiting(&self, code: &Code) -> Result<Arc<tokio::sync::Mutex<Waiting>>, PairError> {
         let offers = self.lock();
-        let offer = offers.get(&code.number).filter(|offer| offer.secret == code.secret);
+        let offer = offers.get(&code.number).filter(|offer| *offer.secret == code.secret);
         offer.map(|offer| Arc::clone(&offer.waiting)).ok_or(PairError::Ended)
     }
 
-    fn secret(&self, number: u32) -> Option<String> {
-        self.lock().get(&number).map(|offer| offer.secret.clone())
+    /// The secret for one exchange, which costs a guess before anything is said; none if there is none left.
+    fn take_guess(&self, number: u32) -> Option<Zeroizing<String>> {
+        let mut offers = self.lock();
+        let offer = offers.get_mut(&number).filter(|offer| offer.n_guesses > 0)?;
+        offer.n_guesses -= 1;
+        offer.n_open += 1;
+        Some(offer.secret.clone())
+    }
+
+    /// The exchange ended: right, and costs nothing, or not.
+    fn end_guess(&self, number: u32, is_right: bool) {
+        if let Some(offer) = self.lock().get_mut(&number) {
+            offer.n_open = offer.n_open.saturating_sub(1);
+            offer.n_guesses += u8::from(is_right);
+        }
     }
 
     fn asks(&self, number: u32) -> Option<mpsc::Sender<Asked>> {
         self.lock().get(&number).map(|offer| offer.asks.clone())
-    }
-
-    /// One guess fewer, before it is known whether it is right: a stream that ends early is a guess too.
-    fn guess(&self, number: u32) {
-        if let Some(offer) = self.lock().get_mut(&number) {
-            offer.n_guesses -= 1;
-        }
-    }
-
-    fn guessed_right(&self, number: u32) {
-        if let Some(offer) = self.lock().get_mut(&number) {
-            offer.n_guesses += 1;
-        }
     }
 }
 
@@ -317,27 +330,38 @@ fn is_same(ours: &[u8; 32], theirs: &[u8; 32]) -> bool {
 /// [`PairError`]; the joiner was told as far as it can be.
 pub async fn answer(parts: &Parts, stream: &mut Stream, joiner: DeviceKey) -> Result<(), PairError> {
     let Some(hello) = read_frame(stream, STEP, decode_hello).await? else { return Ok(()) };
-    let Some(secret) = parts.pairing.secret(hello.number) else {
+    let Some(secret) = parts.pairing.take_guess(hello.number) else {
         write_frame(stream, &Reply::Refused(Refusal::NotFound), STEP).await?;
         return Ok(stream.close().await.map_err(FrameError::from)?);
     };
-    let exchange = Exchange::begin(&secret, parts.device, joiner, true);
-    write_frame(stream, &Reply::Element(exchange.element()), STEP).await?;
-    parts.pairing.guess(hello.number);
-    let proofs = exchange.finish(&hello.element);
-    let Some(confirm) = read_frame(stream, STEP, decode_confirm).await? else { return Err(PairError::Ended) };
-    let proofs = match proofs {
-        Ok(proofs) if is_same(&proofs.joiner, &confirm.proof) => proofs,
-        _ => {
-            write_frame(stream, &Verdict::WrongCode, STEP).await?;
-            return Err(PairError::WrongCode);
-        }
-    };
-    parts.pairing.guessed_right(hello.number);
+    let proven = prove(parts, stream, joiner, &secret, &hello).await;
+    parts.pairing.end_guess(hello.number, proven.is_ok());
+    let (proof, label) = proven?;
     let asks = parts.pairing.asks(hello.number).ok_or(PairError::Ended)?;
-    let verdict = admit(parts, &asks, joiner, confirm.label, proofs.host).await?;
+    let verdict = admit(parts, &asks, joiner, label, proof).await?;
     write_frame(stream, &verdict, STEP).await?;
     Ok(stream.close().await.map_err(FrameError::from)?)
+}
+
+/// The exchange: our proof, and what the joiner, who knows the secret, would like to be called.
+async fn prove(
+    parts: &Parts,
+    stream: &mut Stream,
+    joiner: DeviceKey,
+    secret: &str,
+    hello: &Hello,
+) -> Result<([u8; 32], RefName), PairError> {
+    let exchange = Exchange::begin(secret, parts.device, joiner, true);
+    write_frame(stream, &Reply::Element(exchange.element()), STEP).await?;
+    let proofs = exchange.finish(&hello.element);
+    let Some(confirm) = read_frame(stream, STEP, decode_confirm).await? else { return Err(PairError::Ended) };
+    match proofs {
+        Ok(proofs) if is_same(&proofs.joiner, &confirm.proof) => Ok((proofs.host, confirm.label)),
+        _ => {
+            write_frame(stream, &Verdict::WrongCode, STEP).await?;
+            Err(PairError::WrongCode)
+        }
+    }
 }
 
 /// Asks the person, and does what was decided.
@@ -359,8 +383,14 @@ async fn admit(
         return Ok(Verdict::Declined);
     };
     let label = decision.label.unwrap_or(label);
-    let added = devices::add(parts, AddDevice { device, role, label }, false).await;
-    let logs = added.and_then(|_| devices::logs(parts));
+    // What the joiner could not take in is found out before it is added.
+    let logs = match check_room(&devices::logs(parts)?) {
+        Ok(()) => {
+            let added = devices::add(parts, AddDevice { device, role, label }, false).await;
+            added.and_then(|_| devices::logs(parts))
+        }
+        Err(error) => Err(error),
+    };
     match logs {
         Ok(logs) => {
             let whole = |copy: LogCopy| WholeLog {
@@ -376,6 +406,13 @@ async fn admit(
             Ok(Verdict::Declined)
         }
     }
+}
+
+/// Whether the logs, with room for the entry that is to come, fit one message.
+fn check_room(logs: &[LogCopy]) -> Result<(), DevicesError> {
+    let n_bytes: usize = logs.iter().flat_map(|log| &log.entries).map(|entry| entry.len() + 8).sum();
+    let fits = n_bytes + (64 << 10) <= FRAME_BYTES && logs.iter().all(|log| log.entries.len() < ENTRIES_PER_FRAME);
+    fits.then_some(()).ok_or(DevicesError::TooLong)
 }
 
 /// What became of a device that asked to join.
@@ -401,21 +438,29 @@ pub async fn join(
     label: &RefName,
 ) -> Result<Joined, PairError> {
     devices::ensure_free(parts)?;
+    // All at once: one that answers nothing must not keep the right one from being asked.
+    let mut asked = FuturesUnordered::new();
+    for peer in peers.iter().copied().take(PEERS_AT_ONCE) {
+        asked.push(async move { (peer, join_at(parts, net, peer, code, label).await) });
+    }
     let mut failed = None;
-    for peer in peers {
-        match join_at(parts, net, *peer, code, label).await {
+    while let Some((peer, answer)) = asked.next().await {
+        match answer {
             Ok(Some(joined)) => return Ok(joined),
             Ok(None) => {}
-            Err(error @ (PairError::Open(_) | PairError::Frame(_))) => {
-                tracing::debug!(peer = peer.fmt_short(), %error, "could not be asked for a code");
-                failed = failed.or(Some(error));
+            Err(error) => {
+                tracing::debug!(peer = peer.fmt_short(), %error, "no pairing with it");
+                let is_word = |error: &PairError| !matches!(error, PairError::Open(_) | PairError::Frame(_));
+                if failed.is_none() || is_word(&error) {
+                    failed = Some(error);
+                }
             }
-            Err(error) => return Err(error),
         }
     }
     match failed {
-        Some(error) if peers.len() == 1 => Err(error),
-        _ => Err(PairError::NotFound { n_peers: peers.len() }),
+        Some(error @ (PairError::Open(_) | PairError::Frame(_))) if peers.len() == 1 => Err(error),
+        Some(PairError::Open(_) | PairError::Frame(_)) | None => Err(PairError::NotFound { n_peers: peers.len() }),
+        Some(error) => Err(error),
     }
 }
 
@@ -504,15 +549,23 @@ mod tests {
     async fn a_code_ends_by_time_and_by_three_wrong_guesses() {
         let offers = Offers::default();
         let code = offers.begin().expect("room");
-        assert!(offers.secret(code.number).is_some());
         tokio::time::advance(OFFER_LASTS + Duration::from_secs(1)).await;
-        assert!(offers.secret(code.number).is_none());
+        assert!(offers.take_guess(code.number).is_none());
         let code = offers.begin().expect("room");
-        for _ in 0..GUESSES {
-            assert!(offers.secret(code.number).is_some());
-            offers.guess(code.number);
+        for _ in 0..5 {
+            assert!(offers.take_guess(code.number).is_some());
+            offers.end_guess(code.number, true);
         }
-        assert!(offers.secret(code.number).is_none());
+        // At the same time or one after the other, and one that is right meanwhile goes on.
+        for _ in 0..GUESSES {
+            assert!(offers.take_guess(code.number).is_some());
+        }
+        assert!(offers.take_guess(code.number).is_none());
+        assert!(offers.asks(code.number).is_some());
+        for _ in 0..GUESSES {
+            offers.end_guess(code.number, false);
+        }
+        assert!(offers.asks(code.number).is_none());
         assert!(matches!(offers.candidate(&code, STEP).await, Err(PairError::Ended)));
         let all: Vec<_> = (0..OFFERS).map(|_| offers.begin().expect("room")).collect();
         assert!(matches!(offers.begin(), Err(PairError::TooMany)));

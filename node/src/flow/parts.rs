@@ -53,6 +53,8 @@ pub struct Parts {
     pub incidents: Incidents,
     /// Codes under which this node waits for further devices.
     pub pairing: Offers,
+    /// Held while the recovery key speaks: one statement follows the other.
+    pub(super) recovering: tokio::sync::Mutex<()>,
     /// Held while a publish decides what it becomes and signs it.
     pub(super) publishing: tokio::sync::Mutex<()>,
     blobs: OnceCell<(Blobs, blobs::Opened)>,
@@ -142,7 +144,9 @@ impl Parts {
         let witnesses = Witnesses::open(journal.clone(), &config, DeviceSecret::from_seed(&secret.seed()));
         let histories = Histories::open(journal, logs, secret).await?;
         let identity = identity::own(&histories, &layout, device).await?;
-        identity::settle_recovery(&histories, &layout, identity)?;
+        if let Err(error) = identity::settle_recovery(&histories, &layout, identity) {
+            tracing::warn!(%error, "whether the recovery key was replaced is not known yet");
+        }
         home.finish_first_start()?;
         let installed = Installed::open(&layout);
         let events = Events::new(clock::now());
@@ -159,6 +163,7 @@ impl Parts {
             events,
             incidents: Incidents::default(),
             pairing: Offers::default(),
+            recovering: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             blobs: OnceCell::new(),
             online: OnceLock::new(),

@@ -264,7 +264,7 @@ impl<'a> Target<'a> {
                 return Err(PublishError::KindChanged { name: header.name.clone(), was });
             }
             let version = if plan.is_plain { plain_version(plan, &history.state) } else { header.version.clone() };
-            let (state, seen) = (Some(&history.state), history::seen(&history.evidence));
+            let (state, seen) = (Some(&history.state), history::seen(history));
             return Ok(Self { package: history.state.package, state, genesis: None, seen, version });
         }
         let genesis = Body::PackageGenesis(PackageGenesis {

@@ -87,7 +87,7 @@ pub async fn set(
     let from = old.iter().copied().find(|place| Some(*place) != new);
     let body = Body::Ref(RefMove { class, name, old: from, new });
     let draft = |draft: &mut Draft| devices::begin(parts, state.package, draft).and_then(|()| draft.push(body));
-    let seen = history::seen(&named.history.evidence);
+    let seen = history::seen(&named.history);
     let origin = Origin::package(state.package, parts.device);
     let (head, _) = parts.histories.append(origin, &seen, draft).await?;
     Ok(Moved { old, new, already, checkpoint: Some(*head.checkpoint()) })

@@ -98,7 +98,7 @@ pub async fn yank(
         None => None,
     };
     import.sync().await?;
-    let seen = history::seen(&named.history.evidence);
+    let seen = history::seen(&named.history);
     let body = Body::Yank(Yank { release, undo, reason });
     let draft = |draft: &mut Draft| devices::begin(parts, state.package, draft).and_then(|()| draft.push(body));
     let (head, _) = parts.histories.append(origin, &seen, draft).await?;

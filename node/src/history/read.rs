@@ -1,6 +1,6 @@
 //! Reading histories from this disk: every log against its remembered head, an identity's once for all its packages.
 
-use syncra_protocol::evidence::{Evidence, Identity, IdentityLog};
+use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
@@ -10,7 +10,10 @@ use super::{EntryBytes, Histories, History, IDENTITIES_HELD, IDENTITY_LOGS_HELD,
 
 impl Histories {
     /// An identity as far as its logs are stored: one value for all who ask, as long as none of them grows.
-    pub(super) fn identity_held(&self, identity: IdentityId) -> Result<Option<Identity>, LoadError> {
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn identity_logs(&self, identity: IdentityId) -> Result<Option<Identity>, LoadError> {
         let n_changes = {
             let known = self.known();
             if let Some(held) = known.identities.get(&identity) {
@@ -94,7 +97,11 @@ impl Histories {
             }
         }
         for (head, entries) in &logs {
-            evidence.extend(entries, head).map_err(|source| wrong(head.origin(), source))?;
+            match evidence.extend(entries, head) {
+                Ok(()) => {}
+                Err(EvidenceError::TooManyLogs) => tracing::warn!(origin = %head.origin(), "a log has no room"),
+                Err(source) => return Err(wrong(head.origin(), source)),
+            }
         }
         self.freeze_forked(&mut evidence);
         let state = evidence.fold();

@@ -160,6 +160,10 @@ impl From<DevicesError> for Problem {
             DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)
                 .with_hint("do it on a device that may: `syncra devices` lists their roles"),
             DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
+            DevicesError::Suspended(_) => Self::from_error(Code::Conflict, &error)
+                .with_hint("only the recovery key ends that: `syncra id recover --lift`"),
+            DevicesError::NoPackage(_) => Self::from_error(Code::NotFound, &error)
+                .with_hint("bring it here first, for example by `syncra info syncra:PACKAGE`"),
             DevicesError::Revoked(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("give that device a new home, so that it has another key, and pair it again"),
             DevicesError::HasJoined { .. } => Self::from_error(Code::Conflict, &error)
@@ -171,6 +175,8 @@ impl From<DevicesError> for Problem {
             }
             DevicesError::WrongKey => Self::from_error(Code::PermissionDenied, &error)
                 .with_hint("after `syncra id rotate` only the newest one counts"),
+            DevicesError::TooLong => Self::from_error(Code::RequestTooLarge, &error)
+                .with_hint("add it by the recovery key instead: `syncra id recover` on the new device"),
             DevicesError::Nothing => Self::from_error(Code::Usage, &error),
         }
     }

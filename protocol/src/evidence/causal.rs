@@ -120,9 +120,13 @@ impl Logs {
         for (log, held) in self.held.iter().filter(|(log, _)| speaks(log) && !self.forks.contains_key(*log)) {
             for (index, item) in (0..).zip(held.items()) {
                 for head in item.seen.iter().filter(|head| head.origin == *origin) {
-                    // An entry that names another history never counts, so it is in no frontier.
+                    // An entry that names another history never counts, so it is in no frontier. Without a proof it is
+                    // a claim, and takes nothing from anybody.
                     if self.contradicts(head) {
-                        return n_common;
+                        if self.forks.contains_key(origin) {
+                            return n_common;
+                        }
+                        continue;
                     }
                     if index < frontier.size(log) {
                         fixed = head.size.max(fixed);

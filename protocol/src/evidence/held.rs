@@ -7,7 +7,7 @@ use crate::entry::{self, Body, Decoded, Entry, SeenHead};
 use crate::id::EntryId;
 use crate::log::checkpoint::Head;
 use crate::log::{ExtendError, Log};
-use crate::origin::Origin;
+use crate::origin::{Origin, Subject};
 
 /// A verified log and what its entries say.
 #[derive(Debug, Clone)]
@@ -127,6 +127,11 @@ pub(super) fn read(origin: &Origin, index: u64, bytes: &[u8]) -> (Item, Option<S
     };
     if seen.iter().any(|head| head.origin == *origin) {
         reason = reason.or(Some(StopReason::SawItself));
+    }
+    // Or it would count in the sets of some packages and wait in those of others.
+    let is_foreign = |head: &SeenHead| head.origin.subject != origin.subject;
+    if matches!(origin.subject, Subject::Identity(_)) && seen.iter().any(is_foreign) {
+        reason = reason.or(Some(StopReason::SawForeign));
     }
     (Item { id: EntryId::of(bytes), seen, body }, reason)
 }

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use super::held::Verified;
-use super::{Evidence, EvidenceError, Frontier, Logs, Owner, first};
+use super::{Evidence, EvidenceError, Frontier, Known, Logs, Owner, first};
 use crate::entry::Body;
 use crate::fold::{self, IdentityState};
 use crate::id::IdentityId;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
 use crate::log::{ExtendError, Log};
-use crate::origin::Subject;
+use crate::origin::{Origin, Subject};
 
 /// A verified log of one device of an identity. Clones are the same, and cost nothing.
 #[derive(Debug, Clone)]
@@ -108,6 +108,12 @@ impl Identity {
         &self.state
     }
 
+    /// How many entries of a log count.
+    #[must_use]
+    pub fn n_counted(&self, origin: &Origin) -> u64 {
+        self.at.size(origin)
+    }
+
     /// The logs.
     #[must_use]
     pub fn logs(&self) -> &[IdentityLog] {
@@ -140,13 +146,30 @@ impl Evidence {
         Ok(())
     }
 
-    /// Takes in all logs of an owner, and what they say: sets that share it hold it once.
+    /// Takes in all logs of an owner, and what they say: sets that share it hold it once. A log for which there is no room is
+    /// left out: it is one of nobody who counts.
     ///
     /// # Errors
     /// [`EvidenceError`] of the first log that is not taken; those before it are.
     pub fn share_all(&mut self, identity: &Identity) -> Result<(), EvidenceError> {
-        for log in &identity.logs {
-            self.share(log)?;
+        let rank = |log: &&IdentityLog| {
+            let key = &log.head().origin().key;
+            (log.begun.is_none(), !identity.state.devices.contains_key(key))
+        };
+        let mut logs: Vec<&IdentityLog> = identity.logs.iter().collect();
+        logs.sort_by_key(rank);
+        if let Some(begun) = logs.first().and_then(|log| log.begun.as_ref())
+            && self.genesis.owners.contains(&identity.state.identity)
+        {
+            let devices = identity.state.devices.keys().copied().collect();
+            let known = Known { owner: Arc::clone(begun), devices, shared: None };
+            self.identities.entry(identity.state.identity).or_insert(known);
+        }
+        for log in logs {
+            match self.share(log) {
+                Ok(()) | Err(EvidenceError::TooManyLogs) => {}
+                Err(error) => return Err(error),
+            }
         }
         if let Some(known) = self.identities.get_mut(&identity.state.identity) {
             known.shared = Some((identity.at.clone(), Arc::clone(&identity.state)));

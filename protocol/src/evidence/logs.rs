@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Frontier;
 use super::held::{Held, Item, Verified};
-use crate::entry::{AddDevice, Body, Cut, IdentityGenesis};
+use crate::entry::{Body, Cut, IdentityGenesis};
 use crate::id::IdentityId;
-use crate::key::DeviceKey;
 use crate::log::Log;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
 use crate::origin::{Origin, Subject};
 
 /// Where in a log the word of a recovery key is looked for that lets the log in: a new device writes it first.
-const WORD_WITHIN: usize = 16;
+pub(super) const WORD_WITHIN: usize = 16;
 
 /// Some logs, and the fork proofs against any of them.
 #[derive(Debug, Default, Clone)]
@@ -64,43 +64,16 @@ impl Logs {
         self.forks.get(origin).map_or(u64::MAX, |fork| fork.n_common.unwrap_or(0))
     }
 
-    /// How many entries of a log a cut leaves. A cut that names another history than the one held leaves what both have.
-    pub(crate) fn cut_size(&self, origin: &Origin, cut: Option<&Cut>) -> u64 {
+    /// How many entries of a log a cut leaves. A cut that names another history than the one inside the frontier leaves
+    /// what both have.
+    pub(crate) fn cut_size(&self, origin: &Origin, cut: Option<&Cut>, frontier: &Frontier) -> u64 {
         let Some(cut) = cut else { return 0 };
-        let root = self.held.get(origin).and_then(|held| held.log().root_at(cut.size));
+        let held = self.held.get(origin).filter(|_| cut.size <= frontier.size(origin));
+        let root = held.and_then(|held| held.log().root_at(cut.size));
         if root.is_none_or(|root| root == cut.root) {
             return cut.size;
         }
         self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0).min(cut.size)
-    }
-
-    /// The keys that an identity's logs name as its devices, those of the past included, cut or not.
-    pub(super) fn devices(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<DeviceKey> {
-        let words = self.words(identity, genesis);
-        let mut devices = BTreeSet::from([genesis.log_key]);
-        let mut open = vec![genesis.log_key];
-        let mut learn = |add: &AddDevice, open: &mut Vec<DeviceKey>| {
-            if devices.insert(add.device) {
-                open.push(add.device);
-            }
-        };
-        for (_, item) in self.of_identity(identity) {
-            if let Some(Body::Recover(recover)) = &item.body
-                && words.contains(&recover.commitment())
-                && let Some(add) = &recover.statement.admit
-            {
-                learn(add, &mut open);
-            }
-        }
-        while let Some(key) = open.pop() {
-            let own = self.held.get(&Origin::identity(identity, key)).into_iter().flat_map(|held| held.items());
-            for item in own {
-                if let Some(Body::AddDevice(add)) = &item.body {
-                    learn(add, &mut open);
-                }
-            }
-        }
-        devices
     }
 
     /// Whether the first entries of a log hold a statement of the identity's recovery key.
@@ -114,24 +87,21 @@ impl Logs {
 
     /// The recovery keys that the Genesis and statements held commit to, each followed only from one that counts.
     fn words(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<[u8; 32]> {
-        let mut words = BTreeSet::from([genesis.recovery]);
-        loop {
-            let n_before = words.len();
-            for (_, item) in self.of_identity(identity) {
-                if let Some(Body::Recover(recover)) = &item.body
-                    && words.contains(&recover.commitment())
-                {
-                    words.insert(recover.statement.next);
-                }
-            }
-            if words.len() == n_before {
-                return words;
+        let mut by_key: BTreeMap<[u8; 32], BTreeSet<[u8; 32]>> = BTreeMap::new();
+        for item in self.of_identity(identity) {
+            if let Some(Body::Recover(recover)) = &item.body {
+                by_key.entry(recover.commitment()).or_default().insert(recover.statement.next);
             }
         }
+        let (mut words, mut open) = (BTreeSet::from([genesis.recovery]), vec![genesis.recovery]);
+        while let Some(word) = open.pop() {
+            open.extend(by_key.get(&word).into_iter().flatten().copied().filter(|next| words.insert(*next)));
+        }
+        words
     }
 
-    fn of_identity(&self, identity: IdentityId) -> impl Iterator<Item = (&Origin, &Item)> {
+    fn of_identity(&self, identity: IdentityId) -> impl Iterator<Item = &Item> {
         let own = self.held.iter().filter(move |(origin, _)| origin.subject == Subject::Identity(identity));
-        own.flat_map(|(origin, held)| held.items().iter().map(move |item| (origin, item)))
+        own.flat_map(|(_, held)| held.items())
     }
 }

@@ -14,7 +14,13 @@ use crate::key::DeviceKey;
 use crate::name::{Handle, PackageName, RefName};
 use crate::origin::{Origin, Subject};
 
+/// Entries of one log that may admit, suspend, or carry statements: what nobody needs more of, and bounds the work.
+const CHANGES_PER_LOG: usize = 256;
+/// Admissions of one device that are looked at: the first ones in causal order.
+const ADMISSIONS_PER_DEVICE: usize = 16;
+
 /// What lets a device speak from some point on.
+#[derive(Clone)]
 struct Admission {
     device: DeviceKey,
     role: DeviceRole,
@@ -24,34 +30,38 @@ struct Admission {
     point: Point,
 }
 
+/// Admissions by device, each in causal order.
+type Admissions = BTreeMap<DeviceKey, Vec<Admission>>;
+/// Which statement, by whose key.
+type Said = (StatementId, DeviceKey);
+
 /// What the recovery key has said so far.
 #[derive(Default)]
-struct Chain<'a> {
-    accepted: Vec<&'a Recover>,
+struct Chain {
+    accepted: BTreeSet<Said>,
+    last: Option<StatementId>,
     revoked: BTreeMap<DeviceKey, DeviceCuts>,
     lifted: BTreeSet<EntryId>,
     next: [u8; 32],
 }
 
-impl Chain<'_> {
+impl Chain {
     /// Takes in how far a device counts. What one statement has no room for, or did not know, another names.
     fn revoke(&mut self, cuts: &DeviceCuts) {
         let earlier = self.revoked.remove(&cuts.device).map(|earlier| earlier.packages).unwrap_or_default();
         let packages: BTreeMap<_, _> = earlier.into_iter().chain(cuts.packages.iter().copied()).collect();
         self.revoked.insert(cuts.device, DeviceCuts { packages: packages.into_iter().collect(), ..cuts.clone() });
     }
-
-    /// Whether this is a copy of a statement that counts.
-    fn has(&self, recover: &Recover) -> bool {
-        self.accepted.iter().any(|other| other.statement == recover.statement && other.key == recover.key)
-    }
 }
 
 struct Fold<'a> {
     logs: &'a Logs,
     identity: IdentityId,
+    frontier: &'a Frontier,
     /// In causal order.
     seats: Vec<Seat<'a>>,
+    /// Of those the ones that may change who speaks, with the statement that they carry.
+    changes: Vec<(&'a Body, Point, EntryId, Option<Said>)>,
     first: DeviceKey,
 }
 
@@ -63,16 +73,34 @@ pub(crate) fn fold(logs: &Logs, frontier: &Frontier, identity: IdentityId) -> Op
     let is_genesis = |seat: &Seat<'_>| matches!(seat.body, Body::IdentityGenesis(_));
     let genesis = seats.iter().find(|seat| is_genesis(seat))?;
     let Body::IdentityGenesis(IdentityGenesis { recovery, .. }) = genesis.body else { return None };
-    let fold = Fold { logs, identity, first: genesis.point.origin.key, seats };
-    Some(fold.state(*recovery))
+    let (first, changes) = (genesis.point.origin.key, changes(&seats));
+    Some(Fold { logs, identity, frontier, first, seats, changes }.state(*recovery))
+}
+
+fn changes<'a>(seats: &[Seat<'a>]) -> Vec<(&'a Body, Point, EntryId, Option<Said>)> {
+    let mut n_of_log: BTreeMap<Origin, usize> = BTreeMap::new();
+    let mut changes = Vec::new();
+    for seat in seats {
+        let said = match seat.body {
+            Body::Recover(recover) => Some((recover.statement.id(), recover.key)),
+            Body::AddDevice(_) | Body::Suspend(_) => None,
+            _ => continue,
+        };
+        let n = n_of_log.entry(seat.point.origin).or_default();
+        *n += 1;
+        if *n <= CHANGES_PER_LOG {
+            changes.push((seat.body, seat.point.clone(), seat.id, said));
+        }
+    }
+    changes
 }
 
 impl<'a> Fold<'a> {
     fn state(&self, recovery: [u8; 32]) -> IdentityState {
         let chain = self.chain(recovery);
-        let admissions = self.admissions(&chain);
+        let (admissions, in_order) = self.admissions(&chain);
         let suspended = self.suspended(&chain, &admissions);
-        let valid = self.valid(&admissions, &chain, &suspended);
+        let valid = self.valid(&in_order, &chain, &suspended);
         let is_silent = |point: &Point| point.index >= self.silent_from(point.origin.key, &chain, &suspended);
         let spoken = || self.seats.iter().filter(|seat| !is_silent(&seat.point) && self.speaks(&valid, &seat.point));
 
@@ -84,7 +112,7 @@ impl<'a> Fold<'a> {
             diverged_names: BTreeMap::new(),
             handle: handle(spoken().filter(|seat| self.role(&valid, &seat.point) == Some(DeviceRole::Manager))),
             recovery: chain.next,
-            last_statement: chain.accepted.last().map(|recover| recover.statement.id()),
+            last_statement: chain.last,
         };
         for (name, meanings) in names {
             // A name is freed only if nobody gives it a meaning meanwhile.
@@ -95,7 +123,7 @@ impl<'a> Fold<'a> {
                 Some(_) => drop(state.diverged_names.insert(name, meanings)),
             }
         }
-        let keys: BTreeSet<_> = valid.iter().map(|admission| admission.device).chain([self.first]).collect();
+        let keys: BTreeSet<_> = valid.keys().copied().chain([self.first]).collect();
         for key in keys {
             state.devices.insert(key, self.device(key, &valid, &chain, &suspended));
         }
@@ -105,40 +133,44 @@ impl<'a> Fold<'a> {
     /// The statements that count, in order: each signed by the key that the one before committed to. Where a key has
     /// signed two after the same one, that counts which more of the identity's devices have seen; it takes a stolen
     /// recovery key to come to that.
-    fn chain(&self, recovery: [u8; 32]) -> Chain<'a> {
+    fn chain(&self, recovery: [u8; 32]) -> Chain {
         // By key too: anybody may sign the words of somebody else's statement.
-        let mut copies: BTreeMap<(StatementId, DeviceKey), (&'a Recover, Vec<&Point>)> = BTreeMap::new();
-        for seat in &self.seats {
-            if let Body::Recover(recover) = seat.body {
-                let id = (recover.statement.id(), recover.key);
-                copies.entry(id).or_insert((recover, Vec::new())).1.push(&seat.point);
+        let mut copies: BTreeMap<Said, (&Recover, Vec<&Point>)> = BTreeMap::new();
+        for (body, point, _, said) in &self.changes {
+            if let (Body::Recover(recover), Some(said)) = (body, said) {
+                copies.entry(*said).or_insert((recover, Vec::new())).1.push(point);
             }
+        }
+        let mut after: BTreeMap<(Option<StatementId>, [u8; 32]), Vec<Said>> = BTreeMap::new();
+        for (said, (recover, _)) in &copies {
+            after.entry((recover.statement.previous, recover.commitment())).or_default().push(*said);
         }
         let mut chain = Chain { next: recovery, ..Chain::default() };
-        let mut last = None;
-        loop {
-            let follows = |recover: &Recover| recover.statement.previous == last && recover.commitment() == chain.next;
-            let candidates = copies.iter().filter(|(_, (recover, _))| follows(recover));
-            let known = self.known(&chain);
-            let n_seen = |points: &[&Point]| known.iter().filter(|key| self.has_seen(**key, points)).count();
-            let best = candidates.max_by_key(|(id, (_, points))| (n_seen(points), core::cmp::Reverse(**id)));
-            let Some((id, (recover, _))) = best else { return chain };
-            let (id, recover) = (*id, *recover);
-            chain.accepted.push(recover);
-            chain.next = recover.statement.next;
-            for cuts in &recover.statement.revoke {
+        // What is taken is taken out: a chain ends, whatever it commits to.
+        while let Some(candidates) = after.remove(&(chain.last, chain.next)) {
+            let said = match &candidates[..] {
+                [one] => *one,
+                several => {
+                    let known = self.known(&chain);
+                    let n_seen = |said: &Said| known.iter().filter(|key| self.has_seen(**key, &copies[said].1)).count();
+                    *several.iter().max_by_key(|said| (n_seen(said), core::cmp::Reverse(**said))).expect("several")
+                }
+            };
+            let statement = &copies[&said].0.statement;
+            chain.accepted.insert(said);
+            chain.last = Some(said.0);
+            chain.next = statement.next;
+            for cuts in &statement.revoke {
                 chain.revoke(cuts);
             }
-            chain.lifted.extend(recover.statement.lift.iter().copied());
-            last = Some(id.0);
-            copies.remove(&id);
+            chain.lifted.extend(statement.lift.iter().copied());
         }
+        chain
     }
 
     /// Devices whose word says which of two statements counts.
-    fn known(&self, chain: &Chain<'_>) -> BTreeSet<DeviceKey> {
-        let admitted = self.admissions(chain).into_iter().map(|admission| admission.device);
-        let known = admitted.chain([self.first]);
+    fn known(&self, chain: &Chain) -> BTreeSet<DeviceKey> {
+        let known = self.admissions(chain).0.into_keys().chain([self.first]);
         known.filter(|key| !chain.revoked.contains_key(key)).collect()
     }
 
@@ -149,45 +181,50 @@ impl<'a> Fold<'a> {
         last.is_some_and(|last| points.iter().any(|point| last.point.covers(&point.origin) > point.index))
     }
 
-    /// All admissions, in causal order, by devices that were admitted before and by the recovery key. Suspensions play
-    /// no part yet.
-    fn admissions(&self, chain: &Chain<'_>) -> Vec<Admission> {
-        let mut admissions: Vec<Admission> = Vec::new();
-        for seat in &self.seats {
-            if seat.point.index >= self.revoked_from(seat.point.origin.key, chain) && !is_statement(seat.body) {
-                continue;
-            }
-            match seat.body {
-                Body::AddDevice(add) if self.manages(&admissions, &seat.point) => {
-                    admissions.push(Admission::new(add, Some(seat.point.origin.key), &seat.point));
+    /// All admissions, by devices that were admitted before and by the recovery key, by device and in causal order.
+    /// Suspensions play no part yet.
+    fn admissions(&self, chain: &Chain) -> (Admissions, Vec<Admission>) {
+        let (mut admissions, mut in_order) = (Admissions::new(), Vec::new());
+        for (body, point, _, said) in &self.changes {
+            let admission = match body {
+                Body::AddDevice(add)
+                    if point.index < self.revoked_from(point.origin.key, chain) && self.manages(&admissions, point) =>
+                {
+                    Some(Admission::new(add, Some(point.origin.key), point))
                 }
-                Body::Recover(recover) if chain.has(recover) => {
-                    admissions.extend(recover.statement.admit.iter().map(|add| Admission::new(add, None, &seat.point)));
+                // The recovery key speaks through any log, also one of a device that it revokes.
+                Body::Recover(recover) if said.is_some_and(|said| chain.accepted.contains(&said)) => {
+                    recover.statement.admit.as_ref().map(|add| Admission::new(add, None, point))
                 }
-                _ => {}
+                _ => None,
+            };
+            if let Some(admission) = admission
+                && admit(&mut admissions, &admission)
+            {
+                in_order.push(admission);
             }
         }
-        admissions
+        (admissions, in_order)
     }
 
     /// The suspensions that stand, by device: those by devices that did not know of one of their own.
-    fn suspended(&self, chain: &Chain<'_>, admissions: &[Admission]) -> BTreeMap<DeviceKey, Suspended> {
-        let mut standing: Vec<(&Point, DeviceKey)> = Vec::new();
+    fn suspended(&self, chain: &Chain, admissions: &Admissions) -> BTreeMap<DeviceKey, Suspended> {
+        let mut standing: BTreeMap<DeviceKey, Vec<&Point>> = BTreeMap::new();
         let mut suspended: BTreeMap<DeviceKey, Suspended> = BTreeMap::new();
-        for seat in &self.seats {
-            let Body::Suspend(suspend) = seat.body else { continue };
-            let (point, device) = (&seat.point, suspend.cuts.device);
-            let is_cut = point.index >= self.revoked_from(point.origin.key, chain);
-            let knew = standing.iter().any(|(other, of)| *of == point.origin.key && other.is_before(point));
-            if is_cut || knew || chain.lifted.contains(&seat.id) || !self.manages(admissions, point) {
+        for (body, point, id, _) in &self.changes {
+            let Body::Suspend(suspend) = body else { continue };
+            let (by, device) = (point.origin.key, suspend.cuts.device);
+            let is_cut = point.index >= self.revoked_from(by, chain);
+            let knew = standing.get(&by).is_some_and(|own| own.iter().any(|other| other.is_before(point)));
+            if is_cut || knew || chain.lifted.contains(id) || !self.manages(admissions, point) {
                 continue;
             }
-            standing.push((point, device));
+            standing.entry(device).or_default().push(point);
             // Nobody cuts what its own word rests on.
             let n_known = point.covers(&Origin::identity(self.identity, device));
             let named = self.cut_size(&suspend.cuts);
             let own = suspended.entry(device).or_insert_with(Suspended::none);
-            own.by.insert(seat.id);
+            own.by.insert(*id);
             own.from = own.from.min(named.max(n_known));
             own.cut(&suspend.cuts);
         }
@@ -195,19 +232,14 @@ impl<'a> Fold<'a> {
     }
 
     /// The admissions that no cut takes back.
-    fn valid(
-        &self,
-        admissions: &[Admission],
-        chain: &Chain<'_>,
-        suspended: &BTreeMap<DeviceKey, Suspended>,
-    ) -> Vec<Admission> {
-        let mut valid: Vec<Admission> = Vec::new();
-        for admission in admissions {
+    fn valid(&self, in_order: &[Admission], chain: &Chain, suspended: &BTreeMap<DeviceKey, Suspended>) -> Admissions {
+        let mut valid = Admissions::new();
+        for admission in in_order {
             let stands = admission.by.is_none_or(|by| {
                 admission.point.index < self.silent_from(by, chain, suspended) && self.manages(&valid, &admission.point)
             });
             if stands {
-                valid.push(admission.clone());
+                admit(&mut valid, admission);
             }
         }
         valid
@@ -216,11 +248,11 @@ impl<'a> Fold<'a> {
     fn device(
         &self,
         key: DeviceKey,
-        valid: &[Admission],
-        chain: &Chain<'_>,
+        valid: &Admissions,
+        chain: &Chain,
         suspended: &BTreeMap<DeviceKey, Suspended>,
     ) -> Device {
-        let own: Vec<_> = valid.iter().filter(|admission| admission.device == key).collect();
+        let own = valid.get(&key).map_or(&[][..], Vec::as_slice);
         let is_manager = key == self.first || own.iter().any(|admission| admission.role == DeviceRole::Manager);
         let (status, cuts) = match (chain.revoked.get(&key), suspended.get(&key)) {
             (Some(cuts), _) => (DeviceStatus::Revoked, Some(BTreeMap::from_iter(cuts.packages.iter().copied()))),
@@ -232,6 +264,7 @@ impl<'a> Fold<'a> {
             label: own.last().map(|admission| admission.label.clone()),
             since: own.iter().map(|admission| (admission.point.origin, admission.point.index)).collect(),
             is_first: key == self.first,
+            until: self.silent_from(key, chain, suspended),
             status,
             cuts,
         }
@@ -239,7 +272,7 @@ impl<'a> Fold<'a> {
 
     /// The first entry of a device's identity log that a statement of the recovery key takes away, or that is in one of
     /// two histories only.
-    fn revoked_from(&self, key: DeviceKey, chain: &Chain<'_>) -> u64 {
+    fn revoked_from(&self, key: DeviceKey, chain: &Chain) -> u64 {
         let n_common = || self.logs.n_common(&Origin::identity(self.identity, key)).max(self.least(key));
         chain.revoked.get(&key).map_or_else(n_common, |cuts| self.cut_size(cuts))
     }
@@ -249,30 +282,30 @@ impl<'a> Fold<'a> {
         u64::from(key == self.first)
     }
 
-    fn silent_from(&self, key: DeviceKey, chain: &Chain<'_>, suspended: &BTreeMap<DeviceKey, Suspended>) -> u64 {
+    fn silent_from(&self, key: DeviceKey, chain: &Chain, suspended: &BTreeMap<DeviceKey, Suspended>) -> u64 {
         let suspended_from = suspended.get(&key).map_or(u64::MAX, |own| own.from);
         self.revoked_from(key, chain).min(suspended_from)
     }
 
     fn cut_size(&self, cuts: &DeviceCuts) -> u64 {
         let origin = Origin::identity(self.identity, cuts.device);
-        self.logs.cut_size(&origin, cuts.identity.as_ref()).max(self.least(cuts.device))
+        self.logs.cut_size(&origin, cuts.identity.as_ref(), self.frontier).max(self.least(cuts.device))
     }
 
     /// What the device of `point` was let do in the point's past; none if it was not let do anything.
-    fn role(&self, admissions: &[Admission], point: &Point) -> Option<DeviceRole> {
+    fn role(&self, admissions: &Admissions, point: &Point) -> Option<DeviceRole> {
         if point.origin.key == self.first {
             return Some(DeviceRole::Manager);
         }
-        let own = admissions.iter().filter(|admission| admission.device == point.origin.key);
+        let own = admissions.get(&point.origin.key).into_iter().flatten();
         own.filter(|admission| admission.point.is_before(point)).map(|admission| admission.role).min()
     }
 
-    fn manages(&self, admissions: &[Admission], point: &Point) -> bool {
+    fn manages(&self, admissions: &Admissions, point: &Point) -> bool {
         self.role(admissions, point) == Some(DeviceRole::Manager)
     }
 
-    fn speaks(&self, admissions: &[Admission], point: &Point) -> bool {
+    fn speaks(&self, admissions: &Admissions, point: &Point) -> bool {
         self.role(admissions, point).is_some()
     }
 }
@@ -305,16 +338,14 @@ impl Admission {
     }
 }
 
-impl Clone for Admission {
-    fn clone(&self) -> Self {
-        let Self { device, role, label, by, point } = self;
-        Self { device: *device, role: *role, label: label.clone(), by: *by, point: point.clone() }
+/// Adds an admission; false if the device has enough of them.
+fn admit(admissions: &mut Admissions, admission: &Admission) -> bool {
+    let own = admissions.entry(admission.device).or_default();
+    let has_room = own.len() < ADMISSIONS_PER_DEVICE;
+    if has_room {
+        own.push(admission.clone());
     }
-}
-
-/// The recovery key speaks through any log, also one of a device that it revokes.
-const fn is_statement(body: &Body) -> bool {
-    matches!(body, Body::Recover(_))
+    has_room
 }
 
 type Names = BTreeMap<PackageName, BTreeSet<Option<PackageId>>>;

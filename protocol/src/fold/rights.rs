@@ -73,8 +73,15 @@ fn until(
     let Subject::Package(package) = origin.subject else { return (0, None) };
     match &device.cuts {
         Some(cuts) => {
-            let cut = cuts.get(&package).map(|cut| evidence.logs().cut_size(origin, cut.as_ref()));
-            (cut.unwrap_or_else(|| evidence.logs().settled(origin, frontier, speaks)), Some(End::Revoked))
+            let cut = cuts.get(&package).map(|cut| evidence.logs().cut_size(origin, cut.as_ref(), frontier));
+            let settled = || evidence.logs().settled(origin, frontier, speaks);
+            let until = match (cut, &device.status) {
+                (Some(cut), DeviceStatus::Revoked) => cut,
+                // A sibling takes nothing away that others have built on; the recovery key may.
+                (Some(cut), _) => cut.max(settled()),
+                (None, _) => settled(),
+            };
+            (until, Some(End::Revoked))
         }
         None if evidence.is_forked(origin) => (evidence.logs().settled(origin, frontier, speaks), Some(End::Forked)),
         None => (u64::MAX, None),

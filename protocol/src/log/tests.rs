@@ -6,8 +6,8 @@ mod exhaustive;
 mod foreign;
 mod mutants;
 mod rng;
-mod tiling;
 mod statements;
+mod tiling;
 mod vectors;
 
 use super::*;

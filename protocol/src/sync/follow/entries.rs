@@ -25,6 +25,9 @@ enum Verdict {
     Restart,
 }
 
+/// Logs that are left alone for now: more is what no honest peer offers.
+const SET_ASIDE: usize = 1_024;
+
 impl Follower {
     pub(super) fn on_entries(&mut self, now: Timestamp, peer: Peer, (origin, from): (Origin, u64), answer: Entries) {
         if self.branches.get(&origin).is_some_and(|branch| branch.is_asked(peer, from)) {
@@ -86,8 +89,14 @@ impl Follower {
 
     /// Asks for the rest, or commits when there is none.
     fn on_grown(&mut self, now: Timestamp, peer: Peer, origin: Origin, head: &Head) {
-        let fetch = self.fetches.get_mut(&origin).expect("the caller looked");
+        let fetch = self.fetches.get(&origin).expect("the caller looked");
         let from = fetch.work.size();
+        let is_whole_from_the_start = fetch.entries.len() as u64 == from;
+        let evidence = self.evidence.as_ref().expect("nothing is fetched before the Genesis is known");
+        if is_whole_from_the_start && !evidence.is_worth(&origin, &fetch.entries) {
+            return self.set_aside(now, origin);
+        }
+        let fetch = self.fetches.get_mut(&origin).expect("the caller looked");
         if from < head.size() {
             fetch.deadline = now.after(ASK_TIMEOUT);
             return self.effects.push_back(Effect::AskEntries { peer, origin, from });
@@ -109,10 +118,7 @@ impl Follower {
                 self.fault(peer, Fault::BadEntry { origin, error });
             }
             // Perhaps only not yet: the entry that admits the device may still be on its way.
-            Err(EvidenceError::NoDevice) => {
-                let (until, backoff) = self.resting.entry(origin).or_insert((now, Backoff::default()));
-                *until = backoff.fail(now);
-            }
+            Err(EvidenceError::NoDevice) => self.set_aside(now, origin),
             // Full, or overtaken by an own publish or a fork proof meanwhile: nobody's fault.
             Err(_) => drop(self.refused.insert(origin)),
         }
@@ -131,6 +137,17 @@ impl Follower {
             }
             self.refold();
         }
+    }
+
+    /// Leaves a log alone whose key is no device: the entry that admits it may still be on its way.
+    fn set_aside(&mut self, now: Timestamp, origin: Origin) {
+        self.fetches.remove(&origin);
+        if self.resting.len() >= SET_ASIDE {
+            self.refused.insert(origin);
+            return;
+        }
+        let (until, backoff) = self.resting.entry(origin).or_insert((now, Backoff::default()));
+        *until = backoff.fail(now);
     }
 
     /// Logs of devices that were not known are worth another look once their identity says more.

@@ -124,7 +124,11 @@ impl Follower {
         for origin in self.behind_in_order() {
             let rests = self.resting.get(&origin).is_some_and(|(until, _)| *until > now);
             let is_busy = self.fetches.contains_key(&origin) || self.committing.contains_key(&origin);
-            if !rests && !is_busy && !self.refused.contains(&origin) {
+            // Anybody can sign a log of somebody's identity: such are looked at one after the other.
+            let is_unknown =
+                |origin: &Origin| self.evidence.as_ref().is_some_and(|evidence| !evidence.is_owners(origin));
+            let waits = is_unknown(&origin) && self.fetches.keys().any(is_unknown);
+            if !rests && !is_busy && !waits && !self.refused.contains(&origin) {
                 self.start_fetch(now, origin);
             }
         }
