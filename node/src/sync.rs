@@ -119,6 +119,8 @@ struct Hub {
     kept: BTreeSet<PackageId>,
     tasks: JoinSet<()>,
     peers: BTreeSet<Peer>,
+    /// Where among them the next are that are asked for what a notice promises.
+    n_others_asked: usize,
     /// One watch towards each peer.
     watches: BTreeMap<Peer, Watch>,
 }
@@ -150,6 +152,7 @@ impl Hub {
             kept: BTreeSet::new(),
             tasks: JoinSet::new(),
             peers: BTreeSet::new(),
+            n_others_asked: 0,
             watches: BTreeMap::new(),
         }
     }

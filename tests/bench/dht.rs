@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use syncra_node::net::{self, Net, NetConfig, Provider};
+use syncra_node::net::{self, Net, NetConfig, Part, Provider};
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::record::ProviderKey;
 use tracing_subscriber::EnvFilter;
@@ -32,10 +32,14 @@ async fn main() {
 }
 
 async fn node(n: u16) -> Net {
+    start(n, Part::Serves).await
+}
+
+async fn start(n: u16, dht: Part) -> Net {
     let mut seed = [0; 32];
     seed[..2].copy_from_slice(&n.to_le_bytes());
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("address")];
-    Net::start(NetConfig { listen, lan: None, ..NetConfig::new(seed) }).await.expect("starts").0
+    Net::start(NetConfig { listen, lan: None, dht, ..NetConfig::new(seed) }).await.expect("starts").0
 }
 
 async fn look_up_among(n_nodes: u16, log: &Log) {
@@ -55,8 +59,8 @@ async fn look_up_among(n_nodes: u16, log: &Log) {
     log.take();
     let (mut times, mut n_found) = (Vec::new(), 0);
     for n in 0..LOOK_UPS {
-        // Somebody who has just come and knows one node.
-        let seeker = node(n_nodes + n).await;
+        // Somebody who has just come and knows one node; who only asks is in nobody's table when it has gone again.
+        let seeker = start(n_nodes + n, Part::Asks).await;
         let other = &nodes[usize::from((n + n_nodes / 2) % n_nodes)];
         seeker.dial(net::with_peer(other.listen_addrs().remove(0), &other.key()).expect("a key")).await.expect("dials");
         seeker.routing().wait_for(|routing| routing.n_nodes > 0).await.expect("runs");

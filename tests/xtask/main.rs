@@ -17,7 +17,8 @@ usage: cargo xtask TASK
   fuzz [TARGET] [--seconds N] throw mutated bytes at one decoder, or at all in turn, for N seconds (60 if not said);
                               keeps what takes new branches, and shows first that this works; `--list` names the targets
   sim [--seeds N] [--seed S] [--nodes N] [--minutes M] [--scenario NAME]
-                              many nodes in virtual time, from seeds; of a failure it says how to see it again
+                              many nodes in virtual time, from seeds; of a failure it says how to see it again;
+                              `sim gossip` measures a hundred nodes that gossip, ten of them attackers
   setup                       only install what the tests need (Debian packages)
   vectors                     write the golden vectors anew (a format change: bring its spec text)
   fixtures [--again]          write `tests/fixtures/<version>/`: a home, a stick and words on the wire as this version makes

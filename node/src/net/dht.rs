@@ -34,6 +34,26 @@ pub(super) const PROTOCOL: &str = "/syncra/kad/1";
 
 type Kademlia = kad::Behaviour<Records>;
 
+fn config() -> kad::Config {
+    let mut config = kad::Config::new(StreamProtocol::new(PROTOCOL));
+    config
+        .set_query_timeout(limits::DHT_QUERY)
+        .set_substreams_timeout(limits::DHT_REQUEST)
+        .set_max_packet_size(limits::DHT_PACKET_BYTES)
+        .set_parallelism(NonZeroUsize::new(limits::DHT_PATHS).expect("not zero"))
+        .disjoint_query_paths(true)
+        // Who gets into the table, and with which addresses, is decided by `admits`.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_provider_record_ttl(Some(limits::PROVIDER_TTL))
+        // The library would announce thousands of keys in one go; `node/announce.rs` paces them.
+        .set_provider_publication_interval(None)
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        .set_caching(kad::Caching::Disabled);
+    config
+}
+
 /// Kademlia within its realm.
 pub(super) struct Dht {
     kademlia: Kademlia,
@@ -52,22 +72,10 @@ pub(super) struct Dht {
 impl Dht {
     /// A table with these records. That of a node with no part in it stays empty.
     pub(super) fn new(me: PeerId, records: Records, part: Part) -> Self {
-        let mut config = kad::Config::new(StreamProtocol::new(PROTOCOL));
-        config
-            .set_query_timeout(limits::DHT_QUERY)
-            .set_substreams_timeout(limits::DHT_REQUEST)
-            .set_max_packet_size(limits::DHT_PACKET_BYTES)
-            .set_parallelism(NonZeroUsize::new(limits::DHT_PATHS).expect("not zero"))
-            .disjoint_query_paths(true)
-            // Who gets into the table, and with which addresses, is decided by `admits`.
-            .set_kbucket_inserts(kad::BucketInserts::Manual)
-            .set_record_filtering(kad::StoreInserts::FilterBoth)
-            .set_provider_record_ttl(Some(limits::PROVIDER_TTL))
-            // The library would announce thousands of keys in one go; `node/announce.rs` paces them.
-            .set_provider_publication_interval(None)
-            .set_replication_interval(None)
-            .set_publication_interval(None)
-            .set_caching(kad::Caching::Disabled);
+        Self::with_config(me, records, part, config())
+    }
+
+    fn with_config(me: PeerId, records: Records, part: Part, config: kad::Config) -> Self {
         let mut kademlia = Kademlia::with_config(me, records.clone(), config);
         kademlia.set_mode(Some(Mode::Client));
         let (listening, external, announced) = (Vec::new(), Vec::new(), Vec::new());
@@ -289,5 +297,7 @@ impl NetworkBehaviour for Dht {
     }
 }
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ pub struct Notice {
     pub note: Vec<u8>,
     /// What the judgement is about.
     pub ticket: Ticket,
-    /// False for a peer whose score is poor: what it says is judged, but not acted on.
+    /// False for a peer whose score is poor: others are asked for what it promises, not it.
     pub is_heeded: bool,
 }
 

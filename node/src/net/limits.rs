@@ -140,8 +140,9 @@ pub const DHT_PACKET_BYTES: usize = 16 << 10;
 pub const DHT_QUERIES: usize = 32;
 /// Callers in that line.
 pub const DHT_WAITERS: usize = 1_024;
-/// Providers that one look-up dials: enough to find one that lives, no flood by a liar's list.
-pub const DHT_PROVIDERS: usize = 16;
+/// Providers that one look-up dials: one that each answer names, so enough to find one that lives also where half of those
+/// asked are liars, and half of [`OUTBOUND_HANDSHAKES`].
+pub const DHT_PROVIDERS: usize = 32;
 /// How long somebody counts as a provider without saying so again.
 pub const PROVIDER_TTL: Duration = Duration::from_secs(36 * 3600);
 /// Keys that this node provides.

@@ -11,7 +11,7 @@ use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::Input;
-use syncra_protocol::sync::gossip::{Effect, Ignored, Known, Notices, Rejected, Verdict};
+use syncra_protocol::sync::gossip::{Bringer, Effect, Known, Notices, Rejected, Verdict};
 use syncra_protocol::sync::score::Deed;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, mpsc};
@@ -80,8 +80,8 @@ impl Gossip {
     async fn on_notice(&mut self, notice: Notice) -> Result<(), Stopped> {
         let Notice { peer, note, ticket, is_heeded } = notice;
         let parts = &self.parts;
-        let known = |head: &Head| if is_heeded { known(parts, head) } else { Known::No };
-        let verdict = self.notices.judge(steady(), peer, &note, ticket.clone(), known);
+        let (bringer, known) = (Bringer { peer, is_heeded }, |head: &Head| known(parts, head));
+        let verdict = self.notices.judge(steady(), bringer, &note, ticket.clone(), known);
         tracing::debug!(peer = peer.fmt_short(), ?verdict, "a notice was passed on to us");
         if matches!(verdict, Verdict::Ignore(_) | Verdict::Reject(_)) {
             self.net.settle(ticket, Settled::Drop).await?;
@@ -102,6 +102,7 @@ impl Gossip {
             Effect::Publish(_) => {}
             Effect::Delivered(peer) => self.net.report(peer, Deed::Delivered).await?,
             Effect::Failed(peer) => self.net.report(peer, Deed::Stalled).await?,
+            Effect::Overdrew(peer) => self.net.report(peer, Deed::Spam).await?,
         }
         Ok(())
     }
@@ -112,7 +113,6 @@ fn deed(verdict: Verdict) -> Option<Deed> {
     match verdict {
         Verdict::Reject(Rejected::NoNote) => Some(Deed::Forged),
         Verdict::Reject(Rejected::TooLong | Rejected::NotBare) => Some(Deed::Malformed),
-        Verdict::Ignore(Ignored::PeerBudget) => Some(Deed::Spam),
         Verdict::Ignore(_) | Verdict::News | Verdict::Later | Verdict::Contradiction => None,
     }
 }
@@ -182,12 +182,20 @@ impl Hub {
         let Some(package) = package else { return };
         let peers: Vec<Peer> = match peer {
             Some(peer) => vec![peer],
-            None => self.peers.iter().copied().take(OTHERS_ASKED).collect(),
+            None => self.some_others(),
         };
         for peer in peers {
             let note = head.note().to_vec();
             self.tell(package, Message::input(Input::Told { peer, note })).await;
         }
+    }
+
+    /// Some peers, others each time: the first may be those who stay silent.
+    fn some_others(&mut self) -> Vec<Peer> {
+        let from = self.n_others_asked % self.peers.len().max(1);
+        self.n_others_asked = from + OTHERS_ASKED;
+        let n = OTHERS_ASKED.min(self.peers.len());
+        self.peers.iter().cycle().skip(from).take(n).copied().collect()
     }
 
     /// A package of an owner; what one learns of its owner, all others hear.

@@ -8,6 +8,8 @@
 //!   goes out when the time has come, so the last one is never lost.
 //! * Each peer, and each key that signs logs, has a token bucket. A peer's is asked before a signature is checked. What goes
 //!   out from here has one too, half as large, so that no honest node overdraws what its peers grant it.
+//! * The carrier brings each notice once, from whoever is first. So what a peer brings that is not heeded, or has used up its
+//!   tokens, is not just ignored, or it could keep the notice from here by being first: others are asked for what it promises.
 //! * Tables are bounded by [`limits`](crate::limits); what does not fit is left to those who watch.
 //!
 //! The node hands in what it hears ([`Notices::judge`]) and what it holds ([`Notices::grown`]), and does what
@@ -40,8 +42,25 @@ pub const HOLD: Duration = Duration::from_secs(25);
 const OF_PEER: Allowance = Allowance { burst: 64, refill: Duration::from_millis(250) };
 /// Of all that goes out from here.
 const OF_US: Allowance = Allowance { burst: 32, refill: Duration::from_millis(500) };
+/// Of all peers that have used up their own: too little for a flood, enough that none of them hides what others say.
+const OF_OVERDRAWN: Allowance = Allowance { burst: 16, refill: Duration::from_secs(1) };
 /// Of one key that signs logs: somebody who publishes all of 128 packages at once, then one a second.
 const OF_WRITER: Allowance = Allowance { burst: 128, refill: Duration::from_secs(1) };
+
+/// Who passed a notice on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bringer {
+    /// The peer.
+    pub peer: Peer,
+    /// False for a peer whose score is poor: others are asked for what it promises, and it is trusted with nothing.
+    pub is_heeded: bool,
+}
+
+impl From<Peer> for Bringer {
+    fn from(peer: Peer) -> Self {
+        Self { peer, is_heeded: true }
+    }
+}
 
 /// What the node holds of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +99,7 @@ pub enum Ignored {
     Known,
     /// A newer one is known.
     Older,
-    /// The peer has used up its tokens.
+    /// The peer has used up its tokens, and those that are there for all such peers are used up too.
     PeerBudget,
     /// The key that signed it has used up its tokens.
     WriterBudget,
@@ -119,12 +138,15 @@ pub enum Effect<T> {
     Delivered(Peer),
     /// The peer has not brought what it promised.
     Failed(Peer),
+    /// The peer has passed on more notices than its share.
+    Overdrew(Peer),
 }
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Notices<T> {
     peers: Buckets<Peer>,
+    overdrawn: Buckets<()>,
     writers: Buckets<DeviceKey>,
     ours: Buckets<()>,
     logs: BTreeMap<Origin, Noticed<T>>,
@@ -144,7 +166,7 @@ struct Noticed<T> {
 
 #[derive(Debug)]
 struct Awaited<T> {
-    peer: Peer,
+    bringer: Bringer,
     head: Head,
     ticket: T,
     since: Timestamp,
@@ -156,7 +178,25 @@ struct Awaited<T> {
 enum Asks {
     Nobody,
     Sender(Timestamp),
-    Everybody,
+    /// Others, at this time and then every [`FIRST_ASKED`]: who is asked may not hold it yet.
+    Others(Timestamp),
+}
+
+impl<T> Awaited<T> {
+    /// Asks the bringer, or leaves it time until others may hold what it promises.
+    fn ask_first(&mut self, now: Timestamp) -> Option<Effect<T>> {
+        if !self.bringer.is_heeded {
+            self.asks = Asks::Others(now.after(FIRST_ASKED));
+            return None;
+        }
+        self.asks = Asks::Sender(now);
+        Some(Effect::Ask { peer: Some(self.bringer.peer), head: self.head.clone() })
+    }
+
+    fn ask_others(&mut self, now: Timestamp) -> Effect<T> {
+        self.asks = Asks::Others(now.after(FIRST_ASKED));
+        Effect::Ask { peer: None, head: self.head.clone() }
+    }
 }
 
 impl<T> Default for Noticed<T> {
@@ -184,7 +224,7 @@ impl<T> Noticed<T> {
             match awaited.asks {
                 Asks::Nobody => end.min(again_at(now, self.asked_at)),
                 Asks::Sender(asked_at) => end.min(asked_at.after(FIRST_ASKED)),
-                Asks::Everybody => end,
+                Asks::Others(at) => end.min(at),
             }
         });
         due.into_iter().chain(awaited).min()
@@ -203,6 +243,7 @@ impl<T> Notices<T> {
     pub const fn new() -> Self {
         Self {
             peers: Buckets::new(OF_PEER, NOTICE_BUCKETS),
+            overdrawn: Buckets::new(OF_OVERDRAWN, 1),
             writers: Buckets::new(OF_WRITER, NOTICE_BUCKETS),
             ours: Buckets::new(OF_US, 1),
             logs: BTreeMap::new(),
@@ -215,16 +256,21 @@ impl<T> Notices<T> {
     pub fn judge(
         &mut self,
         now: Timestamp,
-        peer: Peer,
+        bringer: impl Into<Bringer>,
         note: &[u8],
         ticket: T,
         known: impl FnOnce(&Head) -> Known,
     ) -> Verdict {
+        let mut bringer = bringer.into();
         if note.len() > NOTICE_BYTES {
             return Verdict::Reject(Rejected::TooLong);
         }
-        if !self.peers.take(now, peer) {
-            return Verdict::Ignore(Ignored::PeerBudget);
+        if !self.peers.take(now, bringer.peer) {
+            self.effects.push_back(Effect::Overdrew(bringer.peer));
+            if !self.overdrawn.take(now, ()) {
+                return Verdict::Ignore(Ignored::PeerBudget);
+            }
+            bringer.is_heeded = false;
         }
         let Ok(head) = Head::verify(note) else { return Verdict::Reject(Rejected::NoNote) };
         if head.without_cosignatures().note() != note {
@@ -247,7 +293,11 @@ impl<T> Notices<T> {
         if !self.has_room(now, head.origin()) {
             return Verdict::Ignore(Ignored::Full);
         }
-        if contradicts { self.contradict(now, peer, head, ticket) } else { self.await_it(now, peer, head, ticket) }
+        if contradicts {
+            self.contradict(now, bringer.peer, head, ticket)
+        } else {
+            self.await_it(now, bringer, head, ticket)
+        }
     }
 
     /// Whether a notice at least as new waits already. One of the same size and another root does not count: together
@@ -272,14 +322,15 @@ impl<T> Notices<T> {
         Verdict::Contradiction
     }
 
-    fn await_it(&mut self, now: Timestamp, peer: Peer, head: Head, ticket: T) -> Verdict {
+    fn await_it(&mut self, now: Timestamp, bringer: Bringer, head: Head, ticket: T) -> Verdict {
         let log = self.logs.entry(*head.origin()).or_default();
-        let asks = if again_at(now, log.asked_at) > now { Asks::Nobody } else { Asks::Sender(now) };
-        if asks != Asks::Nobody {
+        let mut awaited = Awaited { bringer, head, ticket, since: now, asks: Asks::Nobody };
+        if again_at(now, log.asked_at) <= now {
             log.asked_at = Some(now);
-            self.effects.push_back(Effect::Ask { peer: Some(peer), head: head.clone() });
+            self.effects.extend(awaited.ask_first(now));
         }
-        let before = log.awaited.replace(Awaited { peer, head, ticket, since: now, asks });
+        let asks = awaited.asks;
+        let before = log.awaited.replace(awaited);
         self.effects.extend(before.map(|before| Effect::Drop(before.ticket)));
         if asks == Asks::Nobody { Verdict::Later } else { Verdict::News }
     }
@@ -293,7 +344,7 @@ impl<T> Notices<T> {
         let mut ticket = None;
         if let Some(awaited) = log.awaited.take_if(|awaited| awaited.head.size() <= head.size()) {
             if matches!(awaited.asks, Asks::Sender(_)) {
-                self.effects.push_back(Effect::Delivered(awaited.peer));
+                self.effects.push_back(Effect::Delivered(awaited.bringer.peer));
             }
             if awaited.head.checkpoint() == head.checkpoint() {
                 ticket = Some(awaited.ticket);
@@ -301,7 +352,7 @@ impl<T> Notices<T> {
                 self.effects.push_back(Effect::Drop(awaited.ticket));
                 if awaited.head.size() == head.size() {
                     // What was held meanwhile is of another history: evidence.
-                    self.effects.push_back(Effect::Ask { peer: Some(awaited.peer), head: awaited.head });
+                    self.effects.push_back(Effect::Ask { peer: Some(awaited.bringer.peer), head: awaited.head });
                 }
             }
         }
@@ -378,16 +429,16 @@ impl<T> Notices<T> {
         match awaited.asks {
             Asks::Nobody if may_ask => {
                 log.asked_at = Some(now);
-                awaited.asks = Asks::Sender(now);
-                let (peer, head) = (Some(awaited.peer), awaited.head.clone());
-                self.effects.push_back(Effect::Ask { peer, head });
+                self.effects.extend(awaited.ask_first(now));
             }
             Asks::Sender(asked_at) if asked_at.after(FIRST_ASKED) <= now => {
-                awaited.asks = Asks::Everybody;
-                self.effects.push_back(Effect::Failed(awaited.peer));
-                self.effects.push_back(Effect::Ask { peer: None, head: awaited.head.clone() });
+                self.effects.push_back(Effect::Failed(awaited.bringer.peer));
+                self.effects.push_back(awaited.ask_others(now));
             }
-            Asks::Nobody | Asks::Sender(_) | Asks::Everybody => {}
+            Asks::Others(at) if at <= now => self.effects.push_back(awaited.ask_others(now)),
+            // A clock that was set back begins a new wait.
+            Asks::Others(at) => awaited.asks = Asks::Others(at.min(now.after(FIRST_ASKED))),
+            Asks::Nobody | Asks::Sender(_) => {}
         }
     }
 }

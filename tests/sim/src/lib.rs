@@ -16,9 +16,11 @@
 //! | [`check`] | the oracle with its invariants |
 //! | [`trace`] | the hash of everything that happens |
 //! | [`hunt`] | many runs, and the smallest that still fails |
+//! | [`gossip`] | notices in a crowd of which some mean harm: runs of their own |
 
 pub mod check;
 pub mod disk;
+pub mod gossip;
 pub mod hunt;
 pub mod net;
 pub mod node;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use syncra_sim::gossip::{self, attack::Attack};
 use syncra_sim::hunt::{attempt, smaller};
 use syncra_sim::scenario::{Config, SCENARIOS, Trouble};
 use syncra_sim::sim::Summary;
@@ -19,6 +20,10 @@ usage: cargo xtask sim [--seeds N] [--seed S] [--nodes N] [--minutes M | --hours
   --hours H          the same in hours
   --scenario NAME    calm, lossy, partitions, crashes, liars, forks, everything (if not said)
   --without TROUBLE  leaves out: loss, duplicates, stalls, partitions, crashes, disk, liars, forks
+
+usage: cargo xtask sim gossip [--seed S] [--minutes M] [--victims N]
+
+  a hundred nodes that gossip, ten of them attackers with a thousand messages a second each: once for each attack
 ";
 
 /// How often it is said how far the runs are.
@@ -26,6 +31,15 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|first| first == "gossip") {
+        return match crowd(&args[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                say(&format!("{why}\n\n{USAGE}"));
+                ExitCode::from(2)
+            }
+        };
+    }
     match parse(&args) {
         Ok((config, n_seeds)) => hunt(&config, n_seeds),
         Err(why) => {
@@ -61,6 +75,46 @@ fn parse(args: &[String]) -> Result<(Config, u64), String> {
         }
     }
     Ok((config, n_seeds.unwrap_or(if one { 1 } else { 100 })))
+}
+
+fn crowd(args: &[String]) -> Result<(), String> {
+    let mut config = gossip::Config::seeded(0, &[]);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let value = args.next().ok_or_else(|| format!("`{arg}` needs a value"))?;
+        let number = value.parse::<u64>().map_err(|_| format!("`{value}` is no number"))?;
+        match arg.as_str() {
+            "--seed" => config.seed = number,
+            "--minutes" => config.minutes = number,
+            "--victims" => {
+                config.n_victims = usize::try_from(number).unwrap_or(usize::MAX).clamp(1, config.n_honest);
+            }
+            _ => return Err(format!("`{arg}` is not known")),
+        }
+    }
+    say(
+        "attack    in time of     news  half ms  99% ms  last ms  attacks  let on  away  at the busiest: hashed/s  checked/s  of all: hashed  checked",
+    );
+    let all: Vec<Attack> = Attack::ALL.iter().map(|(_, attack)| *attack).collect();
+    let one = Attack::ALL.iter().map(|(name, attack)| (*name, vec![*attack]));
+    for (name, attacks) in [("none", vec![]), ("all", all)].into_iter().chain(one) {
+        let gossip::Config { attacks, .. } = gossip::Config::seeded(0, &attacks);
+        let summary = gossip::run(&gossip::Config { attacks, ..config.clone() });
+        let ([half, most, last], load) = (summary.delays_ms, summary.worst);
+        let percent = summary.delivered_per_100_000() as f64 / 1_000.0;
+        say(&format!(
+            "{name:8} {percent:7.3} % of {:8} {half:8} {most:7} {last:8} {:8} {:7} {:5} {:25} {:10} {:15} {:8}",
+            summary.n_wanted,
+            summary.n_attacks,
+            summary.n_passed_on,
+            summary.n_shut_out,
+            load.messages_in_a_second,
+            load.checked_in_a_second,
+            load.n_messages,
+            load.n_checked,
+        ));
+    }
+    Ok(())
 }
 
 fn hunt(first: &Config, n_seeds: u64) -> ExitCode {

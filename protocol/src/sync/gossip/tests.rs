@@ -65,15 +65,32 @@ fn what_is_never_held_is_never_passed_on_and_others_are_asked_meanwhile() {
     let done = run(&mut notices, START);
     let what: Vec<_> = done.iter().map(|(at, effect)| (at.since(START), effect.clone())).collect();
     let ask = |peer| Effect::Ask { peer, head: news.clone() };
-    assert_eq!(
-        what,
-        [
-            (Duration::ZERO, ask(Some(peer(1)))),
-            (FIRST_ASKED, Effect::Failed(peer(1))),
-            (FIRST_ASKED, ask(None)),
-            (HOLD, Effect::Drop(7)),
-        ]
-    );
+    let mut expected = vec![(Duration::ZERO, ask(Some(peer(1)))), (FIRST_ASKED, Effect::Failed(peer(1)))];
+    expected.extend((1..=8).map(|n| (FIRST_ASKED * n, ask(None))));
+    expected.push((HOLD, Effect::Drop(7)));
+    assert_eq!(what, expected);
+}
+
+/// The carrier brings a notice once: who could have it ignored by being first would keep it from everybody.
+#[test]
+fn what_a_poor_or_overdrawn_peer_is_first_with_is_asked_of_others() {
+    let news = head(1, 1, 5, 0);
+    let poor = Bringer { peer: peer(1), is_heeded: false };
+    let mut overdrawn = Notices::new();
+    for n in 0..OF_PEER.burst {
+        overdrawn.judge(START, peer(1), head(2, 2, 1 + u64::from(n), 0).note(), 0, |_| Known::No);
+    }
+    for (mut notices, bringer) in [(Notices::new(), poor), (overdrawn, Bringer::from(peer(1)))] {
+        assert_eq!(notices.judge(START, bringer, news.note(), 7, ahead), Verdict::News);
+        let asked = |effect: &Effect<i32>| !matches!(effect, Effect::Overdrew(_));
+        assert_eq!(effects(&mut notices).into_iter().filter(asked).collect::<Vec<_>>(), [], "it is not asked itself");
+        let then = START.after(FIRST_ASKED);
+        assert_eq!(notices.next_timeout(START), Some(then));
+        notices.handle_timeout(then);
+        assert_eq!(effects(&mut notices), [Effect::Ask { peer: None, head: news.clone() }]);
+        notices.grown(then, &news);
+        assert_eq!(effects(&mut notices), [Effect::Forward(7)], "no thanks to it, but everybody hears");
+    }
 }
 
 #[test]
@@ -172,7 +189,9 @@ fn a_flood_by_one_peer_costs_few_signatures_and_nobody_else_anything() {
             Known::No
         });
     }
-    assert_eq!(n_looked, OF_PEER.burst);
+    assert_eq!(n_looked, OF_PEER.burst + OF_OVERDRAWN.burst);
+    let n_told = effects(&mut notices).iter().filter(|effect| **effect == Effect::Overdrew(peer(1))).count();
+    assert_eq!(n_told, 1_000 - usize::try_from(OF_PEER.burst).expect("small"));
     assert_eq!(notices.judge(START, peer(2), head(2, 9, 5, 0).note(), 0, ahead), Verdict::News);
 }
 
@@ -253,7 +272,7 @@ fn settle(
         let origin = match &effect {
             Effect::Forward(ticket) | Effect::Drop(ticket) => open.remove(ticket).expect("answered once"),
             Effect::Publish(head) => *head.origin(),
-            Effect::Ask { .. } | Effect::Delivered(_) | Effect::Failed(_) => continue,
+            Effect::Ask { .. } | Effect::Delivered(_) | Effect::Failed(_) | Effect::Overdrew(_) => continue,
         };
         if is_sent(&effect) {
             sent.entry(origin).or_default().push(at);
