@@ -1,7 +1,7 @@
 //! The evidence set of a package: every log that speaks for it, verified, in causal order.
 //!
 //! Entries come in through [`Evidence::verify`] alone: a [`Head`] that its own key signed, entries that hash to it, a
-//! first entry that may begin such a log. What a log then says is read by the [fold](crate::fold). The order of checking
+//! first entry that may begin such a log. What a log then says is read by the [fold]. The order of checking
 //! is that of `docs/spec/fold.md`: identity Genesis, identity logs, package Genesis, package logs; no log has rights
 //! before the logs that grant them are there, so the order of arrival decides nothing.
 //!

@@ -469,3 +469,76 @@ fn a_device_that_signed_two_histories_of_itself_admits_nobody_beyond_what_both_s
     evidence.settle_fork(&branch.origin(), 0);
     assert!(evidence.fold().owners.contains_key(&people.me.identity), "its Genesis names it all the same");
 }
+
+/// What a thief with one device says about logs that nobody has must not keep others from counting.
+#[test]
+fn an_identity_s_entry_that_names_anything_else_stops_its_own_log_only() {
+    let mut people = People::new();
+    people.say(DESK, add(LAPTOP, DeviceRole::Manager));
+    people.join(LAPTOP);
+    let of_desk = people.publish_blind(DESK, "1.0.0", 1);
+    let foreign = people.package[&DESK].seen();
+    people.identity.get_mut(&LAPTOP).unwrap().append(vec![foreign], handle("mallory"));
+    let evidence = people.evidence(0);
+    let blocked = evidence.blocked();
+    assert_eq!(blocked.keys().copied().collect::<Vec<_>>(), [people.identity[&LAPTOP].origin()]);
+    let state = people.state();
+    assert_eq!(exactly(&state, of_desk), Ok(of_desk));
+    assert_eq!(state.owners[&people.me.identity].handle, None);
+}
+
+/// Of a package that no cut names counts what the others have seen, whatever somebody claims to have seen instead.
+#[test]
+fn a_claim_of_another_history_takes_nothing_away_without_a_proof() {
+    let mut people = People::new();
+    people.say(DESK, add(LAPTOP, DeviceRole::Publisher));
+    people.join(LAPTOP);
+    people.say(DESK, add(PHONE, DeviceRole::Publisher));
+    people.join(PHONE);
+    let honest = people.publish(LAPTOP, "1.0.0", 1);
+    people.publish(DESK, "1.1.0", 2); // has seen it
+    let later = people.publish_blind(LAPTOP, "1.2.0", 3);
+    let unnamed = DeviceCuts { packages: vec![], ..people.cuts(LAPTOP) };
+    let statement = Statement { revoke: vec![unnamed], ..people.statement(None) };
+    people.say(DESK, Body::Recover(statement.sign(&DeviceSecret::from_seed(&[RECOVERY; 32]))));
+    let state = people.state();
+    assert_eq!(exactly(&state, honest), Ok(honest));
+    assert!(exactly(&state, later).is_err());
+    let lie = SeenHead { root: people.package[&DESK].log.root(), ..people.package[&LAPTOP].seen() };
+    people.package.get_mut(&PHONE).unwrap().append(vec![SeenHead { size: 1, ..lie }], Body::Seen);
+    assert_eq!(exactly(&people.state(), honest), Ok(honest));
+}
+
+#[test]
+fn a_suspension_takes_nothing_away_that_others_have_built_on() {
+    let mut people = People::new();
+    people.say(DESK, add(LAPTOP, DeviceRole::Manager));
+    people.join(LAPTOP);
+    let honest = people.publish(DESK, "1.0.0", 1);
+    people.publish(LAPTOP, "1.1.0", 2); // has seen it
+    let unseen = people.publish_blind(DESK, "1.2.0", 3);
+    let nothing = DeviceCuts { packages: vec![(people.me.package, None)], ..people.cuts(DESK) };
+    people.say(LAPTOP, Body::Suspend(Suspend { cuts: nothing.clone() }));
+    let state = people.state();
+    assert_eq!(exactly(&state, honest), Ok(honest));
+    assert!(exactly(&state, unseen).is_err());
+    // The recovery key may.
+    let statement = Statement { revoke: vec![nothing], ..people.statement(None) };
+    people.say(LAPTOP, Body::Recover(statement.sign(&DeviceSecret::from_seed(&[RECOVERY; 32]))));
+    assert!(exactly(&people.state(), honest).is_err());
+}
+
+/// A log of nothing but changes costs no more than its first ones.
+#[test]
+fn what_one_log_changes_is_bounded() {
+    let mut people = People::new();
+    for n in 0..300_u16 {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&n.to_be_bytes());
+        let device = DeviceKey::from_bytes(key);
+        let label = RefName::parse("x").unwrap();
+        people.say_blind(DESK, Body::AddDevice(AddDevice { device, role: DeviceRole::Publisher, label }));
+    }
+    let n_devices = people.state().owners[&people.me.identity].devices.len();
+    assert_eq!(n_devices, 1 + 256);
+}
