@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use syncra_protocol::id::PackageId;
 use syncra_protocol::limits::WATCHED_PACKAGES;
-use syncra_protocol::origin::Subject;
+use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Fault, Input};
 use syncra_protocol::sync::omission::Omission;
@@ -50,6 +50,9 @@ pub struct Sync {
 enum Command {
     Refresh { package: PackageId, peers: Option<Vec<Peer>>, reply: oneshot::Sender<Refreshed> },
 }
+
+/// Older heads that are remembered, of all peers.
+const STALE_HEADS: usize = 4_096;
 
 /// The hub has ended, and with it the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +126,8 @@ struct Hub {
     n_others_asked: usize,
     /// One watch towards each peer.
     watches: BTreeMap<Peer, Watch>,
+    /// Older heads that were counted against a peer: one that lags is asked again and again, and lags once.
+    stale: BTreeMap<(Peer, Origin), u64>,
 }
 
 /// What is told the hub; outlives a hub that panicked.
@@ -154,6 +159,7 @@ impl Hub {
             peers: BTreeSet::new(),
             n_others_asked: 0,
             watches: BTreeMap::new(),
+            stale: BTreeMap::new(),
         }
     }
 
@@ -293,7 +299,7 @@ impl Hub {
                 self.parts.emit(Event::PackageUpdated { package_id: package.to_string(), n_releases });
             }
             Report::Fault(package, peer, fault) => {
-                if let Some(deed) = deed(&fault) {
+                if let Some(deed) = deed(&fault).filter(|_| self.is_new(peer, &fault)) {
                     // Only a stopping network does not count it.
                     let _ = self.net.report(peer, deed).await;
                 }
@@ -301,6 +307,17 @@ impl Hub {
                 self.parts.emit(Event::PeerFault { package_id: package.to_string(), peer: peer.to_string(), fault });
             }
         }
+    }
+}
+
+impl Hub {
+    /// Whether a fault is another one than what was counted before.
+    fn is_new(&mut self, peer: Peer, fault: &Fault) -> bool {
+        let Fault::Rollback { origin, offered, .. } = fault else { return true };
+        if self.stale.len() >= STALE_HEADS {
+            self.stale.clear();
+        }
+        self.stale.insert((peer, *origin), *offered) != Some(*offered)
     }
 }
 

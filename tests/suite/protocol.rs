@@ -33,6 +33,8 @@ mod log;
 mod manifest_vectors;
 #[path = "protocol/messages.rs"]
 mod messages;
+#[path = "protocol/omission.rs"]
+mod omission;
 #[path = "protocol/oracle.rs"]
 mod oracle;
 #[path = "protocol/path_oracle.rs"]

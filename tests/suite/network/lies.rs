@@ -119,9 +119,10 @@ fn who_hides_a_newer_head_is_named_and_who_has_it_is_enough() {
     publish(&alice, "1.1.0", 100_000);
     bob.json(["update", package]);
     let of = |key: &str| {
-        let peers = bob.json(["peers"])["peers"].take();
+        let told = bob.json(["peers"]);
+        let peers = told["peers"].as_array().expect("peers");
         let peer =
-            peers.as_array().expect("peers").iter().find(|peer| peer["peer"] == *key).expect("connected").clone();
+            peers.iter().find(|peer| peer["peer"] == *key).unwrap_or_else(|| panic!("connected: {told}")).clone();
         peer["omissions"].as_array().expect("a list").clone()
     };
     assert_eq!(of(&dora.key()), [] as [Value; 0], "nobody can know of more");

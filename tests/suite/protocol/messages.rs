@@ -99,17 +99,18 @@ fn damaged_messages_are_refused_or_themselves() {
 fn damaged_pairing_messages() {
     let element = |n: u8| Blob(vec![n; pair::ELEMENT_BYTES]);
     let seeds: Vec<_> =
-        (0..5_u8).map(|n| codec::encode(&pair::Hello { number: 1 << (7 * n), element: element(n) })).collect();
+        (0..20_u8).map(|n| codec::encode(&pair::Hello { number: 1 << n, element: element(n) })).collect();
     let tried = try_decoder("pair hello", &seeds, |b| pair::decode_hello(b).ok().map(|m| codec::encode(&m)));
     assert!(tried.n_accepted < tried.n_tried);
-    let seeds = [pair::Reply::Refused(Refusal::NotFound), pair::Reply::Element(element(3))];
-    let seeds: Vec<_> = seeds.iter().map(codec::encode).collect();
+    let refused = [Refusal::NotFound, Refusal::Busy { retry_after_ms: 7 }].map(pair::Reply::Refused);
+    let seeds = refused.into_iter().chain((0..20).map(|n| pair::Reply::Element(element(n))));
+    let seeds: Vec<_> = seeds.map(|reply| codec::encode(&reply)).collect();
     let tried = try_decoder("pair reply", &seeds, |b| pair::decode_reply(b).ok().map(|m| codec::encode(&m)));
     assert!(tried.n_accepted < tried.n_tried);
     let label = |text: &str| RefName::parse(text).unwrap();
-    let seeds: Vec<_> = ["a", "laptop", "build/server-2"]
-        .map(|text| codec::encode(&pair::Confirm { proof: [7; 32], label: label(text) }))
-        .to_vec();
+    let seeds: Vec<_> = (0..20_u8)
+        .map(|n| codec::encode(&pair::Confirm { proof: [n; 32], label: label(&format!("laptop/{n}")) }))
+        .collect();
     let tried = try_decoder("pair confirm", &seeds, |b| pair::decode_confirm(b).ok().map(|m| codec::encode(&m)));
     assert!(tried.n_accepted < tried.n_tried);
     let log = |n: u8| pair::WholeLog { note: Blob(vec![n; 200]), entries: vec![Blob(vec![n; 90]); usize::from(n)] };
@@ -121,8 +122,8 @@ fn damaged_pairing_messages() {
             logs: (0..n).map(log).collect(),
         })
     };
-    let seeds = [pair::Verdict::WrongCode, pair::Verdict::Declined, welcome(0), welcome(3)];
-    let seeds: Vec<_> = seeds.iter().map(codec::encode).collect();
+    let seeds = [pair::Verdict::WrongCode, pair::Verdict::Declined].into_iter().chain((0..18).map(|n| welcome(n % 4)));
+    let seeds: Vec<_> = seeds.map(|verdict| codec::encode(&verdict)).collect();
     let tried = try_decoder("pair verdict", &seeds, |b| pair::decode_verdict(b).ok().map(|m| codec::encode(&m)));
     assert!(tried.n_accepted < tried.n_tried);
 }
