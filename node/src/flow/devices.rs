@@ -354,6 +354,8 @@ pub async fn recover(
     wanted: &Recovery,
     dry_run: bool,
 ) -> Result<Recovered, DevicesError> {
+    // Each statement follows the last one: what that is must not change before this one is written.
+    let _alone = parts.recovering.lock().await;
     let state = state(parts, identity)?;
     if recovery_commitment(&secret.public()) != state.recovery {
         return Err(DevicesError::WrongKey);
@@ -383,7 +385,6 @@ pub async fn recover(
     if parts.identity() != identity {
         join(parts, identity, &[], false).await?;
     }
-    let _alone = parts.recovering.lock().await;
     // A key that is committed to must not be lost: it is written down first.
     let next = if wanted.rotate { Some(identity::prepare_recovery(parts.layout())?) } else { None };
     let commitment = next.as_ref().map_or(state.recovery, |next| recovery_commitment(&next.public()));
@@ -532,4 +533,35 @@ pub(super) fn begin(
         draft.push(Body::PackageJoin(PackageJoin { package, identity: parts.identity() }))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::fixture::open;
+
+    /// Two statements after the same one would leave one of them without effect, and its caller told that it was done.
+    #[tokio::test]
+    async fn of_two_that_replace_the_recovery_key_at_the_same_time_one_comes_too_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let text = identity::recovery_text(parts.layout()).unwrap().unwrap();
+        let secret = identity::recovery_secret(&text).unwrap();
+        let wanted = Recovery { rotate: true, ..Recovery::default() };
+        let say = || recover(&parts, parts.identity(), &secret, &wanted, false);
+        let said = tokio::join!(say(), say());
+        assert!(
+            matches!(said, (Ok(_), Err(DevicesError::WrongKey)) | (Err(DevicesError::WrongKey), Ok(_))),
+            "{said:?}"
+        );
+        let text = identity::recovery_text(parts.layout()).unwrap().unwrap();
+        let state = state(&parts, parts.identity()).unwrap();
+        let secret = identity::recovery_secret(&text).unwrap();
+        assert_eq!(
+            state.recovery,
+            recovery_commitment(&secret.public()),
+            "the key on this device is the one that counts"
+        );
+        parts.close().await;
+    }
 }
