@@ -6,6 +6,7 @@
 
 mod add;
 mod blame;
+mod block;
 mod change;
 mod check;
 mod client;
@@ -42,6 +43,7 @@ mod search;
 mod share;
 mod status;
 mod token;
+mod trust;
 mod ui;
 mod up;
 mod update;
@@ -113,6 +115,8 @@ enum Verb {
     Rollback(rollback::Args),
     Why(why::Args),
     Follow(follow::Args),
+    Trust(trust::Args),
+    Block(block::Args),
     Search(search::Args),
     Share(share::Args),
     Open(open::Args),
@@ -160,6 +164,8 @@ impl Verb {
             Self::Rollback(args) => args.run(context).await,
             Self::Why(args) => args.run(context).await,
             Self::Follow(args) => args.run(context).await,
+            Self::Trust(args) => args.run(context).await,
+            Self::Block(args) => args.run(context).await,
             Self::Search(args) => args.run(context).await,
             Self::Share(args) => args.run(context).await,
             Self::Open(args) => args.run(context).await,

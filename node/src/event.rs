@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::Timestamp;
-use syncra_protocol::id::{PackageId, ReleaseId};
+use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::version::Version;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -141,6 +141,12 @@ pub enum Event {
     GenerationChanged {
         /// Its number; zero when nothing is installed.
         generation: u64,
+    },
+    /// The user said something else of an identity: trust, a block or a name.
+    RegardChanged {
+        /// Who.
+        #[schema(value_type = String)]
+        identity: IdentityId,
     },
     /// A setting was changed in `config.toml`; it counts from the next start.
     ConfigChanged {

@@ -23,6 +23,7 @@ pub mod peek;
 pub mod publish;
 pub mod reach;
 pub mod refs;
+pub mod regard;
 pub mod release;
 pub mod resolve;
 pub mod search;

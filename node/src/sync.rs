@@ -259,6 +259,7 @@ impl Hub {
         match frame.event {
             Event::Followed { .. }
             | Event::Unfollowed { .. }
+            | Event::RegardChanged { .. }
             | Event::Published { .. }
             | Event::GenerationChanged { .. }
             | Event::Resync => self.review(),

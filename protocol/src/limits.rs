@@ -112,6 +112,8 @@ pub const LINK_BYTES: usize = 2_048;
 pub const LINK_ADDRESSES: usize = 8;
 /// Bytes of one of them.
 pub const LINK_ADDRESS_BYTES: usize = 256;
+/// Characters of a code for pairing with its separators: twice what it needs.
+pub const PAIR_CODE_CHARS: usize = 32;
 /// Parameters of a link, those that are ignored included.
 pub const LINK_PARAMETERS: usize = 32;
 /// Bytes of a manifest's description: a line in a list of results.

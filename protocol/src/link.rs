@@ -17,10 +17,12 @@ use crate::text::text_serde;
 
 mod address;
 mod escape;
+mod invitation;
 #[cfg(test)]
 mod tests;
 
 pub use address::{PeerAddress, PeerAddressError};
+pub use invitation::{Invitation, InvitationError};
 
 /// How every link begins; a scheme has no case (RFC 3986 §3.1).
 const SCHEME: &str = "syncra:";

@@ -128,6 +128,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::gc::Gc>(),
         Route::of::<verbs::config::ListConfig>(),
         Route::of::<verbs::config::SetConfig>(),
+        Route::of::<verbs::regard::ListRegards>(),
+        Route::of::<verbs::regard::ChangeRegard>(),
         Route::of::<verbs::witness::ListWitnesses>(),
         Route::of::<verbs::witness::ChangeWitnesses>(),
         Route::of::<verbs::token::CreateToken>(),

@@ -16,6 +16,7 @@ pub mod packages;
 pub mod pair;
 pub mod publish;
 pub mod refs;
+pub mod regard;
 pub mod search;
 pub mod share;
 pub mod status;

@@ -59,6 +59,7 @@ fn human(frame: &EventFrame) -> String {
         Event::Followed { package, channel: Some(channel) } => {
             format!("{} is followed along `{channel}`", package.fmt_short())
         }
+        Event::RegardChanged { identity } => format!("you said something else of {}", identity.fmt_short()),
         Event::Unfollowed { package } => format!("{} is followed no more", package.fmt_short()),
         Event::FollowRefused { reference, version, reason, hint, .. } => {
             let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();

@@ -2,8 +2,11 @@
 
 use std::io::{self, Write as _};
 
+use syncra_protocol::link::{Invitation, InvitationError};
+
 use super::client::Client;
 use super::context::Context;
+use super::ui::qr;
 use crate::api::types::Empty;
 use crate::api::verbs::pair::{
     AwaitPairing, AwaitPairingRequest, CandidateResponse, DecidePairing, DecidePairingRequest, JoinPairing,
@@ -16,16 +19,18 @@ use crate::problem::{Code, Problem};
 /// Without a code: shows one, waits, and asks what the other device may do. With the code that
 /// another device shows: makes this device one of that identity's. Devices find each other on
 /// the local network, or through whoever both are connected to; else say where by `--at`. A code
-/// is good for ten minutes and three guesses.
+/// is good for ten minutes and three guesses. `--qr` draws code and addresses for a device with a
+/// camera; what it reads is given instead of the code.
 ///
 /// Examples:
 ///   syncra pair
+///   syncra pair --qr
 ///   syncra pair 4821-k3v9-x2m4 --label laptop
 ///   syncra pair 4821-k3v9-x2m4 --at /ip4/192.0.2.7/tcp/4001
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// The code that the other device shows
+    /// The code that the other device shows, or what its QR code says
     #[arg(value_name = "CODE")]
     code: Option<String>,
     /// What to call the device that joins; by default its system, e.g. `linux`
@@ -37,6 +42,9 @@ pub(super) struct Args {
     /// What the other device may do, without being asked: manager or publisher
     #[arg(long, value_name = "ROLE", conflicts_with = "code")]
     role: Option<String>,
+    /// Draw a QR code of the code and where this device is
+    #[arg(long, conflicts_with = "code")]
+    qr: bool,
 }
 
 impl Args {
@@ -62,13 +70,19 @@ impl Args {
             ui.note(&format!("if it is on another network, add: --at {address}"));
         }
         let request = AwaitPairingRequest { code: code.clone(), timeout_s: None };
+        if self.qr {
+            let addresses = offer.addresses.iter().filter_map(|address| address.parse().ok());
+            let invitation = Invitation::new(&code, addresses);
+            let invitation = invitation.map_err(|error| Problem::from_error(Code::Bug, &error))?.to_string();
+            ui.note(&format!("or: syncra pair '{invitation}'\n{}", qr::drawn(&invitation)?));
+        }
         let candidate = client.call::<AwaitPairing>(context, request).await?;
         let role = match &self.role {
             Some(role) => Some(role.clone()),
             None => ask(&candidate).await?,
         };
         let declined = role.is_none();
-        let request = DecidePairingRequest { code, role, label: self.label };
+        let request = DecidePairingRequest { code, device: candidate.device.clone(), role, label: self.label };
         client.call::<DecidePairing>(context, request).await?;
         if declined {
             return Err(Problem::new(Code::Interrupted, "declined: the device was not added"));
@@ -80,9 +94,18 @@ impl Args {
 
     async fn join(self, context: &Context, code: String) -> Result<(), Problem> {
         let client = Client::open(context).await?;
+        let (code, mut addresses) = match Invitation::is_meant(&code) {
+            true => {
+                let wrong = |error: InvitationError| Problem::from_error(Code::BadArgument, &error);
+                let invitation = Invitation::parse(&code).map_err(wrong)?;
+                let addresses = invitation.addresses().iter().map(ToString::to_string).collect();
+                (invitation.code().to_owned(), addresses)
+            }
+            false => (code, Vec::new()),
+        };
+        addresses.extend(self.at);
         let label = self.label.unwrap_or_else(system_label);
-        let request =
-            JoinPairingRequest { code, label, address: self.at, timeout_s: Some(context.timeout().as_secs()) };
+        let request = JoinPairingRequest { code, label, addresses, timeout_s: Some(context.timeout().as_secs()) };
         let joined = client.call::<JoinPairing>(context, request).await?;
         if joined.n_missing > 0 {
             context.ui().note(&format!("the history of {} packages is not here yet", joined.n_missing));

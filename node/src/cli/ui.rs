@@ -2,6 +2,7 @@
 //! from elsewhere cannot move the cursor or pretend to be us.
 
 mod progress;
+pub(super) mod qr;
 pub(super) mod text;
 
 use std::fmt::Write as _;

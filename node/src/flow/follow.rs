@@ -89,6 +89,8 @@ pub enum Objection {
     Needs(String),
     /// The reader's policy about witnesses; time alone may settle that.
     Unwitnessed(String),
+    /// The user blocks an owner.
+    Blocked,
 }
 
 /// Why a follow could not be looked at or changed.
@@ -131,6 +133,7 @@ impl Objection {
             Self::LeftBefore => "it was installed before, and you went back from it".to_owned(),
             Self::Permissions { reference, beyond } => format!("{reference} asks for more: {}", beyond.join(", ")),
             Self::Needs(reason) | Self::Unwitnessed(reason) => reason.clone(),
+            Self::Blocked => "you block its owner".to_owned(),
         }
     }
 
@@ -143,6 +146,7 @@ impl Objection {
                 format!("`syncra update {reference}` installs it all the same")
             }
             Self::Unwitnessed(_) => "it is tried again by itself; see `syncra witness list`".to_owned(),
+            Self::Blocked => "`syncra block` shows whom you block".to_owned(),
             Self::Needs(_) => format!("see `syncra update {reference} --dry-run`"),
         }
     }
@@ -210,6 +214,9 @@ pub async fn standing(parts: &Parts, followed: &Followed) -> Result<Standing, Fo
         return Ok(Standing::Fixed);
     }
     let refused = |version, why| Ok(Standing::Refused { version, why });
+    if parts.is_blocked(&history.state) {
+        return refused(None, Objection::Blocked);
+    }
     let selection = match resolve::release(&history.state, aim.selector()) {
         Ok(selection) => selection,
         Err(SelectError::NoRef { .. } | SelectError::NoVersion(_) | SelectError::NoMatch(_)) => {
@@ -229,6 +236,12 @@ pub async fn standing(parts: &Parts, followed: &Followed) -> Result<Standing, Fo
         Ok(plan) => plan,
         Err(InstallError::Content(content::ContentError::UnknownPackage(needed))) => {
             return Ok(Standing::Behind { version, next: Next::History(needed) });
+        }
+        Err(InstallError::Blocked { reference }) => {
+            return refused(
+                Some(version),
+                Objection::Needs(format!("you block the owner of {reference}, which it needs")),
+            );
         }
         Err(error @ (InstallError::Conflict { .. } | InstallError::Unsettled | InstallError::Select { .. })) => {
             return refused(Some(version), Objection::Needs(error.to_string()));

@@ -94,6 +94,12 @@ pub enum InstallError {
         /// What the policy has against it.
         source: Unwitnessed,
     },
+    /// The user blocks an owner.
+    #[error("{reference} is not installed: you block its owner")]
+    Blocked {
+        /// The package.
+        reference: String,
+    },
     /// Two packages need versions of a third that exclude each other.
     #[error("{package} is needed in versions that exclude each other: {}", .wishes.join(", "))]
     Conflict {

@@ -238,13 +238,14 @@ impl Offers {
         Ok(candidate)
     }
 
-    /// Decides about the candidate that came last, and waits until it is done.
+    /// Decides about `device`, the candidate that was shown last, and waits until it is done.
     ///
     /// # Errors
-    /// [`PairError::Ended`] when it went away meanwhile.
-    pub async fn decide(&self, code: &Code, decision: Decision) -> Result<(), PairError> {
+    /// [`PairError::Ended`] when it went away meanwhile, or is not the one that was shown.
+    pub async fn decide(&self, code: &Code, device: DeviceKey, decision: Decision) -> Result<(), PairError> {
         let waiting = self.waiting(code)?;
-        let asked = waiting.lock().await.asked.take().ok_or(PairError::Ended)?;
+        let asked = waiting.lock().await.asked.take_if(|asked| asked.candidate.device == device);
+        let asked = asked.ok_or(PairError::Ended)?;
         let (done, outcome) = oneshot::channel();
         asked.decide.send((decision, done)).map_err(|_| PairError::Ended)?;
         Ok(outcome.await.map_err(|_| PairError::Ended)??)

@@ -89,7 +89,8 @@ pub fn by_name(parts: &Parts, wanted: &QualifiedName) -> Result<PackageId, Resol
         if is_sure {
             sure.insert(package);
         }
-        if is_sure || wanted.key.is_none() && is_handle {
+        let is_blocked = parts.histories.journal().truth().regard(&identity) == Regard::Blocked;
+        if is_sure || wanted.key.is_none() && is_handle && !is_blocked {
             candidates.insert(identity, package);
         }
     }

@@ -205,6 +205,7 @@ fn changes_what_is_kept(event: &Event) -> bool {
         event,
         Event::Followed { .. }
             | Event::Unfollowed { .. }
+            | Event::RegardChanged { .. }
             | Event::Published { .. }
             | Event::GenerationChanged { .. }
             | Event::Resync

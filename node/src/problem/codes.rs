@@ -170,6 +170,8 @@ codes! {
         "the release was yanked by its owner" "name it exactly, `@r:RELEASE`, to take it all the same"
     "E0803" Unwitnessed Policy false
         "your settings ask for more witnesses, or for a longer time since they saw it" "try again later; `syncra witness list` shows whose word counts, `syncra config set policy.min_witnesses` changes how many it takes"
+    "E0804" Blocked Policy false
+        "you block the owner of the package" "`syncra block` shows whom you block, `syncra block WHOM --off` ends it"
 
     "E0900" DiskFull Disk true
         "the disk or a quota is full" "free some space, then try again"

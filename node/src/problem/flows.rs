@@ -19,6 +19,7 @@ use crate::flow::pair::PairError;
 use crate::flow::peek::PeekError;
 use crate::flow::publish::PublishError;
 use crate::flow::refs::RefError;
+use crate::flow::regard::RegardError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
 use crate::flow::syncpack::frame::FrameError;
@@ -338,6 +339,28 @@ impl From<ResolveError> for Problem {
             ResolveError::Unknown(_) => Code::PackageNotFound,
             ResolveError::Ambiguous { .. } => Code::Ambiguous,
             ResolveError::NoPackage(_) => Code::BadArgument,
+        };
+        Self::from_error(code, &error)
+    }
+}
+
+impl From<RegardError> for Problem {
+    fn from(error: RegardError) -> Self {
+        let code = match error {
+            RegardError::Load(error) => return error.into(),
+            RegardError::Installed(error) => return error.into(),
+            RegardError::Journal(error) => return error.into(),
+            RegardError::Resolve(error) => return error.into(),
+            RegardError::Reference(error) => return error.into(),
+            RegardError::Unknown(_) => {
+                let problem = Self::from_error(Code::NotFound, &error);
+                return problem.with_hint("say it as `@handle~key`, as a whole identity, or by a package of theirs");
+            }
+            RegardError::Ambiguous { .. } => {
+                return Self::from_error(Code::Ambiguous, &error).with_hint("name one exactly, as listed");
+            }
+            RegardError::Own => Code::BadArgument,
+            RegardError::Taken { .. } => Code::Conflict,
         };
         Self::from_error(code, &error)
     }

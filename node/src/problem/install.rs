@@ -50,6 +50,7 @@ impl From<InstallError> for Problem {
                 return Self { hint, ..Self::from_error(code, &error) };
             }
             InstallError::Unwitnessed { .. } => Code::Unwitnessed,
+            InstallError::Blocked { .. } => Code::Blocked,
             InstallError::Conflict { .. } | InstallError::Unsettled => Code::NeedsConflict,
             InstallError::StillNeeded { .. } => Code::StillNeeded,
             InstallError::Changed => Code::Conflict,

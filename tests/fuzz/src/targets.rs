@@ -15,7 +15,7 @@ use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{ContentRoot, EntryId, LogHash, PackageId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::FRAME_BYTES;
-use syncra_protocol::link::{Link, PeerAddress};
+use syncra_protocol::link::{Invitation, Link, PeerAddress};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
 use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
@@ -93,6 +93,11 @@ pub const ALL: &[Target] = &[
     target("reference", |bytes| text::<Reference>(bytes, false), references),
     target("qualified-name", |bytes| text::<QualifiedName>(bytes, false), references),
     target("link", |bytes| text::<Link>(bytes, false), links),
+    target(
+        "invitation",
+        |bytes| text::<Invitation>(bytes, false),
+        || texts(&[&format!("syncra-pair:4821-k3v9-x2m4?at={ADDRESS}")]),
+    ),
     target("peer-address", |bytes| text::<PeerAddress>(bytes, true), || vec![ADDRESS.into()]),
     target("package-id", |bytes| text::<PackageId>(bytes, true), || vec![package().to_string().into()]),
     target("device-key", |bytes| text::<DeviceKey>(bytes, true), || vec![secret(1).public().to_string().into()]),

@@ -273,6 +273,78 @@ fn neighbours_are_searched_and_bare_names_need_trust() {
     }
 }
 
+#[test]
+fn people_have_the_names_that_the_user_gives_them_and_who_is_blocked_is_kept_away() {
+    let (alice, mallory, bob) = (Home::new(), Home::new(), Home::new());
+    let (alice_up, mallory_up, bob_up) = (alice.up(LOOPBACK), mallory.up(LOOPBACK), bob.up(LOOPBACK));
+    alice.json(["id", "--handle", "alice"]);
+    mallory.json(["id", "--handle", "alice"]);
+    let rocket = publish(&alice, "rocket", "1.0.0", "");
+    let twin = publish(&mallory, "rocket", "1.0.0", "");
+    let lamp = publish(&mallory, "lamp", "1.0.0", "");
+    for node in [&alice_up, &mallory_up] {
+        bob.json(["connect", address(node)]);
+    }
+    assert_eq!(found(&bob, &["rocket"]).len(), 2);
+    assert_eq!(bob.json(["trust"])["regards"], serde_json::json!([]));
+
+    // By a handle nobody is meant, as anybody can claim it.
+    let (exit, error) = bob.fails(["trust", "@alice"]);
+    assert_eq!((exit, text(&error, "code")), (7, "E0705"));
+    let owner = |reference: &str| reference.split_once('/').expect("a name").0.to_owned();
+    assert!([&rocket, &twin].iter().all(|of| text(&error, "message").contains(&owner(of))), "{error}");
+    assert_eq!(bob.fails(["trust", "@nobody"]).0, 3);
+    assert_eq!(bob.fails(["trust", &owner(&rocket), "--as", "Not A Name"]).0, 2);
+    let own = text(&bob.json(["id"]), "identity").to_owned();
+    assert_eq!(bob.fails(["block", &own]).0, 2, "nobody blocks themselves");
+
+    let planned = bob.json(["trust", &rocket, "--as", "ally", "--dry-run"]);
+    assert_eq!((&planned["changed"], text(&planned, "petname")), (&Value::Bool(true), "ally"));
+    assert_eq!(bob.fails(["info", "@ally/rocket"]).0, 3, "nothing was changed");
+    let said = bob.json(["trust", &rocket, "--as", "ally"]);
+    assert_eq!((text(&said, "owner"), text(&said, "regard")), (&*owner(&rocket), "trusted"));
+    assert_eq!(bob.json(["trust", "@ally"])["changed"], false);
+    for pinned in ["@ally/rocket", "@alice/rocket"] {
+        assert_eq!(bob.json(["info", pinned])["ref"], *rocket, "{pinned}");
+    }
+    let (exit, error) = bob.fails(["trust", &twin, "--as", "ally"]);
+    assert_eq!((exit, text(&error, "code")), (7, "E0700"), "a name is one's own");
+
+    // Whoever is blocked is neither found, nor installed, nor fetched, nor a candidate; what is here stays.
+    bob.json(["add", &lamp]);
+    bob.json(["follow", &lamp]);
+    let blocked = bob.json(["block", &owner(&twin)]);
+    assert_eq!(blocked["installed"], serde_json::json!([lamp]));
+    assert_eq!(found(&bob, &["rocket"]), std::slice::from_ref(&rocket));
+    for (reference, verb) in [(&twin, "add"), (&lamp, "get"), (&twin, "get")] {
+        let args = [&["get", "-o", "out"][..usize::from(verb == "get") * 3], &[verb][..usize::from(verb == "add")]];
+        let (exit, error) = bob.fails(args.concat().into_iter().chain([reference.as_str()]));
+        assert_eq!((exit, text(&error, "code")), (8, "E0804"), "{verb} {reference}");
+    }
+    let listed = bob.json(["list"]);
+    let installed =
+        listed["packages"].as_array().expect("packages").iter().filter(|package| package["installed"].is_string());
+    assert_eq!(installed.map(|package| text(package, "ref")).collect::<Vec<_>>(), [&*lamp]);
+    let standing = &bob.json(["follow"])["follows"][0];
+    assert_eq!((text(standing, "state"), text(standing, "reason")), ("refused", "you block its owner"));
+    // Nothing of it is handed on.
+    let carol = Home::new();
+    let carol_up = carol.up(LOOPBACK);
+    carol.json(["connect", address(&bob_up)]);
+    assert_eq!(found(&carol, &["lamp"]), Vec::<String>::new());
+
+    assert_eq!(bob.json(["block"])["regards"].as_array().map(Vec::len), Some(1));
+    bob.json(["block", &owner(&twin), "--off"]);
+    assert_eq!(bob.json(["block"])["regards"], serde_json::json!([]));
+    assert_eq!(text(&bob.json(["follow"])["follows"][0], "state"), "current");
+    bob.json(["trust", "@ally", "--off"]);
+    assert_eq!(bob.json(["trust"])["regards"], serde_json::json!([]));
+    assert_eq!(bob.fails(["info", "@ally/rocket"]).0, 3);
+    for node in [alice_up, mallory_up, bob_up, carol_up] {
+        assert_eq!(node.stop().0, 0);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn without_a_node_neighbours_are_found_and_silence_ends_in_time() {

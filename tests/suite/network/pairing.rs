@@ -33,7 +33,11 @@ fn a_paired_device_publishes_to_the_same_package_and_strangers_take_both_for_one
 
     let mut pairing = begin(&desk, &["pair", "--role", "publisher", "--label", "laptop"]);
     let code = shown(&mut pairing);
-    let joined = laptop.json(["pair", &code, "--at", address(&node)]);
+    // As its QR code says it; the first address leads nowhere.
+    let reached = address(&node);
+    let peer = reached.rsplit_once("/p2p/").expect("a peer id").1;
+    let invitation = format!("syncra-pair:{code}?at=/ip4/127.0.0.1/tcp/9/p2p/{peer}&at={reached}");
+    let joined = laptop.json(["pair", &invitation]);
     let added = ended(pairing);
     assert_eq!(word(&joined, "role"), "publisher");
     assert_eq!(word(&added, "device"), word(&laptop.json(["id"]), "device"));
@@ -92,7 +96,9 @@ fn a_wrong_code_is_noticed_and_three_of_them_end_it() {
     assert_eq!(desk.json(["devices"])["devices"].as_array().map(Vec::len), Some(1));
     // Nothing of this makes the laptop anybody's.
     assert_ne!(laptop.json(["id"])["identity"], desk.json(["id"])["identity"]);
-    assert_eq!(laptop.fails(["pair", "12", "--at", address(&node)]).0, 2);
+    for no_code in ["12", "syncra-pair:", "syncra-pair:4821?to=me"] {
+        assert_eq!(laptop.fails(["pair", no_code, "--at", address(&node)]).0, 2, "{no_code}");
+    }
     drop(node);
 }
 

@@ -33,6 +33,8 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("protocol/src/link.rs", "from_str", Part),
     ("protocol/src/link.rs", "parse", Both("link", "links")),
     ("protocol/src/link/address.rs", "parse", Both("peer-address", "links")),
+    ("protocol/src/link/invitation.rs", "from_str", Part),
+    ("protocol/src/link/invitation.rs", "parse", Fuzz("invitation")),
     ("protocol/src/log/checkpoint.rs", "from_str", Both("checkpoint", "notes_and_checkpoints")),
     ("protocol/src/log/checkpoint.rs", "parse_lines", Part),
     ("protocol/src/log/checkpoint.rs", "verify", Both("head", "notes_and_checkpoints")),

@@ -145,6 +145,9 @@ fn wanted(service: &Service, request: &GetRequest) -> Result<(Wanted, GetRespons
         return Ok((Wanted::Content(root), response));
     }
     let named = resolve::package(service.parts(), &reference)?;
+    if service.parts().is_blocked(&named.history.state) {
+        return Err(Problem::new(Code::Blocked, format!("{} is not fetched: you block its owner", named.reference)));
+    }
     let selection = resolve::release(&named.history.state, named.selector.as_ref())?;
     let release = &selection.published.release;
     response.reference = format!("{}@{}", named.reference, release.version);

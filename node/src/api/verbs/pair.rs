@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::key::DeviceKey;
+use syncra_protocol::limits::LINK_ADDRESSES;
 use syncra_protocol::name::RefName;
 use utoipa::ToSchema;
 
@@ -14,7 +16,7 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::pair::{self, Code as PairCode, Decision, OFFER_LASTS};
 use crate::flow::{devices, share};
-use crate::net::Multiaddr;
+use crate::net::{DialError, Multiaddr, Net};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -113,6 +115,8 @@ pub struct DecidePairing;
 pub struct DecidePairingRequest {
     /// The code.
     pub code: String,
+    /// The key of the device that is meant, as it was shown.
+    pub device: String,
     /// `manager` or `publisher`; none: no.
     #[serde(default)]
     pub role: Option<String>,
@@ -149,12 +153,14 @@ impl Verb for DecidePairing {
         _: &Progress,
     ) -> Result<DecidePairingResponse, Problem> {
         let code = code(&request.code)?;
+        let device = request.device.parse::<DeviceKey>();
+        let device = device.map_err(|error| Problem::from_error(Code::BadArgument, &error))?;
         let role = request.role.as_deref().map(role_of).transpose()?;
         let label = request.label.as_deref().map(RefName::parse).transpose()?;
         let added = role.is_some();
         service
             .finish(move |service| async move {
-                let decided = service.parts().pairing.decide(&code, Decision { role, label }).await;
+                let decided = service.parts().pairing.decide(&code, device, Decision { role, label }).await;
                 service.parts().pairing.end(&code);
                 decided?;
                 Ok(DecidePairingResponse { added })
@@ -175,9 +181,9 @@ pub struct JoinPairingRequest {
     pub code: String,
     /// What this device would like to be called.
     pub label: String,
-    /// Where the other device is; neighbours and connected peers are asked if none is given.
+    /// Where the other device may be; neighbours and connected peers are asked if none is given.
     #[serde(default)]
-    pub address: Option<String>,
+    pub addresses: Vec<String>,
     /// Seconds that finding the other device may take; 60 by default.
     #[serde(default)]
     pub timeout_s: Option<u64>,
@@ -226,15 +232,10 @@ impl Verb for JoinPairing {
         devices::ensure_free(parts)?;
         let patience = find::patience(request.timeout_s);
         let online = find::in_time(patience, service.reach()).await??;
-        let peers = match &request.address {
-            Some(address) => {
-                let address: Multiaddr = address.parse().map_err(|_| {
-                    Problem::new(Code::BadArgument, format!("`{address}` is not a multiaddress"))
-                        .with_hint("one looks like `/ip4/192.0.2.7/tcp/4001`")
-                })?;
-                vec![find::in_time(patience, online.net.dial(address)).await??]
-            }
-            None => online.net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect(),
+        let addresses = request.addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+        let peers = match addresses.is_empty() {
+            true => online.net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect(),
+            false => find::in_time(patience, first_reached(&online.net, addresses)).await??,
         };
         progress.items("waiting for the other device", 0, None);
         let joined = pair::join(parts, &online.net, &peers, &code, &label).await?;
@@ -254,6 +255,19 @@ impl Verb for JoinPairing {
             n_missing: names.len() - n_packages,
         })
     }
+}
+
+fn address(text: &str) -> Result<Multiaddr, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(Code::BadArgument, format!("`{text}` is not a multiaddress"))
+            .with_hint("one looks like `/ip4/192.0.2.7/tcp/4001`")
+    })
+}
+
+/// Whoever answers first: all are one device's, some of which only others can reach.
+async fn first_reached(net: &Net, addresses: Vec<Multiaddr>) -> Result<Vec<DeviceKey>, DialError> {
+    let dials = addresses.into_iter().take(LINK_ADDRESSES).map(|address| Box::pin(net.dial(address)));
+    futures::future::select_ok(dials).await.map(|(peer, _)| vec![peer])
 }
 
 fn code(text: &str) -> Result<PairCode, Problem> {

@@ -100,7 +100,8 @@ impl<'a> Solver<'a> {
                 Err(
                     wishes @ (InstallError::Conflict { .. }
                     | InstallError::Select { .. }
-                    | InstallError::Unwitnessed { .. }),
+                    | InstallError::Unwitnessed { .. }
+                    | InstallError::Blocked { .. }),
                 ) => {
                     conflict = conflict.or(Some(self.named(wishes, last)));
                 }
@@ -128,12 +129,13 @@ impl<'a> Solver<'a> {
             Err(InstallError::Unwitnessed { version, source, .. }) => {
                 KeptBy::Unwitnessed { version: version.clone(), why: *source }
             }
+            Err(InstallError::Blocked { .. }) => KeptBy::Blocked,
             _ => return chosen,
         };
         fallback.map_or(chosen, |slot| Ok(Chosen { slot, caution: None, kept: Some(kept) }))
     }
 
-    /// What is selected, unless the reader's policy is against it. What is installed is not asked about again.
+    /// What is selected, unless the reader's policy or a block is against it. What is installed is not asked about again.
     fn permitted(
         &self,
         chosen: Chosen,
@@ -143,6 +145,9 @@ impl<'a> Solver<'a> {
         let release = chosen.slot.release;
         if installed.is_some_and(|installed| installed.release == release) {
             return Ok(chosen);
+        }
+        if self.parts.is_blocked(state) {
+            return Err(InstallError::Blocked { reference: chosen.slot.reference });
         }
         let published = state.releases.get(&release);
         let permitted = published.map_or(Ok(()), |published| self.parts.witnesses.permit(published));

@@ -75,6 +75,9 @@ pub enum KeptBy {
         /// What the policy has against it.
         why: Unwitnessed,
     },
+    /// The user blocks an owner.
+    #[error("you block its owner")]
+    Blocked,
 }
 
 /// Why a package is installed: who asked for it, or which chain of needs leads to it.
