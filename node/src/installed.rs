@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use syncra_protocol::id::{PackageId, ReleaseId};
 use tokio::sync::MutexGuard;
@@ -69,8 +69,7 @@ pub struct Installed {
     generations: PathBuf,
     staging: PathBuf,
     current: PathBuf,
-    /// How often something was staged: nobody else stages in this home.
-    n_staged: AtomicU64,
+    staged: Arc<staging::Names>,
     turn: tokio::sync::Mutex<()>,
     read: Cache,
 }
@@ -95,7 +94,7 @@ impl Installed {
             generations: layout.generations(),
             staging: layout.installed_staging(),
             current: layout.current(),
-            n_staged: AtomicU64::new(0),
+            staged: Arc::default(),
             turn: tokio::sync::Mutex::default(),
             read: Cache::default(),
         };
@@ -208,7 +207,17 @@ impl Installed {
             .collect();
         let releases = list(&self.store)?.into_iter().filter(|path| !named.contains(path)).collect();
         let generations = self.numbers()?.into_iter().filter(|number| !kept.contains_key(number)).collect();
-        Ok(Leftovers { releases, generations, staging: list(&self.staging)? })
+        let staging = list(&self.staging)?.into_iter().filter(|path| !self.staged.is_in_use(path)).collect();
+        Ok(Leftovers { releases, generations, staging })
+    }
+
+    /// A name below `staging/` for a release to be unpacked under; removed again unless it is placed. No collection takes
+    /// it, so this needs no turn.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn stage(&self) -> Result<Staging, WriteError> {
+        self.staged.next(&self.staging)
     }
 
     /// Waits until nobody else changes what is installed.
@@ -225,22 +234,6 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// A name below `staging/` for a release to be unpacked under; removed again unless it is placed.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn stage(&self) -> Result<Staging, WriteError> {
-        let Installed { staging, n_staged, .. } = self.installed;
-        durable::make_dir(staging)?;
-        loop {
-            let path = staging.join((n_staged.fetch_add(1, Ordering::Relaxed) + 1).to_string());
-            // What could not be removed at the start may have the name.
-            if fs::symlink_metadata(&path).is_err() {
-                return Ok(Staging::new(path));
-            }
-        }
-    }
-
     /// Makes a staged release, whose files are synced, the unpacked one: one rename.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future::{Either, select};
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::tree::ContentIndex;
@@ -143,7 +142,7 @@ pub async fn get(
         unpack::unpack(blobs, landed, stage.path(), Durability::Cached, wrote).await?;
         Ok(stage)
     };
-    let (Held { index, cost }, stage) = both(fetching, writing).await?;
+    let (Held { index, cost }, stage) = unpack::while_fetching(fetching, writing).await?;
     stage.appear(dir).map_err(failed)?;
     let total = index.declared();
     Ok(Got {
@@ -153,27 +152,6 @@ pub async fn get(
         reused_bytes: index.stored_bytes().saturating_sub(cost.fetched_bytes),
         sources: cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect(),
     })
-}
-
-/// What both give. A write that fails ends the fetch, which would come for nothing; what came stays for the next call. A
-/// fetch that fails is waited for by the writer, so that nobody writes any more when this returns.
-async fn both<H, W>(
-    fetching: impl Future<Output = Result<H, GetError>>,
-    writing: impl Future<Output = Result<W, UnpackError>>,
-) -> Result<(H, W), GetError> {
-    match select(std::pin::pin!(fetching), std::pin::pin!(writing)).await {
-        Either::Left((held, writing)) => {
-            let written = writing.await;
-            Ok((held?, written?))
-        }
-        Either::Right((Ok(written), fetching)) => Ok((fetching.await?, written)),
-        // Its reason is the fetch's.
-        Either::Right((Err(error @ UnpackError::NeverCame), fetching)) => match fetching.await {
-            Ok(_) => Err(error.into()),
-            Err(error) => Err(error),
-        },
-        Either::Right((Err(error), _)) => Err(error.into()),
-    }
 }
 
 /// Makes sure that all content of `wanted` is held: from this disk, else from peers.
@@ -216,44 +194,5 @@ pub async fn local(blobs: &Blobs, wanted: &Wanted) -> Result<ContentIndex, GetEr
     match missing {
         0 => Ok(index),
         _ => Err(GetError::Incomplete { missing, blobs: index.segments().len() }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::{pending, ready};
-
-    use super::*;
-
-    fn full() -> UnpackError {
-        UnpackError::Write { path: PathBuf::new(), source: std::io::ErrorKind::StorageFull.into() }
-    }
-
-    fn incomplete() -> GetError {
-        GetError::Incomplete { missing: 1, blobs: 2 }
-    }
-
-    #[tokio::test]
-    async fn a_write_that_fails_ends_the_fetch_and_a_fetch_that_fails_is_the_reason() {
-        let ended = both(pending::<Result<(), GetError>>(), ready(Err::<(), _>(full()))).await;
-        assert!(matches!(ended, Err(GetError::Unpack(UnpackError::Write { .. }))), "{ended:?}");
-        for fetch_is_first in [true, false] {
-            let late = |is_late: bool| async move {
-                if is_late {
-                    tokio::task::yield_now().await;
-                }
-            };
-            let fetching = async {
-                late(!fetch_is_first).await;
-                Err::<(), _>(incomplete())
-            };
-            let writing = async {
-                late(fetch_is_first).await;
-                Err::<(), _>(UnpackError::NeverCame)
-            };
-            let ended = both(fetching, writing).await;
-            assert!(matches!(ended, Err(GetError::Incomplete { .. })), "{ended:?}");
-        }
-        assert!(matches!(both(ready(Ok(1)), ready(Ok(2))).await, Ok((1, 2))));
     }
 }

@@ -24,7 +24,6 @@ use crate::event::Event;
 use crate::history::LoadError;
 use crate::installed::{Generation, InstalledError, Slot};
 use crate::progress::Progress;
-use crate::sync::fetch::{Landing, Terms};
 use crate::witness::Unwitnessed;
 
 mod closure;
@@ -231,20 +230,20 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
             None => pins.insert(parts.blobs().await?.pins()),
         };
         let release = release_of(parts, package, slot.release).await?;
-        let terms = Terms { pins, patience: plan.patience, progress, landing: &Landing::unheard() };
-        fetched = fetched.plus(content::ensure(parts, &release, terms).await?);
-        releases.push((slot, release));
+        let (cost, staged) = place::obtain(parts, &release, pins, plan.patience, progress).await?;
+        fetched = fetched.plus(cost);
+        releases.push((slot, release, staged));
     }
     let turn = parts.installed.turn().await;
     // A pointer that cannot be read was planned around, or the plan would not be there.
     if parts.installed.current_number().unwrap_or_default() != plan.base.generation {
         return Err(InstallError::Changed);
     }
-    for (slot, release) in &releases {
+    for (slot, release, staged) in releases {
         // Another call may have unpacked it while this one fetched.
         if !parts.installed.has(slot.release) {
             let pins = pins.as_ref().expect("made for the first release");
-            place::unpack(parts, &turn, slot, release, pins, progress).await?;
+            place::unpack(parts, &turn, (&slot, &release), staged, pins, progress).await?;
         }
     }
     let generation = match plan.target {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
+use futures::future::{Either, select};
 use futures::{StreamExt as _, stream};
 use syncra_protocol::id::BlobId;
 use syncra_protocol::path::EntryPath;
@@ -126,6 +127,31 @@ pub async fn unpack(
     // A reader's fault ends the channel early, which the writer would report as a short tree.
     read?;
     written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// What a fetch and the write of what it brings give together. A write that fails ends the fetch, which would come for
+/// nothing; what came stays for the next call. A fetch that fails is waited for by the writer, so that nobody writes any more
+/// when this returns.
+///
+/// # Errors
+/// Those of either.
+pub async fn while_fetching<H, W, E: From<UnpackError>>(
+    fetching: impl Future<Output = Result<H, E>>,
+    writing: impl Future<Output = Result<W, UnpackError>>,
+) -> Result<(H, W), E> {
+    match select(std::pin::pin!(fetching), std::pin::pin!(writing)).await {
+        Either::Left((held, writing)) => {
+            let written = writing.await;
+            Ok((held?, written?))
+        }
+        Either::Right((Ok(written), fetching)) => Ok((fetching.await?, written)),
+        // Its reason is the fetch's.
+        Either::Right((Err(error @ UnpackError::NeverCame), fetching)) => match fetching.await {
+            Ok(_) => Err(error.into()),
+            Err(error) => Err(error),
+        },
+        Either::Right((Err(error), _)) => Err(error.into()),
+    }
 }
 
 /// Where the bytes of a segment are read.
@@ -382,6 +408,8 @@ fn set_mode(_options: &mut OpenOptions, _executable: bool) {}
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use syncra_protocol::tree::PackParams;
 
     use super::super::{pack, walk};
@@ -502,5 +530,45 @@ mod tests {
         let refused = round_trip(from.path(), to.path()).await;
         assert!(matches!(refused, Err(UnpackError::NotEmpty { .. })));
         assert_eq!(std::fs::read(to.path().join("a")).unwrap(), b"old");
+    }
+
+    fn full() -> UnpackError {
+        UnpackError::Write { path: PathBuf::new(), source: std::io::ErrorKind::StorageFull.into() }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failed {
+        #[error("incomplete")]
+        Incomplete,
+        #[error(transparent)]
+        Unpack(#[from] UnpackError),
+    }
+
+    fn incomplete() -> Failed {
+        Failed::Incomplete
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_ends_the_fetch_and_a_fetch_that_fails_is_the_reason() {
+        let ended = while_fetching(pending::<Result<(), Failed>>(), ready(Err::<(), _>(full()))).await;
+        assert!(matches!(ended, Err(Failed::Unpack(UnpackError::Write { .. }))), "{ended:?}");
+        for fetch_is_first in [true, false] {
+            let late = |is_late: bool| async move {
+                if is_late {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let fetching = async {
+                late(!fetch_is_first).await;
+                Err::<(), _>(incomplete())
+            };
+            let writing = async {
+                late(fetch_is_first).await;
+                Err::<(), _>(UnpackError::NeverCame)
+            };
+            let ended = while_fetching(fetching, writing).await;
+            assert!(matches!(ended, Err(Failed::Incomplete)), "{ended:?}");
+        }
+        assert!(matches!(while_fetching(ready(Ok::<_, Failed>(1)), ready(Ok(2))).await, Ok((1, 2))));
     }
 }

@@ -36,7 +36,7 @@ async fn generations_follow_one_another_and_old_ones_go_by_sweep_only() {
     assert_eq!(installed.current().unwrap(), Generation::default());
     for n in 1..=15 {
         let turn = installed.turn().await;
-        let staged = turn.stage().unwrap();
+        let staged = installed.stage().unwrap();
         fs::create_dir_all(staged.path()).unwrap();
         turn.place(staged, ReleaseId::from_bytes([n; 32])).unwrap();
         let made = turn.switch(BTreeMap::from([slot(n)])).unwrap();
@@ -47,9 +47,16 @@ async fn generations_follow_one_another_and_old_ones_go_by_sweep_only() {
     // What a dead process leaves: a directory being filled, a release that no generation names.
     fs::create_dir_all(home.layout().installed_staging().join("dead/deep")).unwrap();
     fs::create_dir_all(installed.path_of(ReleaseId::from_bytes([99; 32]))).unwrap();
+    // One that is being filled now is no leftover.
+    let filling = installed.stage().unwrap();
+    fs::create_dir_all(filling.path()).unwrap();
     let swept = installed.turn().await.sweep().unwrap();
     assert_eq!(swept.generations, [1, 2, 3, 4, 5]);
     assert_eq!((swept.releases.len(), swept.staging.len()), (6, 1));
+    let path = filling.path().to_owned();
+    assert!(path.exists());
+    drop(filling);
+    assert!(!path.exists(), "given up");
     assert_eq!(installed.current_number().unwrap(), 8);
     assert!((6..=15).all(|n| installed.has(ReleaseId::from_bytes([n; 32]))));
     let next = installed.turn().await.switch(BTreeMap::new()).unwrap();

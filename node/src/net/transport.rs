@@ -16,7 +16,7 @@ use super::gate::Refusal;
 use super::limits;
 use super::tls::{Tls, TlsError};
 use super::yamux::Yamux;
-use super::zoned::Zoned;
+use super::zoned::{self, Zoned};
 use crate::incident::Incidents;
 
 /// Why the transports could not be made.
@@ -67,7 +67,7 @@ pub(super) fn build(
             .timeout(limits::HANDSHAKE)
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
     });
-    let tcp = Zoned(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
+    let tcp = Zoned(tcp::tokio::Transport::new(zoned::config()))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
         .multiplex_ext(move |_, endpoint| yamux.towards(scope(endpoint.get_remote_address())))

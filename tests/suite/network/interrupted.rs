@@ -3,7 +3,7 @@
 
 use syncra_tests::{Home, Output, Proxy, Trip};
 
-use crate::people::{LOOPBACK, Published, address, assert_same_files, begin, number, publish, text, wired};
+use crate::people::{LOOPBACK, Published, address, assert_same_files, begin, number, publish, text, until, wired};
 
 /// Bytes of the package.
 const SIZE: usize = 64 << 20;
@@ -65,6 +65,32 @@ fn an_install_goes_on_where_its_node_was_killed() {
     let add = |reference: &str, _: &Home| ["add", reference].map(str::to_owned).to_vec();
     let (_alice, bob, _published) = killed_receiver(45 << 20, add);
     assert_eq!(bob.json(["verify"])["problems"], serde_json::json!([]));
+}
+
+#[test]
+fn files_of_an_install_are_written_while_the_rest_comes_and_are_in_place_only_with_it() {
+    let (alice, bob) = (Home::new(), wired());
+    let (alice_up, _bob_up) = (alice.up(LOOPBACK), bob.up(LOOPBACK));
+    let published = publish(&alice, "1.0.0", SIZE);
+    let wire = Proxy::to(address(&alice_up));
+    bob.json(["connect", &wire.address()]);
+    wire.trip(40 << 20, Trip::Stall);
+    let install = begin(&bob, &["add", &published.reference]);
+    wire.wait();
+    let staged = bob.path().join("installed/staging/1");
+    until("what has come is written", || {
+        std::fs::metadata(staged.join("terrain.bin")).is_ok_and(|file| file.len() > 4 << 20)
+    });
+    assert!(!bob.path().join("installed/current").exists(), "nothing is in force yet");
+    // No collection takes it for something dead.
+    bob.json(["gc"]);
+    wire.heal();
+    let done = Output::from(install).data();
+    assert_eq!(done["changes"][0]["to"], "1.0.0");
+    assert!(!staged.exists());
+    assert_eq!(bob.json(["verify"])["problems"], serde_json::json!([]));
+    let installed = done["changes"][0]["path"].as_str().expect("a path");
+    assert_same_files(std::path::Path::new(installed), &published);
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Two homes behind routers of their own, and a relay out in the open.
 #![cfg(target_os = "linux")]
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use syncra_tests::hosts::{Forwarded, Internet, Mapping, Upnp, passed, ran_inside, shut};
 use syncra_tests::{Home, Node, skip};
 
-use crate::people::{assert_same_files, number, publish, text, word};
+use crate::people::{assert_same_files, number, publish, text, until, word};
 
 /// Fits through a relay.
 const SMALL: usize = 1 << 20;
@@ -46,17 +44,6 @@ fn behind(internet: &mut Internet, mapping: Mapping, relay: &Relay) -> Home {
 
 fn reached(home: &Home) -> Value {
     home.json(["status"])["reached"].take()
-}
-
-/// After this what never came is a failed test: far above anything a loaded machine needs.
-const HUNG: Duration = Duration::from_secs(120);
-
-/// Waits for something: asking is slow enough to be no busy loop.
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < HUNG, "{what}: never");
-    }
 }
 
 fn has_a_place(home: &Home) {

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use syncra_tests::{Home, Node};
@@ -60,6 +60,15 @@ pub(crate) fn wired() -> Home {
     let home = Home::new();
     home.json(["config", "set", "dht", "false"]);
     home
+}
+
+/// Waits for something.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < HUNG, "{what}: never");
+        std::thread::yield_now();
+    }
 }
 
 /// A verb that is under way.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::BlobId;
@@ -10,10 +11,11 @@ use syncra_protocol::id::BlobId;
 use super::InstallError;
 use crate::blobs::{BlobError, Blobs, Pins};
 use crate::durable::WriteError;
+use crate::flow::content::Fetched;
 use crate::flow::unpack::{self, Durability, UnpackError};
 use crate::flow::{Parts, content, release};
 use crate::home::Layout;
-use crate::installed::{Slot, Turn};
+use crate::installed::{Slot, Staging, Turn};
 use crate::progress::Progress;
 use crate::sync::fetch::{self, Landed, Landing, Terms};
 
@@ -33,16 +35,52 @@ pub(super) fn check_room(layout: &Layout, needed_bytes: u64) -> Result<(), Insta
     Ok(())
 }
 
-/// Unpacks a release beside its place, checks every file, and moves it in. Blobs that rotted on this disk are fetched
-/// once more.
+/// Makes a release's content complete here, and unpacks it beside its place while it comes, all files checked. Nothing is
+/// staged when that could not be told before the fetch ended: [`unpack`] does it then.
+pub(super) async fn obtain(
+    parts: &Parts,
+    release: &Release,
+    pins: &Pins,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<(Fetched, Option<Staging>), InstallError> {
+    let blobs = parts.blobs().await?;
+    let (landing, mut landed) = fetch::landing();
+    let fetching = async {
+        // Dropped at the end: whoever waits for more then learns that it never comes.
+        let landing = landing;
+        let terms = Terms { pins, patience, progress, landing: &landing };
+        Ok(content::ensure(parts, release, terms).await?)
+    };
+    let failed = |error: WriteError| UnpackError::Write { path: parts.layout().installed(), source: error.into() };
+    let writing = async {
+        if landed.index().await.is_none() {
+            return Ok(None);
+        }
+        let staged = parts.installed.stage().map_err(failed)?;
+        match unpack::unpack(blobs, landed, staged.path(), Durability::Synced, |_| {}).await {
+            Ok(()) => Ok(Some(staged)),
+            // What is wrong with it is looked at when all is here.
+            Err(UnpackError::WrongFile { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    unpack::while_fetching::<_, _, InstallError>(fetching, writing).await
+}
+
+/// Moves a release in its place: what was staged while it came, or else unpacked now, all files checked. Blobs that rotted on
+/// this disk are fetched once more.
 pub(super) async fn unpack(
     parts: &Parts,
     turn: &Turn<'_>,
-    slot: &Slot,
-    release: &Release,
+    (slot, release): (&Slot, &Release),
+    staged: Option<Staging>,
     pins: &Pins,
     progress: &Progress,
 ) -> Result<PathBuf, InstallError> {
+    if let Some(staged) = staged {
+        return Ok(turn.place(staged, slot.release)?);
+    }
     match try_unpack(parts, turn, slot, release, progress).await {
         Err(InstallError::WrongFile { .. } | InstallError::Release(_)) => {}
         placed => return placed,
@@ -68,7 +106,7 @@ async fn try_unpack(
 ) -> Result<PathBuf, InstallError> {
     let blobs = parts.blobs().await?;
     let index = Arc::new(release::verified_content(blobs, release).await?);
-    let staged = turn.stage()?;
+    let staged = parts.installed.stage()?;
     let (written, total) = (AtomicU64::new(0), index.stored_bytes());
     let wrote = |bytes| {
         let done = bytes + written.fetch_add(bytes, Ordering::Relaxed);
