@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syncra_protocol::bounded::Blob;
-use syncra_protocol::id::PackageId;
+use syncra_protocol::id::{PackageId, ReleaseId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
@@ -143,8 +143,8 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
             },
             // What was missed is heard with the next heads.
             Ok(head) = spoken.recv() => push(parts, stream, &packages, &head).await?,
-            frame = happened.next() => if let Event::Installed { package, .. } = frame.event {
-                push_again(parts, stream, &packages, package).await?;
+            frame = happened.next() => if let Event::Installed { package, release, .. } = frame.event {
+                push_again(parts, stream, &packages, (package, release)).await?;
             },
             // The peer says nothing more; whatever comes is the end.
             _ = stream.read(&mut byte) => return Ok(()),
@@ -152,17 +152,17 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
     }
 }
 
+/// The head of the log that a release stands in, whose content is here only now.
 async fn push_again(
     parts: &Parts,
     stream: &mut Stream,
     watched: &[PackageId],
-    package: PackageId,
+    (package, release): (PackageId, ReleaseId),
 ) -> Result<(), FrameError> {
     let history = watched.binary_search(&package).ok().and_then(|_| readable(parts, package));
-    let is_packages = |head: &&Head| matches!(head.origin().subject, Subject::Package(_));
-    let Some(head) = history.as_ref().and_then(|history| history.evidence.heads().find(is_packages)) else {
-        return Ok(());
-    };
+    let writer = history.as_ref().and_then(|history| history.state.releases.get(&release)).map(|known| known.writer);
+    let head = history.as_ref().zip(writer).and_then(|(history, writer)| history.evidence.head(&writer));
+    let Some(head) = head else { return Ok(()) };
     let note: NoteBytes = Blob(parts.witnesses.dress(head).note().to_vec());
     write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await
 }
