@@ -9,6 +9,7 @@ mod blame;
 mod block;
 mod change;
 mod check;
+mod checkout;
 mod client;
 mod completions;
 mod config;
@@ -30,6 +31,7 @@ mod import;
 mod info;
 mod list;
 mod log;
+mod merge;
 mod new;
 mod open;
 mod outdated;
@@ -91,6 +93,8 @@ enum Verb {
     New(new::Args),
     Check(check::Args),
     Publish(publish::Args),
+    Checkout(checkout::Args),
+    Merge(merge::Args),
     List(list::Args),
     Info(info::Args),
     Log(log::Args),
@@ -140,6 +144,8 @@ impl Verb {
             Self::New(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Publish(args) => args.run(context).await,
+            Self::Checkout(args) => args.run(context).await,
+            Self::Merge(args) => args.run(context).await,
             Self::List(args) => args.run(context).await,
             Self::Info(args) => args.run(context).await,
             Self::Log(args) => args.run(context).await,

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod blame;
 pub mod catalogue;
+pub mod checkout;
 pub mod contact;
 pub mod content;
 pub mod devices;
@@ -17,6 +18,7 @@ pub mod get;
 pub mod identity;
 pub mod install;
 pub mod manifest;
+pub mod merge;
 pub mod pack;
 pub mod pair;
 pub mod peek;

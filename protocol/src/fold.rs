@@ -11,6 +11,7 @@
 //! | `refs` | where branches, tags and channels point |
 //! | `select` | which release a wish means, or why none |
 //! | `changes` | what is new between two states |
+//! | `ancestry` | what releases were made from |
 //! | `graph` | in which order releases are told |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::name::{Handle, PackageName, RefName};
 use crate::origin::Origin;
 use crate::version::Version;
 
+mod ancestry;
 mod changes;
 mod graph;
 pub(crate) mod identity;
@@ -32,6 +34,7 @@ mod releases;
 mod rights;
 mod select;
 
+pub use ancestry::Ancestry;
 pub use changes::{Changes, RefChange};
 pub use select::{Pick, SelectError, Selection, Warning};
 

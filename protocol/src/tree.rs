@@ -22,6 +22,7 @@ pub mod content;
 pub mod cut;
 pub mod diff;
 pub mod hash_seq;
+pub mod merge;
 pub mod node;
 pub mod node_set;
 pub mod outboard;

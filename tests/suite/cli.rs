@@ -20,6 +20,8 @@ mod homes;
 mod install;
 #[path = "cli/live.rs"]
 mod live;
+#[path = "cli/merge.rs"]
+mod merge;
 #[path = "cli/network.rs"]
 mod network;
 #[path = "cli/packages.rs"]

@@ -149,6 +149,11 @@ fn carry() {
 }
 
 #[test]
+fn merge() {
+    run("merge.md");
+}
+
+#[test]
 fn witness() {
     run("witness.md");
 }

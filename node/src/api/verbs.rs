@@ -1,5 +1,6 @@
 //! The verbs, one file for each family: what is asked, what is answered, and the work.
 
+pub mod checkout;
 pub mod config;
 pub mod devices;
 pub mod diff;
@@ -10,6 +11,7 @@ pub mod gc;
 pub mod get;
 pub mod identity;
 pub mod install;
+pub mod merge;
 pub mod network;
 pub mod open;
 pub mod packages;

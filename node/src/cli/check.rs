@@ -8,9 +8,9 @@ use syncra_protocol::manifest::{MANIFEST_FILE, Manifest};
 
 use super::context::Context;
 use super::ui::text;
-use crate::flow::manifest;
 use crate::flow::secrets::{Finding, scan_file};
 use crate::flow::walk::{Selection, SourceFile, walk};
+use crate::flow::{checkout, manifest, merge};
 use crate::problem::{Code, Problem};
 
 /// Check a package before publishing it
@@ -60,6 +60,9 @@ struct FileInfo {
 
 impl Args {
     pub(super) fn run(self, context: &Context) -> Result<(), Problem> {
+        if let Some(base) = checkout::read(&self.dir)? {
+            merge::check_finished(&self.dir, &base)?;
+        }
         let manifest = read_manifest(&self.dir)?;
         let selection = Selection {
             include: manifest.files.include.iter().map(ToString::to_string).collect(),

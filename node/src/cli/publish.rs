@@ -21,6 +21,10 @@ use crate::problem::Problem;
 /// Other files under a used version are a conflict (exit 7), what looks like a key or
 /// password is refused (exit 8).
 ///
+/// In a checkout (`syncra checkout`) it goes to the package, and to the branch or channel, that
+/// the directory was checked out from, made from the release that it was; when others have
+/// published there meanwhile, that is a conflict too: `syncra merge` brings it here first.
+///
 /// A folder without `syncra.toml` needs `--name` and `--kind`, and counts its versions up.
 ///
 /// Examples:
@@ -43,9 +47,12 @@ pub(super) struct Args {
     /// Version of a plain folder; else one patch above the last
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// Channel that will point to the release [default: stable]
-    #[arg(long, value_name = "NAME")]
+    /// Channel that will point to the release [default: that of the checkout, else stable]
+    #[arg(long, value_name = "NAME", conflicts_with = "branch")]
     channel: Option<String>,
+    /// Branch that will point to it, instead of a channel
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
     /// What changed, for people
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -90,6 +97,7 @@ impl Args {
             kind: self.kind.map(|kind| kind.0.as_str().to_owned()),
             version: self.version,
             channel: self.channel,
+            branch: self.branch,
             note: self.note,
             allow_secrets: self.allow_secrets,
         })
@@ -113,10 +121,19 @@ fn human(done: &PublishResponse) -> String {
     let did = if done.already { "published before" } else { "published" };
     let new = if done.already { String::new() } else { format!(", {} new", text::bytes(done.new_bytes)) };
     format!(
-        "{did}: {}\n{}, {}{new}; channel {}",
+        "{did}: {}\n{}, {}{new}; {}",
         done.reference,
         text::count(done.n_files, "file"),
         text::bytes(done.total_bytes),
-        done.channel
+        place(done.channel.as_deref(), done.branch.as_deref())
     )
+}
+
+/// What points to a release.
+pub(super) fn place(channel: Option<&str>, branch: Option<&str>) -> String {
+    match (channel, branch) {
+        (Some(channel), _) => format!("channel {channel}"),
+        (None, Some(branch)) => format!("branch {branch}"),
+        (None, None) => "nothing points to it".to_owned(),
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::name::{Handle, RefName};
+use syncra_protocol::name::Handle;
 use syncra_protocol::sync::Peer;
 use tokio::sync::broadcast;
 
@@ -94,8 +94,8 @@ impl Host {
 
     pub(super) async fn publish(&self, dir: &Path) -> Result<Published, DemoError> {
         let (name, kind, version, note) = (None, None, None, None);
-        let (dir, channel, allow_secrets): (PathBuf, _, _) = (dir.to_owned(), RefName::stable(), Vec::new());
-        let request = publish::Request { dir, name, kind, version, channel, note, allow_secrets };
+        let (dir, place, allow_secrets): (PathBuf, _, _) = (dir.to_owned(), None, Vec::new());
+        let request = publish::Request { dir, name, kind, version, place, note, allow_secrets };
         let plan = publish::plan(self.parts(), request, |_| None).await?;
         Ok(publish::publish(self.parts(), plan, &Progress::unwatched()).await?)
     }

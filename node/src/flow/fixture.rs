@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use syncra_protocol::id::{BlobId, PackageId};
-use syncra_protocol::name::RefName;
 
 use super::Parts;
 use super::publish::{self, MANIFEST_FILE, Published};
@@ -56,7 +55,7 @@ impl<'a> Draft<'a> {
             name: None,
             kind: None,
             version: None,
-            channel: RefName::stable(),
+            place: None,
             note: None,
             allow_secrets: Vec::new(),
         };

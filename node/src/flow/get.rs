@@ -10,6 +10,7 @@ use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::tree::ContentIndex;
 
 use super::Parts;
+use super::checkout::{Base, BaseError};
 use super::release::{self, ReleaseError};
 use super::stage::{self, Stage};
 use super::unpack::{self, Durability, UnpackError};
@@ -91,6 +92,9 @@ pub enum GetError {
     /// What is known cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// What the directory is based on cannot be noted.
+    #[error(transparent)]
+    Base(#[from] BaseError),
 }
 
 impl From<BlobError> for GetError {
@@ -100,14 +104,15 @@ impl From<BlobError> for GetError {
 }
 
 /// Writes the files of `wanted` into `dir`, which must be absent or empty, while they are fetched. They appear all at once or
-/// not at all. A fetch that gets nothing for `patience` gives up.
+/// not at all, with a note of what they are based on if they are there to be worked on. A fetch that gets nothing for `patience`
+/// gives up.
 ///
 /// # Errors
 /// [`GetError`]; `dir` is then as it was.
 pub async fn get(
     parts: &Parts,
     wanted: &Wanted,
-    dir: &Path,
+    (dir, base): (&Path, Option<&Base>),
     patience: Duration,
     progress: &Progress,
 ) -> Result<Got, GetError> {
@@ -143,6 +148,9 @@ pub async fn get(
         Ok(stage)
     };
     let (Held { index, cost }, stage) = unpack::while_fetching(fetching, writing).await?;
+    if let Some(base) = base {
+        base.write(stage.path())?;
+    }
     stage.appear(dir).map_err(failed)?;
     let total = index.declared();
     Ok(Got {

@@ -150,6 +150,30 @@ impl<'a> Peek<'a> {
         }
     }
 
+    /// Writes the bytes of a file that was brought, part by part, checked against its hash at the end.
+    ///
+    /// # Errors
+    /// [`PeekError`], and what `write` says.
+    pub async fn copy<E: From<PeekError>>(
+        &self,
+        of: &Described,
+        file: &PlacedFile,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut hasher = blake3::Hasher::new();
+        for part in of.index.parts(file) {
+            let segment = of.index.segments()[part.segment as usize].hash;
+            let bytes = self.blobs.read_at(segment, part.offset.into(), part.len.into()).await;
+            let bytes = bytes.map_err(PeekError::from)?;
+            hasher.update(&bytes);
+            write(&bytes)?;
+        }
+        match BlobId::from_bytes(*hasher.finalize().as_bytes()) == file.entry.hash {
+            true => Ok(()),
+            false => Err(PeekError::WrongFile { path: file.entry.path.clone() }.into()),
+        }
+    }
+
     async fn described(&self, release: &Release) -> Result<Described, ReleaseError> {
         let root = BlobId::from(release.content_root);
         // Pinned before looked at, so that nothing found here goes meanwhile.

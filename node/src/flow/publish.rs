@@ -3,35 +3,38 @@
 //! Blobs first, synced; then the name, then the package's own log, each journalled, signed, noted. Whatever is cut off
 //! in between is completed at the next start or left for the collector, and publishing again converges.
 
+mod based;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use syncra_protocol::entry::{
-    Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefClass, RefMove, Release,
-};
+use syncra_protocol::entry::{Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefMove, Release};
 use syncra_protocol::fold::{PackageState, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
 use syncra_protocol::limits;
 use syncra_protocol::log::checkpoint::Checkpoint;
 pub use syncra_protocol::manifest::MANIFEST_FILE;
 use syncra_protocol::manifest::{Manifest, PackageKind, ResolveError, ResolvedManifest};
-use syncra_protocol::name::{PackageName, RefName};
+use syncra_protocol::name::PackageName;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::reference::QualifiedName;
 use syncra_protocol::tree::{ContentIndex, PackParams};
 use syncra_protocol::version::Version;
 
-use super::Parts;
+use super::checkout::{self, Base, BaseError, Place};
 use super::devices::{self, DevicesError};
 use super::manifest::{self, ReadManifestError};
+use super::merge::{self, MergeError};
 use super::pack::{self, PackTreeError};
 use super::walk::{self, Selection, SourceFile, WalkError};
+use super::{Parts, resolve};
 use crate::blobs::{self, BlobError};
 use crate::clock;
 use crate::history::{self, Draft, History, LoadError, OwnError};
 use crate::journal::{AppendError, OwnRoot};
 use crate::progress::Progress;
+use based::{based_on_it, checked_out, not_moved_on};
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -44,8 +47,8 @@ pub struct Request {
     pub kind: Option<PackageKind>,
     /// Version of a plain folder; by default one patch above the last.
     pub version: Option<Version>,
-    /// The channel that will point to it.
-    pub channel: RefName,
+    /// The branch or channel that will point to it; none: that of the checkout, else the channel `stable`.
+    pub place: Option<Place>,
     /// What changed, for people.
     pub note: Option<String>,
     /// Paths (inside the package) that may hold what looks like a secret.
@@ -65,6 +68,8 @@ pub struct Plan {
     pub files: Vec<SourceFile>,
     /// Dependencies by name.
     pub dependencies: BTreeMap<QualifiedName, PackageId>,
+    /// What the directory was checked out from, if it was.
+    pub base: Option<Base>,
     request: Request,
     /// A plain folder: its version may still move on.
     is_plain: bool,
@@ -178,6 +183,31 @@ pub enum PublishError {
     /// The system stopped a task.
     #[error("reading the directory was interrupted")]
     Interrupted,
+    /// What the directory was checked out from.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// A merge into the directory is not finished, or its end cannot be noted.
+    #[error(transparent)]
+    Merge(#[from] Box<MergeError>),
+    /// The directory was checked out from somebody else's package.
+    #[error("this device does not write to `{0}`")]
+    NotAWriter(String),
+    /// The directory was checked out from a package of another name.
+    #[error("{MANIFEST_FILE} names `{name}`, but the directory was checked out from `{was}`")]
+    OtherName {
+        /// In the manifest.
+        name: PackageName,
+        /// The package's.
+        was: PackageName,
+    },
+    /// Others have published since the checkout.
+    #[error("{place} moved on since this was checked out: it is at {}", .at.join(" and at "))]
+    MovedOn {
+        /// The branch or channel.
+        place: Place,
+        /// The versions that it points to.
+        at: Vec<String>,
+    },
 }
 
 /// Reads manifest and directory; changes nothing.
@@ -189,13 +219,24 @@ pub async fn plan(
     request: Request,
     known: impl Fn(&QualifiedName) -> Option<PackageId>,
 ) -> Result<Plan, PublishError> {
-    let written = manifest::read(&request.dir)?;
+    let base = checkout::read(&request.dir)?;
+    let written = match (manifest::read(&request.dir), &base) {
+        (Err(error), Some(base)) => {
+            // Markers make no manifest: what they are there for is the better reason.
+            merge::check_finished(&request.dir, base).map_err(Box::new)?;
+            return Err(error.into());
+        }
+        (written, _) => written?,
+    };
     let is_plain = written.is_none();
     let manifest = match written {
         Some(manifest) => manifest,
-        None => plain_manifest(&request)?,
+        None => plain_manifest(parts, &request, base.as_ref())?,
     };
-    let package = own_names(parts)?.get(&manifest.header.name).copied();
+    let package = match &base {
+        Some(base) => Some(base.package),
+        None => own_names(parts)?.get(&manifest.header.name).copied(),
+    };
     let selection = Selection {
         include: manifest.files.include.iter().map(ToString::to_string).collect(),
         exclude: manifest.files.exclude.iter().map(ToString::to_string).collect(),
@@ -205,7 +246,18 @@ pub async fn plan(
     let files = walked.map_err(|_| PublishError::Interrupted)??;
     let dependencies = manifest.unresolved().filter_map(|name| Some((name.clone(), known(name)?))).collect();
     manifest.resolve(&dependencies)?;
-    Ok(Plan { dir: request.dir.clone(), manifest, package, files, dependencies, request, is_plain })
+    Ok(Plan { dir: request.dir.clone(), manifest, package, files, dependencies, base, request, is_plain })
+}
+
+/// Whether a publish of what was planned would be refused for what is known of its package: the rights of this device, what
+/// others have published meanwhile, a merge that is not finished.
+///
+/// # Errors
+/// [`PublishError`].
+pub fn check(parts: &Parts, plan: &Plan) -> Result<(), PublishError> {
+    let history = own_package(parts, plan)?;
+    let target = Target::choose(parts, plan, history.as_deref())?;
+    not_moved_on(parts, plan, &target, &target.parents)
 }
 
 /// Publishes what was planned.
@@ -225,11 +277,17 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     .await?;
     // What a version or a name means is decided and signed by one publish after the other, however many read and cut.
     let _turn = parts.publishing.lock().await;
-    let history = own_package(parts, &plan.manifest.header.name)?;
+    let history = own_package(parts, &plan)?;
     let target = Target::choose(parts, &plan, history.as_deref())?;
     let resolved = resolve(&plan, &target)?;
-    if let Some(done) = already(&plan, &target, &packed.index)? {
-        return finish_already(parts, &plan, &target, done).await;
+    let done = already(&plan, &target, &packed.index);
+    match &done {
+        Ok(Some((id, _))) => not_moved_on(parts, &plan, &target, &[*id])?,
+        // That others went on is the better reason, also for a version that they took.
+        _ => not_moved_on(parts, &plan, &target, &target.parents)?,
+    }
+    if let Some(done) = done? {
+        return based_on_it(&plan, finish_already(parts, &plan, &target, done).await?);
     }
     let manifest = packed.import.add(resolved.canonical_bytes().into()).await?.id;
     let note = match &plan.request.note {
@@ -242,7 +300,16 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     let root = OwnRoot { content_root: release.content_root, package: target.package, kept: true };
     parts.histories.journal().append(root).await?;
     let new_bytes = packed.import.totals().new_bytes;
-    write(parts, &plan, &target, release, new_bytes).await
+    based_on_it(&plan, write(parts, &plan, &target, release, new_bytes).await?)
+}
+
+impl Plan {
+    /// What will point to the release.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let of_checkout = || self.base.as_ref().map(|base| base.place.clone());
+        self.request.place.clone().or_else(of_checkout).unwrap_or_else(Place::stable)
+    }
 }
 
 /// Which package and version this becomes.
@@ -253,6 +320,7 @@ struct Target<'a> {
     genesis: Option<Body>,
     seen: Vec<syncra_protocol::entry::SeenHead>,
     version: Version,
+    parents: Vec<ReleaseId>,
 }
 
 impl<'a> Target<'a> {
@@ -264,8 +332,12 @@ impl<'a> Target<'a> {
                 return Err(PublishError::KindChanged { name: header.name.clone(), was });
             }
             let version = if plan.is_plain { plain_version(plan, &history.state) } else { header.version.clone() };
-            let (state, seen) = (Some(&history.state), history::seen(history));
-            return Ok(Self { package: history.state.package, state, genesis: None, seen, version });
+            let (state, seen) = (&history.state, history::seen(history));
+            let parents = match &plan.base {
+                Some(base) => base.parents(),
+                None => tip(state, &plan.place()).into_iter().collect(),
+            };
+            return Ok(Self { package: state.package, state: Some(state), genesis: None, seen, version, parents });
         }
         let genesis = Body::PackageGenesis(PackageGenesis {
             kind: header.kind,
@@ -277,12 +349,17 @@ impl<'a> Target<'a> {
         });
         let package = PackageId::from(EntryId::of(&Entry::new(genesis.clone()).encode()?));
         let version = header.version.clone();
-        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version })
+        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents: Vec::new() })
     }
 }
 
-/// The package that this device's identity calls so; none if the name is free.
-fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
+/// The package that the directory was checked out from, else the one that this device's identity calls so; none if the name
+/// is free.
+fn own_package(parts: &Parts, plan: &Plan) -> Result<Option<Arc<History>>, PublishError> {
+    let name = &plan.manifest.header.name;
+    if let Some(base) = &plan.base {
+        return checked_out(parts, plan, base, name).map(Some);
+    }
     let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
     if !state.is_active(&parts.device) {
         return Err(Box::new(DevicesError::Silenced(state.identity)).into());
@@ -316,10 +393,15 @@ fn own_names(parts: &Parts) -> Result<BTreeMap<PackageName, PackageId>, LoadErro
     Ok(parts.histories.identity(parts.identity())?.map(|state| state.names.clone()).unwrap_or_default())
 }
 
-fn plain_manifest(request: &Request) -> Result<Manifest, PublishError> {
+fn plain_manifest(parts: &Parts, request: &Request, base: Option<&Base>) -> Result<Manifest, PublishError> {
     let missing = |missing| PublishError::Plain { dir: request.dir.clone(), missing };
-    let name = request.name.clone().ok_or_else(|| missing("name"))?;
-    let kind = request.kind.ok_or_else(|| missing("kind"))?;
+    let (mut name, mut kind) = (request.name.clone(), request.kind);
+    if let Some(base) = base {
+        name = name.or(resolve::name_of(&parts.histories, base.package)?.map(|(_, name)| name));
+        kind = kind.or(parts.histories.package(base.package)?.map(|history| history.state.genesis.kind));
+    }
+    let name = name.ok_or_else(|| missing("name"))?;
+    let kind = kind.ok_or_else(|| missing("kind"))?;
     let version = request.version.clone().unwrap_or_else(|| Version::new(1, 0, 0));
     Ok(Manifest::plain(name, version, kind))
 }
@@ -379,7 +461,7 @@ async fn finish_already(
     (release_id, release): (ReleaseId, Release),
 ) -> Result<Published, PublishError> {
     let origin = Origin::package(target.package, parts.device);
-    let moved = channel_move(plan, target, release_id);
+    let moved = ref_move(plan, target, release_id);
     let head = match moved {
         Some(body) => {
             let draft =
@@ -427,21 +509,30 @@ fn release_entry(
         n_files: declared.n_files,
         dependencies,
         engine: plan.manifest.header.engine.clone(),
-        parents: channel_tip(plan, target).into_iter().collect(),
+        parents: target.parents.clone(),
         note,
     }
 }
 
-/// Where the channel points now; of several tips the first.
-fn channel_tip(plan: &Plan, target: &Target<'_>) -> Option<ReleaseId> {
-    let channel = target.state?.refs.get(&(RefClass::Channel, plan.request.channel.clone()))?;
-    channel.tips.iter().find_map(|tip| tip.value)
+/// Where a branch or channel points now; of several tips the first.
+fn tip(state: &PackageState, place: &Place) -> Option<ReleaseId> {
+    let known = state.refs.get(&(place.class, place.name.clone()))?;
+    known.tips.iter().find_map(|tip| tip.value)
 }
 
-fn channel_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
-    let old = channel_tip(plan, target);
-    let name = plan.request.channel.clone();
-    (old != Some(release)).then_some(Body::Ref(RefMove { class: RefClass::Channel, name, old, new: Some(release) }))
+/// The move of what will point to the release. One that is diverged is moved though a tip is there already: that heals it.
+fn ref_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
+    let Place { class, name } = plan.place();
+    let known = target.state.and_then(|state| state.refs.get(&(class, name.clone())));
+    let values: Vec<ReleaseId> = known.into_iter().flat_map(|known| known.values()).flatten().collect();
+    let is_diverged = known.is_some_and(syncra_protocol::fold::RefState::is_diverged);
+    let old = values.iter().copied().find(|value| *value != release);
+    (is_diverged || values.first() != Some(&release)).then_some(Body::Ref(RefMove {
+        class,
+        name,
+        old,
+        new: Some(release),
+    }))
 }
 
 async fn write(
@@ -466,7 +557,7 @@ async fn write(
             None => devices::begin(parts, target.package, draft)?,
         }
         let release_id = ReleaseId::from(draft.push(Body::Release(release.clone()))?);
-        if let Some(moved) = channel_move(plan, target, release_id) {
+        if let Some(moved) = ref_move(plan, target, release_id) {
             draft.push(moved)?;
         }
         Ok(release_id)

@@ -398,13 +398,13 @@ impl Tree {
 }
 
 #[cfg(unix)]
-fn set_mode(options: &mut OpenOptions, executable: bool) {
+pub(super) fn set_mode(options: &mut OpenOptions, executable: bool) {
     use cap_std::fs::OpenOptionsExt as _;
     options.mode(if executable { 0o755 } else { 0o644 });
 }
 
 #[cfg(not(unix))]
-fn set_mode(_options: &mut OpenOptions, _executable: bool) {}
+pub(super) fn set_mode(_options: &mut OpenOptions, _executable: bool) {}
 
 #[cfg(test)]
 mod tests {

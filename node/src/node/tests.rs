@@ -78,7 +78,7 @@ impl Host {
             name: None,
             kind: None,
             version: None,
-            channel: RefName::stable(),
+            place: None,
             note: Some("as it was".to_owned()),
             allow_secrets: Vec::new(),
         };

@@ -59,6 +59,8 @@ codes! {
         "the blob store or the store of entries does not work" "run `syncra doctor`"
     "E0115" InstalledDamaged Failed false
         "a file that tells what is installed is damaged" "`syncra rollback GENERATION` goes to one that can be read"
+    "E0116" CheckoutInvalid Failed false
+        "the file that tells what a directory was checked out from cannot be understood" "check the release out again into a new directory, and copy your changes there"
 
     "E0200" Usage Usage false
         "the call is wrong" "see `syncra --help`"
@@ -161,6 +163,10 @@ codes! {
         "installed packages need versions of another that exclude each other" "take another version of one of those that are named"
     "E0709" StillNeeded Conflict false
         "another installed package needs this one" "remove those that need it first; `syncra why PKG` shows them"
+    "E0720" MovedOn Conflict false
+        "others have published since this was checked out" "`syncra merge` brings here what they did, then publish"
+    "E0721" Unsolved Conflict false
+        "a merge has left conflicts" "edit the files that are named, say `syncra merge --solved` where no marker tells, or take the merge back by `syncra merge --abort`"
 
     "E0800" PolicyRefused Policy false
         "a local rule refuses this" ""

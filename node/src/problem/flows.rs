@@ -314,6 +314,14 @@ impl From<PublishError> for Problem {
             PublishError::VersionTaken { .. } => Code::VersionTaken,
             PublishError::KindChanged { .. } => Code::KindChanged,
             PublishError::LongNote { .. } => Code::BadArgument,
+            PublishError::Base(error) => return error.into(),
+            PublishError::Merge(error) => return (*error).into(),
+            PublishError::NotAWriter(_) => Code::NotAWriter,
+            PublishError::OtherName { .. } => {
+                let hint = "a package keeps its name; to begin another one, copy the files to a new directory";
+                return Self::from_error(Code::Conflict, &error).with_hint(hint);
+            }
+            PublishError::MovedOn { .. } => Code::MovedOn,
             PublishError::Entry(_) | PublishError::Interrupted => Code::Failed,
         };
         Self::from_error(code, &error)
@@ -396,6 +404,7 @@ impl From<GetError> for Problem {
             GetError::Unpack(error) => return error.into(),
             GetError::Fetch(error) => return error.into(),
             GetError::Load(error) => return error.into(),
+            GetError::Base(error) => return error.into(),
             GetError::Incomplete { .. } => Code::NotHeld,
             GetError::Taken { .. } => Code::AlreadyExists,
         };

@@ -63,7 +63,7 @@ impl PathSet {
     /// Adds a file and, with it, its parents.
     ///
     /// # Errors
-    /// [`Collision`] with what is there already; the tree is refused, the set is not to be used further.
+    /// [`Collision`] with what is there already; the set is then as it was.
     pub fn insert(&mut self, path: &EntryPath) -> Result<(), Collision> {
         let text = path.as_str();
         let mut key = String::with_capacity(text.len());
@@ -75,6 +75,7 @@ impl PathSet {
             }
             end += part.len();
             key.push_str(&part_key(part));
+            // Where a part collides, its parents were there before: nothing was claimed that has to be given back.
             self.claim(&key, &text[..end], end < text.len())?;
         }
         self.n_files += 1;

@@ -6,7 +6,7 @@ use syncra_protocol::entry::{Body, Entry, IdentityJoin, PackageJoin, RefClass};
 use syncra_protocol::evidence::{
     Blocked, Evidence, EvidenceError, FirstEntryError, FrontierError, GenesisError, IdentityLog, StopReason,
 };
-use syncra_protocol::fold::{Pick, SelectError, Standing, VersionState, Warning};
+use syncra_protocol::fold::{Ancestry, Pick, SelectError, Standing, VersionState, Warning};
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
@@ -441,4 +441,33 @@ fn after_a_fork_only_what_an_owner_has_seen_counts() {
     assert_eq!(selected(&evidence, &Pick::Release(fixed)), Err(SelectError::Forked { version: version("1.0.0") }));
     evidence.settle_fork(&bob, 2);
     assert_eq!(evidence.fold().forked, [(bob, 2)].into(), "what is in both histories is settled");
+}
+
+/// Two lines that part, cross and meet: what a merge begins with.
+#[test]
+fn what_two_releases_have_in_common_is_the_latest_of_both_pasts() {
+    let mut world = World::new(2);
+    let made_from = |world: &mut World, writer: usize, version: &str, tree: u8, parents: &[ReleaseId]| {
+        let mut body = release(version, tree);
+        if let Body::Release(release) = &mut body {
+            release.parents = parents.to_vec();
+        }
+        ReleaseId::from(world.writers[writer].append(vec![], body))
+    };
+    let root = made_from(&mut world, 0, "1.0.0", 1, &[]);
+    let left = made_from(&mut world, 0, "1.1.0", 2, &[root]);
+    let right = made_from(&mut world, 1, "1.2.0", 3, &[root]);
+    let left_merged = made_from(&mut world, 0, "1.3.0", 4, &[left, right]);
+    let right_merged = made_from(&mut world, 1, "1.4.0", 5, &[right, left]);
+    let alone = made_from(&mut world, 1, "9.0.0", 6, &[ReleaseId::from_bytes([7; 32])]);
+
+    let state = world.full_evidence().fold();
+    let ancestry = Ancestry::of([&state]);
+    assert_eq!(ancestry.common(&[left], &[right]), BTreeSet::from([root]));
+    assert_eq!(ancestry.common(&[left], &[left_merged]), BTreeSet::from([left]));
+    assert_eq!(ancestry.common(&[left_merged], &[right_merged]), BTreeSet::from([left, right]), "they crossed");
+    assert_eq!(ancestry.common(&[alone], &[left]), BTreeSet::new());
+    assert_eq!(ancestry.latest(&[root, left, right]), [left, right]);
+    assert_eq!(ancestry.latest(&[left_merged, root, left]), [left_merged]);
+    assert!(ancestry.past([right_merged]).is_superset(&BTreeSet::from([root, left, right, right_merged])));
 }

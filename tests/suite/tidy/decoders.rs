@@ -96,6 +96,11 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/api/client.rs", "parse", Fuzz("api-address")),
     ("node/src/config.rs", "parse", Both("config", "settings_survive_every_damage")),
     ("node/src/durable/frame.rs", "read", Flips("every_cut_and_every_flipped_bit_is_noticed")),
+    (
+        "node/src/flow/checkout/base.rs",
+        "parse",
+        Flips("every_cut_and_every_changed_byte_is_refused_or_read_as_it_stands"),
+    ),
     ("node/src/flow/contact.rs", "parse", Part),
     ("node/src/flow/backup.rs", "open", Flips("a_backup_is_refused_after_any_damage")),
     ("node/src/flow/backup.rs", "restore", Part),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::Release;
 use syncra_protocol::manifest::{DependencyChange, FieldChange};
-use syncra_protocol::name::RefName;
 use syncra_protocol::reference::Reference;
 use syncra_protocol::tree::FileEntry;
 use syncra_protocol::version::VersionReq;
@@ -30,7 +29,8 @@ pub struct Diff;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiffRequest {
-    /// The older one, a reference. None: of a release its first parent, of a directory the newest release of its package.
+    /// The older one, a reference. None: of a release its first parent, of a checkout what it is based on, of another
+    /// directory the newest release of its package.
     #[serde(default)]
     pub old: Option<String>,
     /// The newer one, a reference; or else `dir` is said.
@@ -263,20 +263,27 @@ async fn plan(service: &Service, dir: &str) -> Result<publish::Plan, Problem> {
         name: None,
         kind: None,
         version: None,
-        channel: RefName::stable(),
+        place: None,
         note: None,
         allow_secrets: Vec::new(),
     };
     Ok(publish::plan(parts, request, |name| resolve::by_name(parts, name).ok()).await?)
 }
 
-/// The newest release of the package that a directory would be published as.
+/// What a checkout is based on; of another directory the newest release of the package that it would be published as.
 fn newest_of(service: &Service, plan: &publish::Plan) -> Result<Chosen, Problem> {
     let parts = service.parts();
     let history = match plan.package {
         Some(package) => parts.histories.package(package)?,
         None => None,
     };
+    if let (Some(base), Some(history)) = (&plan.base, &history)
+        && let Some(published) = history.state.releases.get(&base.release)
+    {
+        let release = published.release.clone();
+        let reference = format!("{}@{}", resolve::text(&parts.histories, history.state.package)?, release.version);
+        return Ok(Chosen::Release { reference, release: Box::new(release) });
+    }
     let Some(history) = history else {
         let message = format!("`{}` was not published from here yet", plan.manifest.header.name);
         return Err(Problem::new(Code::PackageNotFound, message)

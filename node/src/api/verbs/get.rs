@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::find;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
+use crate::flow::checkout::Base;
 use crate::flow::get::{self, Got, Wanted};
 use crate::flow::resolve;
 use crate::problem::{Code, Problem};
@@ -88,41 +89,51 @@ impl Verb for Get {
     type Response = GetResponse;
 
     async fn run(service: &Arc<Service>, request: GetRequest, progress: &Progress) -> Result<GetResponse, Problem> {
-        let dir = PathBuf::from(&request.dir);
-        if !dir.is_absolute() {
-            return Err(Problem::new(Code::BadArgument, format!("`{}` is not an absolute path", request.dir)));
-        }
-        let patience = find::patience(request.timeout_s);
-        let (wanted, mut response) = match wanted(service, &request) {
-            Err(problem) if find::is_unknown(&problem) && !request.offline => {
-                let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
-                find::look_around(service, &reference, patience).await?;
-                wanted(service, &request)?
-            }
-            found => found?,
-        };
-        if request.dry_run {
-            return Ok(response);
-        }
-        if !request.offline && get::local(service.parts().blobs().await?, &wanted).await.is_err() {
-            find::in_time(patience, service.reach()).await??;
-        }
-        if let Reference::Named(..) = Reference::parse(&request.reference)?
-            && request.trust.is_some()
-        {
-            let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
-            find::pin(service.parts(), &resolve::package(service.parts(), &reference)?, request.trust.as_deref())
-                .await?;
-        }
-        let Got { n_files, total_bytes, fetched_bytes, reused_bytes, sources } =
-            get::get(service.parts(), &wanted, &dir, patience, progress).await?;
-        response.n_files = n_files;
-        response.total_bytes = total_bytes;
-        response.fetched_bytes = fetched_bytes;
-        response.reused_bytes = reused_bytes;
-        response.sources = sources.into_iter().map(|(peer, bytes)| SourceInfo { peer, bytes }).collect();
-        Ok(response)
+        fill(service, request, progress, |_| Ok(None)).await
     }
+}
+
+/// Writes out what is asked for; `base_of` says what the files are based on, if they are there to be worked on.
+pub(super) async fn fill(
+    service: &Arc<Service>,
+    request: GetRequest,
+    progress: &Progress,
+    base_of: impl FnOnce(&GetResponse) -> Result<Option<Base>, Problem>,
+) -> Result<GetResponse, Problem> {
+    let dir = PathBuf::from(&request.dir);
+    if !dir.is_absolute() {
+        return Err(Problem::new(Code::BadArgument, format!("`{}` is not an absolute path", request.dir)));
+    }
+    let patience = find::patience(request.timeout_s);
+    let (wanted, mut response) = match wanted(service, &request) {
+        Err(problem) if find::is_unknown(&problem) && !request.offline => {
+            let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
+            find::look_around(service, &reference, patience).await?;
+            wanted(service, &request)?
+        }
+        found => found?,
+    };
+    let base = base_of(&response)?;
+    if request.dry_run {
+        return Ok(response);
+    }
+    if !request.offline && get::local(service.parts().blobs().await?, &wanted).await.is_err() {
+        find::in_time(patience, service.reach()).await??;
+    }
+    if let Reference::Named(..) = Reference::parse(&request.reference)?
+        && request.trust.is_some()
+    {
+        let reference = find::trusting(Reference::parse(&request.reference)?, request.trust.as_deref())?;
+        find::pin(service.parts(), &resolve::package(service.parts(), &reference)?, request.trust.as_deref()).await?;
+    }
+    let Got { n_files, total_bytes, fetched_bytes, reused_bytes, sources } =
+        get::get(service.parts(), &wanted, (&dir, base.as_ref()), patience, progress).await?;
+    response.n_files = n_files;
+    response.total_bytes = total_bytes;
+    response.fetched_bytes = fetched_bytes;
+    response.reused_bytes = reused_bytes;
+    response.sources = sources.into_iter().map(|(peer, bytes)| SourceInfo { peer, bytes }).collect();
+    Ok(response)
 }
 
 /// The release or content that is asked for, and the answer as far as it is known before.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::entry::RefClass;
 use syncra_protocol::manifest::PackageKind;
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::version::Version;
@@ -13,6 +14,7 @@ use crate::api::types::CheckpointInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
+use crate::flow::checkout::Place;
 use crate::flow::{Parts, publish, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -40,9 +42,12 @@ pub struct PublishRequest {
     /// The version of a plain folder; else one patch above the last one.
     #[serde(default)]
     pub version: Option<String>,
-    /// The channel that will point to the release; `stable` if none is said.
+    /// The channel that will point to the release; else that of the checkout, else `stable`.
     #[serde(default)]
     pub channel: Option<String>,
+    /// The branch that will point to it, instead of a channel.
+    #[serde(default)]
+    pub branch: Option<String>,
     /// What changed, for people.
     #[serde(default)]
     pub note: Option<String>,
@@ -110,8 +115,10 @@ pub struct PublishResponse {
     pub new_bytes: u64,
     /// How many files.
     pub n_files: u64,
-    /// The channel that points to it.
-    pub channel: String,
+    /// The channel that points to it; none if a branch does.
+    pub channel: Option<String>,
+    /// The branch that points to it; none if a channel does.
+    pub branch: Option<String>,
     /// Whether the same files had been published under this version before: then nothing new was signed but, perhaps,
     /// the channel.
     pub already: bool,
@@ -129,6 +136,7 @@ impl Verb for PlanPublish {
     async fn run(service: &Arc<Service>, request: PublishRequest, _: &Progress) -> Result<Self::Response, Problem> {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
+        publish::check(parts, &plan)?;
         let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
         let files = plan.files.iter().map(|file| PlannedFile {
             path: file.path.to_string(),
@@ -185,13 +193,20 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| Problem::new(Code::BadArgument, format!("`{text}` is not a kind of package")))
     };
-    let channel = request.channel.as_deref().map(RefName::parse).transpose()?;
+    let place = match (request.channel.as_deref(), request.branch.as_deref()) {
+        (None, None) => None,
+        (Some(name), None) => Some(Place { class: RefClass::Channel, name: RefName::parse(name)? }),
+        (None, Some(name)) => Some(Place { class: RefClass::Branch, name: RefName::parse(name)? }),
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(Code::BadArgument, "a release goes to a channel or to a branch, not to both"));
+        }
+    };
     Ok(publish::Request {
         dir,
         name: request.name.as_deref().map(PackageName::parse).transpose()?,
         kind: request.kind.as_ref().map(kind).transpose()?,
         version: request.version.as_deref().map(Version::parse).transpose().map_err(|error| bad(&error))?,
-        channel: channel.unwrap_or_else(RefName::stable),
+        place,
         note: request.note.clone(),
         allow_secrets: request.allow_secrets.clone(),
     })
@@ -200,7 +215,11 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
 async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {
     let parts = service.parts();
     let plan = plan(parts, &request).await?;
-    let channel = request.channel.unwrap_or_else(|| RefName::stable().to_string());
+    let Place { class, name } = plan.place();
+    let (channel, branch) = match class {
+        RefClass::Branch => (None, Some(name.to_string())),
+        RefClass::Channel | RefClass::Tag => (Some(name.to_string()), None),
+    };
     let done = publish::publish(parts, plan, progress).await?;
     let version = done.release.version.to_string();
     let reference = format!("{}@{version}", resolve::text(&parts.histories, done.package)?);
@@ -219,6 +238,7 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
         new_bytes: done.new_bytes,
         n_files: done.release.n_files.into(),
         channel,
+        branch,
         already: done.already,
     })
 }

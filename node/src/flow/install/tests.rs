@@ -172,7 +172,7 @@ async fn bytes_that_rotted_on_disk_are_never_installed() {
     std::fs::write(file, rotten).unwrap();
     let dir = two.dirs.1.path().with_extension("got");
     let wanted = get::Wanted::Release(Box::new(world.release.clone()));
-    let got = get::get(&two.user, &wanted, &dir, crate::sync::fetch::PATIENCE, &Progress::unwatched()).await;
+    let got = get::get(&two.user, &wanted, (&dir, None), crate::sync::fetch::PATIENCE, &Progress::unwatched()).await;
     assert!(
         matches!(got, Err(get::GetError::Unpack(UnpackError::WrongFile { ref path })) if path.as_str() == "world.bin"),
         "{got:?}"

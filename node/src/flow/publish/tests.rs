@@ -1,6 +1,8 @@
 use std::path::Path;
 
+use syncra_protocol::entry::RefClass;
 use syncra_protocol::fold::Pick;
+use syncra_protocol::name::RefName;
 
 use super::*;
 use crate::home::Home;
@@ -23,7 +25,7 @@ fn request(dir: &Path) -> Request {
         name: None,
         kind: None,
         version: None,
-        channel: RefName::stable(),
+        place: None,
         note: None,
         allow_secrets: Vec::new(),
     }

@@ -73,7 +73,8 @@ async fn found_through_the_table_alone() {
     assert!(seek::history(parts, carol.node.online(), published.package).await, "bob was found");
     let wanted = get::Wanted::Release(Box::new(published.release.clone()));
     let dir = tempfile::tempdir().unwrap();
-    let got = get::get(parts, &wanted, &dir.path().join("out"), PATIENCE, &Progress::unwatched()).await.unwrap();
+    let got =
+        get::get(parts, &wanted, (&dir.path().join("out"), None), PATIENCE, &Progress::unwatched()).await.unwrap();
     let bob_key = bob.node.online().net.key().to_string();
     assert_eq!(got.sources.iter().map(|(peer, _)| peer.as_str()).collect::<Vec<_>>(), [bob_key.as_str()]);
     assert_eq!(std::fs::read(dir.path().join("out/mesh.bin")).unwrap(), b"from afar");

@@ -1,0 +1,44 @@
+//! How errors of checkouts and merges become problems.
+
+use super::{Code, Problem};
+use crate::flow::checkout::BaseError;
+use crate::flow::merge::MergeError;
+
+impl From<BaseError> for Problem {
+    fn from(error: BaseError) -> Self {
+        match error {
+            BaseError::Write(error) => error.into(),
+            BaseError::Read { ref source, .. } => Self::io(error.to_string(), source),
+            BaseError::Invalid { .. } => Self::from_error(Code::CheckoutInvalid, &error),
+        }
+    }
+}
+
+impl From<MergeError> for Problem {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::Base(error) => error.into(),
+            MergeError::Peek(error) => error.into(),
+            MergeError::Manifest(error) => error.into(),
+            MergeError::Walk(error) => error.into(),
+            MergeError::Read(error) => error.into(),
+            MergeError::Load(error) => error.into(),
+            MergeError::Write { ref source, .. } => {
+                let problem = Self::io(error.to_string(), source);
+                problem.with_hint("mend that and try again; what was begun is taken back by `syncra merge --abort`")
+            }
+            MergeError::NoCheckout(_) => Self::from_error(Code::NotFound, &error)
+                .with_hint("make one by `syncra checkout PKG DIR`, or say where it is: `--into DIR`"),
+            MergeError::Unsolved(_) => Self::from_error(Code::Unsolved, &error),
+            MergeError::CutOff => Self::from_error(Code::Unsolved, &error)
+                .with_hint("`syncra merge --abort` gives back what was there, then merge again"),
+            MergeError::NoMerge | MergeError::NoConflict(_) => Self::from_error(Code::NotFound, &error),
+            MergeError::InTheWay(_) => {
+                Self::from_error(Code::AlreadyExists, &error).with_hint("move it elsewhere, then merge again")
+            }
+            MergeError::TooMany => {
+                Self::from_error(Code::Conflict, &error).with_hint("publish what was merged so far, then go on")
+            }
+        }
+    }
+}
