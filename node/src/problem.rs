@@ -7,6 +7,7 @@ mod codes;
 mod contact;
 mod convert;
 mod flows;
+mod git;
 mod install;
 mod network;
 

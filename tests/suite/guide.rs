@@ -149,6 +149,11 @@ fn carry() {
 }
 
 #[test]
+fn git() {
+    run("git.md");
+}
+
+#[test]
 fn witness() {
     run("witness.md");
 }

@@ -267,22 +267,27 @@ impl<'a> Target<'a> {
             let (state, seen) = (Some(&history.state), history::seen(history));
             return Ok(Self { package: history.state.package, state, genesis: None, seen, version });
         }
-        let genesis = Body::PackageGenesis(PackageGenesis {
-            kind: header.kind,
-            owners: vec![parts.identity()],
-            owner_threshold: 1,
-            creator: parts.identity(),
-            log_key: parts.device,
-            nonce: clock::random(),
-        });
-        let package = PackageId::from(EntryId::of(&Entry::new(genesis.clone()).encode()?));
+        let (package, genesis) = genesis(parts, header.kind)?;
         let version = header.version.clone();
         Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version })
     }
 }
 
+/// How this device would begin a package of its identity, and the id that it would have.
+pub(super) fn genesis(parts: &Parts, kind: PackageKind) -> Result<(PackageId, Body), PublishError> {
+    let genesis = Body::PackageGenesis(PackageGenesis {
+        kind,
+        owners: vec![parts.identity()],
+        owner_threshold: 1,
+        creator: parts.identity(),
+        log_key: parts.device,
+        nonce: clock::random(),
+    });
+    Ok((PackageId::from(EntryId::of(&Entry::new(genesis.clone()).encode()?)), genesis))
+}
+
 /// The package that this device's identity calls so; none if the name is free.
-fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
+pub(super) fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
     let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
     if !state.is_active(&parts.device) {
         return Err(Box::new(DevicesError::Silenced(state.identity)).into());
