@@ -26,6 +26,7 @@ mod follow;
 mod fork;
 mod gc;
 mod get;
+mod git;
 mod id;
 mod import;
 mod info;

@@ -15,6 +15,7 @@ pub mod follow;
 pub mod fork;
 pub mod gc;
 pub mod get;
+pub mod git;
 pub mod identity;
 pub mod install;
 pub mod manifest;

@@ -8,6 +8,7 @@ mod codes;
 mod contact;
 mod convert;
 mod flows;
+mod git;
 mod install;
 mod network;
 

@@ -14,6 +14,8 @@ mod devices;
 mod doctor;
 #[path = "cli/full_disk.rs"]
 mod full_disk;
+#[path = "cli/git.rs"]
+mod git;
 #[path = "cli/homes.rs"]
 mod homes;
 #[path = "cli/install.rs"]

@@ -154,6 +154,11 @@ fn merge() {
 }
 
 #[test]
+fn git() {
+    run("git.md");
+}
+
+#[test]
 fn witness() {
     run("witness.md");
 }

@@ -14,6 +14,7 @@ const TESTS: &[Needed] = &[
     ("nft", "nftables", "the firewalls of those hosts"),
     ("miniupnpd", "miniupnpd-nftables", "a router that forwards ports to those who ask"),
     ("strace", "strace", "kills at the n-th event and the recorder of writes"),
+    ("git", "git", "repositories that are imported and exported"),
     ("go", "golang-go", "the auditor of logs that is not ours"),
     ("/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go", "golang-golang-x-mod-dev", "the same"),
 ];

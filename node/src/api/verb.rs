@@ -104,6 +104,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::refs::SetRef>(),
         Route::of::<verbs::syncpack::Export>(),
         Route::of::<verbs::syncpack::Import>(),
+        Route::of::<verbs::git::ImportGit>(),
+        Route::of::<verbs::git::ExportGit>(),
         Route::of::<verbs::identity::ShowIdentity>(),
         Route::of::<verbs::identity::SetHandle>(),
         Route::of::<verbs::identity::Recovery>(),

@@ -9,6 +9,7 @@ mod find;
 pub mod follow;
 pub mod gc;
 pub mod get;
+pub mod git;
 pub mod identity;
 pub mod install;
 pub mod merge;

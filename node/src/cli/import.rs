@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use clap::Subcommand;
+
 use super::client::Client;
 use super::context::{self, Context};
 use super::fork;
+use super::git::ImportGitArgs;
 use super::ui::text;
 use crate::api::verbs::syncpack::{Import, ImportRequest, ImportResponse};
 use crate::problem::Problem;
 
-/// Take in packages from a .syncpack file
+/// Take in packages from a .syncpack file, or a git repository
 ///
 /// A fork proof (`syncra info PKG --fork-proof FILE`) is taken in too: from then on nothing
 /// newer of that log is accepted.
@@ -21,20 +24,31 @@ use crate::problem::Problem;
 /// Examples:
 ///   syncra import rocket.syncpack
 ///   syncra import rocket.syncpack --dry-run
+///   syncra import git ./rocket
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
-    /// The file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The file; one that is called `git` is `./git`
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
     /// Verify it, keep nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(subcommand)]
+    from: Option<From>,
+}
+
+#[derive(Debug, Subcommand)]
+enum From {
+    Git(ImportGitArgs),
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
-        let file = context::absolute(&self.file)?;
+        if let Some(From::Git(args)) = self.from {
+            return args.run(context).await;
+        }
+        let file = context::absolute(&self.file.expect("required without a subcommand"))?;
         let client = Client::open(context).await?;
         let done = client.call::<Import>(context, ImportRequest { file, dry_run: self.dry_run }).await?;
         context.ui().data("import", &done, human)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::BlobId;
+use syncra_protocol::limits;
 use syncra_protocol::manifest::ResolvedManifest;
 use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::ContentIndex;
@@ -20,7 +21,10 @@ use crate::blobs::{self, BlobError, Blobs, Pins};
 use crate::history::LoadError;
 use crate::node::Online;
 use crate::progress::Progress;
-use crate::sync::fetch::{FetchError, Landing, Terms, Want};
+use crate::sync::fetch::{self, FetchError, Landing, Terms, Want};
+
+/// What every prose blob begins with: random bytes, so that its id gives nothing away once it is forgotten.
+const RANDOM_BYTES: usize = 16;
 
 /// A release as far as it is described.
 #[derive(Debug, Clone)]
@@ -172,6 +176,28 @@ impl<'a> Peek<'a> {
             true => Ok(()),
             false => Err(PeekError::WrongFile { path: file.entry.path.clone() }.into()),
         }
+    }
+
+    /// The text of a release's note; none if it has none, or nobody has it any more: prose may be forgotten.
+    ///
+    /// # Errors
+    /// [`PeekError`].
+    pub async fn note(&self, release: &Release) -> Result<Option<String>, PeekError> {
+        let Some(note) = release.note else { return Ok(None) };
+        self.pins.add(note).await;
+        if let (false, Some(online)) = (self.blobs.has(note).await?, self.online) {
+            let want = Want { beside: vec![note], ..Want::of(release, Vec::new()) };
+            match fetch::beside(self.parts, &online.net, &want, &self.pins, self.patience).await {
+                Ok(cost) => drop(self.fetched_bytes.fetch_add(cost.fetched_bytes, Ordering::Relaxed)),
+                Err(FetchError::NoProvider { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !self.blobs.has(note).await? {
+            return Ok(None);
+        }
+        let bytes = self.blobs.read(note, limits::PROSE_BYTES as u64).await?;
+        Ok(bytes.get(RANDOM_BYTES..).and_then(|text| String::from_utf8(text.to_vec()).ok()))
     }
 
     async fn described(&self, release: &Release) -> Result<Described, ReleaseError> {

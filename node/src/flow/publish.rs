@@ -255,7 +255,7 @@ pub async fn plan(
 /// # Errors
 /// [`PublishError`].
 pub fn check(parts: &Parts, plan: &Plan) -> Result<(), PublishError> {
-    let history = own_package(parts, plan)?;
+    let history = package_of(parts, plan)?;
     let target = Target::choose(parts, plan, history.as_deref())?;
     not_moved_on(parts, plan, &target, &target.parents)
 }
@@ -277,7 +277,7 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     .await?;
     // What a version or a name means is decided and signed by one publish after the other, however many read and cut.
     let _turn = parts.publishing.lock().await;
-    let history = own_package(parts, &plan)?;
+    let history = package_of(parts, &plan)?;
     let target = Target::choose(parts, &plan, history.as_deref())?;
     let resolved = resolve(&plan, &target)?;
     let done = already(&plan, &target, &packed.index);
@@ -339,15 +339,7 @@ impl<'a> Target<'a> {
             };
             return Ok(Self { package: state.package, state: Some(state), genesis: None, seen, version, parents });
         }
-        let genesis = Body::PackageGenesis(PackageGenesis {
-            kind: header.kind,
-            owners: vec![parts.identity()],
-            owner_threshold: 1,
-            creator: parts.identity(),
-            log_key: parts.device,
-            nonce: clock::random(),
-        });
-        let package = PackageId::from(EntryId::of(&Entry::new(genesis.clone()).encode()?));
+        let (package, genesis) = genesis(parts, header.kind)?;
         let version = header.version.clone();
         Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents: Vec::new() })
     }
@@ -355,11 +347,29 @@ impl<'a> Target<'a> {
 
 /// The package that the directory was checked out from, else the one that this device's identity calls so; none if the name
 /// is free.
-fn own_package(parts: &Parts, plan: &Plan) -> Result<Option<Arc<History>>, PublishError> {
+fn package_of(parts: &Parts, plan: &Plan) -> Result<Option<Arc<History>>, PublishError> {
     let name = &plan.manifest.header.name;
     if let Some(base) = &plan.base {
         return checked_out(parts, plan, base, name).map(Some);
     }
+    own_package(parts, name)
+}
+
+/// How this device would begin a package of its identity, and the id that it would have.
+pub(super) fn genesis(parts: &Parts, kind: PackageKind) -> Result<(PackageId, Body), PublishError> {
+    let genesis = Body::PackageGenesis(PackageGenesis {
+        kind,
+        owners: vec![parts.identity()],
+        owner_threshold: 1,
+        creator: parts.identity(),
+        log_key: parts.device,
+        nonce: clock::random(),
+    });
+    Ok((PackageId::from(EntryId::of(&Entry::new(genesis.clone()).encode()?)), genesis))
+}
+
+/// The package that this device's identity calls so; none if the name is free.
+pub(super) fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
     let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
     if !state.is_active(&parts.device) {
         return Err(Box::new(DevicesError::Silenced(state.identity)).into());
