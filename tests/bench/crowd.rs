@@ -31,6 +31,8 @@ fn main() {
         say(&format!("{name}: {clean:.2} s without, {crowded:.2} s with, ratio {:.2}", crowded / clean));
     }
     say(&format!("node in the crowd: {} MiB resident, {} open files", figures.rss_kib >> 10, figures.n_files));
+    let (took, rate) = (figures.gathering.as_secs_f64(), n as f64 / figures.gathering.as_secs_f64());
+    say(&format!("the crowd was there in {took:.1} s: {rate:.0} a second"));
     say(&format!("troubles: {}, peers: {}", figures.status["troubles"], figures.status["n_peers"]));
 }
 

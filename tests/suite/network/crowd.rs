@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -30,6 +31,8 @@ pub(crate) struct Figures {
     pub(crate) n_files: usize,
     /// What it said of itself.
     pub(crate) status: Value,
+    /// How long the crowd took to be there.
+    pub(crate) gathering: Duration,
 }
 
 /// A package of one file, published on a node.
@@ -112,15 +115,18 @@ fn fetches<C>(shop: &Shop, runs: usize, among: impl Fn(&Home, &Node) -> C) -> (V
 pub(crate) fn tarpits(n_tarpits: usize, n_bytes: usize, runs: usize) -> Figures {
     let shop = Shop::open(n_bytes);
     let (clean, ..) = fetches(&shop, runs, |_, _| ());
+    let gathering = Mutex::new(Duration::ZERO);
     let (crowded, rss_kib, n_files, status) = fetches(&shop, runs, |home, node| {
+        let began = Instant::now();
         let tarpits = Tarpits::around(address(node), n_tarpits);
         let n_peers = || home.json(["status"])["n_peers"].as_u64().expect("a number");
         while n_peers() < n_tarpits as u64 {
             std::thread::yield_now();
         }
+        *gathering.lock().expect("no panic") = began.elapsed();
         tarpits
     });
-    Figures { clean, crowded, rss_kib, n_files, status }
+    Figures { clean, crowded, rss_kib, n_files, status, gathering: *gathering.lock().expect("no panic") }
 }
 
 /// Peers that finish the handshake and then answer nothing, or a byte a second, on every protocol, and ask as slowly.
@@ -319,10 +325,12 @@ impl Drop for IdleCrowd {
 pub(crate) fn idle(n_connections: usize, n_bytes: usize, runs: usize, helper: impl Fn() -> Command) -> Figures {
     let shop = Shop::open(n_bytes);
     let (clean, ..) = fetches(&shop, runs, |_, _| ());
+    let began = Instant::now();
     let crowd = IdleCrowd::around(shop.address(), n_connections, &helper);
+    let gathering = began.elapsed();
     let (crowded, ..) = fetches(&shop, runs, |_, _| ());
     let pid = shop.node.pid();
     let (rss_kib, n_files, status) = (rss_kib(pid), n_files(pid), shop.home.json(["status"]));
     drop(crowd);
-    Figures { clean, crowded, rss_kib, n_files, status }
+    Figures { clean, crowded, rss_kib, n_files, status, gathering }
 }

@@ -104,6 +104,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/flow/contact.rs", "parse", Part),
     ("node/src/flow/backup.rs", "open", Flips("a_backup_is_refused_after_any_damage")),
     ("node/src/flow/backup.rs", "restore", Part),
+    ("node/src/flow/git/names.rs", "decode", Flips("damaged_spellings_are_nothing_or_another_name")),
     ("node/src/flow/tiles.rs", "from_str", Part),
     ("node/src/flow/syncpack/frame.rs", "open", Fuzz("syncpack")),
     ("node/src/flow/syncpack/frame.rs", "parse", Both("syncpack", "damaged_syncpacks_are_refused_or_themselves")),

@@ -100,6 +100,33 @@ mod tests {
     }
 
     #[test]
+    fn damaged_spellings_are_nothing_or_another_name() {
+        let letters = *b"azq0f./-";
+        // Every text of up to five of them, and each byte in every place of a spelt one.
+        let mut texts = vec![Vec::new()];
+        for n in 0..5 {
+            let longer = texts.iter().filter(|text: &&Vec<u8>| text.len() == n);
+            let longer = longer.flat_map(|text| letters.map(|letter| [text.as_slice(), &[letter]].concat()));
+            texts.extend(longer.collect::<Vec<_>>());
+        }
+        let spelt = b"grqc3qbcn/zx";
+        for at in 0..spelt.len() {
+            texts.extend((0..=u8::MAX).map(|byte| [&spelt[..at], &[byte], &spelt[at + 1..]].concat()));
+            texts.push(spelt[..at].to_vec());
+        }
+        for text in texts {
+            let Some(bytes) = decode(&text) else { continue };
+            assert!(bytes.len() <= text.len(), "{text:?}");
+            let name = RefName::parse(&format!("{PREFIX}{}", String::from_utf8_lossy(&text)));
+            let Some((name, back)) = name.ok().and_then(|name| to_git(&name).map(|back| (name, back))) else {
+                continue;
+            };
+            let again = to_syncra(&back);
+            assert!(again.is_none_or(|again| again == name || back == name.as_str().as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
     fn a_name_that_git_refuses_and_one_that_only_looks_spelt_are_told_apart() {
         let name = |text: &str| RefName::parse(text).unwrap();
         assert_eq!(to_git(&name("a.lock")), None);
