@@ -20,6 +20,7 @@ use tokio::sync::broadcast;
 
 use crate::journal::Journal;
 use crate::logs::{Logs, LogsError};
+use crate::witness::Witnesses;
 
 mod foreign;
 mod own;
@@ -65,8 +66,10 @@ struct Inner {
     journal: Journal,
     logs: Arc<Logs>,
     secret: DeviceSecret,
+    /// Of a forked log they have a say which history counts.
+    witnesses: Arc<Witnesses>,
     /// Held while an own log grows: one writer, one history.
-    writing: tokio::sync::Mutex<()>,
+    writing: tokio::sync::Mutex<own::Ready>,
     known: Mutex<Known>,
     changes: broadcast::Sender<Change>,
 }
@@ -132,7 +135,12 @@ impl Histories {
     ///
     /// # Errors
     /// [`OwnError`] when the journal does not take the missing notes.
-    pub async fn open(journal: Journal, logs: Arc<Logs>, secret: DeviceSecret) -> Result<Self, OwnError> {
+    pub async fn open(
+        journal: Journal,
+        logs: Arc<Logs>,
+        secret: DeviceSecret,
+        witnesses: Arc<Witnesses>,
+    ) -> Result<Self, OwnError> {
         let mut known = Known::default();
         {
             let truth = journal.truth();
@@ -142,8 +150,8 @@ impl Histories {
             }
         }
         let (changes, _) = broadcast::channel(CHANGES);
-        let inner =
-            Inner { journal, logs, secret, writing: tokio::sync::Mutex::default(), known: Mutex::new(known), changes };
+        let (writing, known) = (tokio::sync::Mutex::default(), Mutex::new(known));
+        let inner = Inner { journal, logs, secret, witnesses, writing, known, changes };
         let histories = Self(Arc::new(inner));
         histories.sign_unsigned().await?;
         Ok(histories)
@@ -235,13 +243,19 @@ impl Histories {
     /// # Errors
     /// [`LogsError`].
     pub fn entries(&self, origin: &Origin, from: u64, limit: u64) -> Result<Vec<EntryBytes>, LogsError> {
-        if let Some(own) = self.0.journal.truth().own_log(origin) {
-            let from = usize::try_from(from).unwrap_or(usize::MAX);
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            return Ok(own.entries().iter().skip(from).take(limit).cloned().collect());
+        let mut entries: Vec<EntryBytes> = {
+            let truth = self.0.journal.truth();
+            let own = truth.own_log(origin).map_or(&[][..], |own| own.entries());
+            let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+            own.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(wanted).cloned().collect()
+        };
+        // Of an own log what was written elsewhere lies where others' logs do.
+        let (at, end) = (from.saturating_add(entries.len() as u64), from.saturating_add(limit));
+        if at < end {
+            let found = self.0.logs.read(origin, at..end, usize::MAX)?;
+            entries.extend(found.entries.into_iter().map(Arc::from));
         }
-        let found = self.0.logs.read(origin, from..from.saturating_add(limit), usize::MAX)?;
-        Ok(found.entries.into_iter().map(Arc::from).collect())
+        Ok(entries)
     }
 
     fn origins(&self, subject: Subject) -> Vec<Origin> {

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use syncra_protocol::Timestamp;
+use syncra_protocol::evidence::Quorum;
 use syncra_protocol::fold::Published;
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::log::Log;
@@ -162,13 +163,29 @@ impl Witnesses {
         }
     }
 
+    /// What the reader's witnesses have seen of a log, for when it is forked: more than half of them are needed, or more if
+    /// the policy says so. None without a list.
+    #[must_use]
+    pub fn quorum(&self, log: &Log) -> Option<Quorum> {
+        let listed = self.listed();
+        let needed = self.needed().max(listed.len() / 2 + 1);
+        Quorum::new(listed.len(), needed, testimony::seen(&self.testimony(log.origin()), log, &listed))
+            .filter(|_| !listed.is_empty())
+    }
+
     /// The policy for installs.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Hears of every head that this node cosigns for the first time.
+    /// Warns who watches of a fork of a log of which nothing is held here, with a head that the proof is made of.
+    pub fn warn(&self, proof: &ForkProof) {
+        // Nobody listening is fine.
+        let _ = self.spoken.send(proof.newer().clone());
+    }
+
+    /// Hears of every head that this node cosigns for the first time, or warns of.
     #[must_use]
     pub fn spoken(&self) -> broadcast::Receiver<Head> {
         self.spoken.subscribe()
@@ -212,11 +229,11 @@ impl Witnesses {
     }
 
     /// Takes in what witnesses say in the note of a head that is held, or of one before it. What a listed one says is kept
-    /// for ever.
+    /// for ever. Whether that is more than was kept before.
     ///
     /// # Errors
     /// [`AppendError`] when the journal does not take it.
-    pub async fn hear(&self, head: &Head) -> Result<(), AppendError> {
+    pub async fn hear(&self, head: &Head) -> Result<bool, AppendError> {
         let origin = *head.origin();
         let listed = self.listed();
         let said = Cosignature::all_of(head, &listed, clock::now());
@@ -230,17 +247,16 @@ impl Witnesses {
                 is_news |= testimony::take(testimony, &cosignature);
             }
             if !is_news {
-                return Ok(());
+                return Ok(false);
             }
             testimony::bound(testimony, &listed);
             let worth = testimony::of_listed(testimony, &listed);
             testimony::is_worth_writing(&known, &worth, WRITTEN_EVERY).then_some(worth)
         };
-        if let Some(testimony) = record {
-            self.journal.append(LogTestimony { origin, testimony }).await?;
-            let _ = self.heard_of.send(origin);
-        }
-        Ok(())
+        let Some(testimony) = record else { return Ok(false) };
+        self.journal.append(LogTestimony { origin, testimony }).await?;
+        let _ = self.heard_of.send(origin);
+        Ok(true)
     }
 
     /// A head's note as it is shown to others: with a fork proof against its log if there is one, then what this node says

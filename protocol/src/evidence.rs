@@ -28,10 +28,12 @@ mod frontier;
 mod held;
 mod identity;
 mod logs;
+mod quorum;
 
 pub use first::FirstEntryError;
 pub use frontier::{Frontier, FrontierError, FrontierHead};
 pub use identity::{Identity, IdentityLog};
+pub use quorum::Quorum;
 
 pub(crate) use causal::{Clock, Point};
 pub(crate) use frontier::Seat;

@@ -1,7 +1,7 @@
 //! The fold: what a package's logs say together, at one frontier. Rules in `docs/spec/fold.md`.
 //!
-//! A state depends on the entries inside its frontier, and on the fork proofs known, and on nothing else: not on the
-//! order in which logs arrived, nor on who brought them.
+//! A state depends on the entries inside its frontier, on the fork proofs known, on what the reader's witnesses have seen of
+//! forked logs, and on nothing else: not on the order in which logs arrived, nor on who brought them.
 //!
 //! | file | decides |
 //! |---|---|

@@ -41,6 +41,8 @@ mod oracle;
 mod path_oracle;
 #[path = "protocol/path_vectors.rs"]
 mod path_vectors;
+#[path = "protocol/quorum.rs"]
+mod quorum;
 #[path = "protocol/shared.rs"]
 mod shared;
 #[path = "protocol/text_decoders.rs"]

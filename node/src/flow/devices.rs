@@ -91,6 +91,9 @@ pub enum DevicesError {
     /// Not the key that the identity names.
     #[error("this is not the recovery key that the identity names now")]
     WrongKey,
+    /// It was said, and something that is known here keeps it from counting.
+    #[error("the statement was written and does not count: another one came first, or this device has said too much")]
+    Unheeded,
     /// There is nothing that the recovery key could do.
     #[error("nothing to do: say which device to revoke, or run this on a device that is to be added")]
     Nothing,
@@ -399,8 +402,12 @@ pub async fn recover(
         let origin = Origin::identity(identity, parts.device);
         parts.histories.append(origin, &[], |draft| draft.push(Body::Recover(statement.sign(secret)))).await?;
     }
+    let heeded = self::state(parts, identity)?;
     if next.is_some() {
-        identity::finish_recovery(parts.layout(), self::state(parts, identity)?.recovery)?;
+        identity::finish_recovery(parts.layout(), heeded.recovery)?;
+    }
+    if heeded.last_statement != previous {
+        return Err(DevicesError::Unheeded);
     }
     Ok(done)
 }
@@ -539,6 +546,35 @@ pub(super) fn begin(
 mod tests {
     use super::*;
     use crate::flow::fixture::open;
+
+    /// What nobody heeds is not reported as done.
+    #[tokio::test]
+    async fn a_statement_beyond_what_is_heeded_of_one_log_is_not_called_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let text = identity::recovery_text(parts.layout()).unwrap().unwrap();
+        let secret = identity::recovery_secret(&text).unwrap();
+        // As many changes as are heeded of one log.
+        let added = (0..256_u16).map(|n| {
+            let key = *syncra_protocol::id::BlobId::of(&n.to_le_bytes()).as_bytes();
+            let label = RefName::parse("thing").unwrap();
+            Body::AddDevice(AddDevice {
+                device: DeviceSecret::from_seed(&key).public(),
+                role: DeviceRole::Publisher,
+                label,
+            })
+        });
+        let origin = Origin::identity(parts.identity(), parts.device);
+        let said = parts
+            .histories
+            .append(origin, &[], |draft| added.into_iter().try_for_each(|body| draft.push(body).map(drop)));
+        said.await.unwrap();
+        let revoke = vec![DeviceSecret::from_seed(&[9; 32]).public()];
+        let wanted = Recovery { revoke, ..Recovery::default() };
+        let said = recover(&parts, parts.identity(), &secret, &wanted, false).await;
+        assert!(matches!(said, Err(DevicesError::Unheeded)), "{said:?}");
+        parts.close().await;
+    }
 
     /// Two statements after the same one would leave one of them without effect, and its caller told that it was done.
     #[tokio::test]

@@ -40,7 +40,7 @@ pub struct Parts {
     /// Logs, verified and folded.
     pub histories: Histories,
     /// What this node says as a witness, and what others say.
-    pub witnesses: Witnesses,
+    pub witnesses: Arc<Witnesses>,
     /// Derived state.
     pub index: Index,
     /// Why the index had to be built anew at this start, if it had to.
@@ -141,8 +141,9 @@ impl Parts {
                 index_rebuilt = Some(reason);
             }
         }
-        let witnesses = Witnesses::open(journal.clone(), &config, DeviceSecret::from_seed(&secret.seed()));
-        let histories = Histories::open(journal, logs, secret).await?;
+        let own = DeviceSecret::from_seed(&secret.seed());
+        let witnesses = Arc::new(Witnesses::open(journal.clone(), &config, own));
+        let histories = Histories::open(journal, logs, secret, Arc::clone(&witnesses)).await?;
         let identity = identity::own(&histories, &layout, device).await?;
         if let Err(error) = identity::settle_recovery(&histories, &layout, identity) {
             tracing::warn!(%error, "whether the recovery key was replaced is not known yet");
@@ -213,20 +214,19 @@ impl Parts {
         Ok(self.histories.journal().truth().provenance(&here))
     }
 
-    /// Says that this place is where the home belongs from now on. False if it is known to be. With `dry_run` nothing is
-    /// written.
+    /// Says that this place is where the home belongs from now on, and takes in what this device wrote elsewhere and others
+    /// have. False if there is nothing to say. With `dry_run` nothing is written.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn adopt(&self, dry_run: bool) -> Result<bool, StartError> {
-        if self.provenance()? == Provenance::Own {
-            return Ok(false);
-        }
-        let here = HomeOrigin { fingerprint: self.home.origin_fingerprint()?, device: self.device };
-        if !dry_run {
+        let is_elsewhere = self.provenance()? != Provenance::Own;
+        if is_elsewhere && !dry_run {
+            let here = HomeOrigin { fingerprint: self.home.origin_fingerprint()?, device: self.device };
             self.histories.journal().append(here).await?;
         }
-        Ok(true)
+        let n_behind = self.histories.catch_up(dry_run).await?;
+        Ok(is_elsewhere || n_behind > 0)
     }
 
     /// Where things are in the home.

@@ -47,7 +47,8 @@ impl Histories {
     }
 
     /// Keeps a fork proof for ever; from now on the log counts only as far as it is known to be settled. Who listens for
-    /// changes hears of it with the head that is held: watchers are warned, followers look again.
+    /// changes hears of it with the head that is held: watchers are warned, followers look again. Where nothing of the log is
+    /// held watchers are warned all the same.
     ///
     /// # Errors
     /// [`CommitError`].
@@ -57,10 +58,30 @@ impl Histories {
         self.0.journal.append(forked).await?;
         self.known().forget(proof.origin().subject);
         let held = self.note(proof.origin()).and_then(|note| Head::verify(&note).ok());
-        if let Some(head) = held.filter(|_| !is_known) {
-            self.changed(head);
+        match held {
+            _ if is_known => {}
+            Some(head) => self.changed(head),
+            None => self.0.witnesses.warn(proof),
         }
         Ok(())
+    }
+
+    /// What is shown of a forked log may be another now: the reader's witnesses said something, or are others. Without
+    /// effect on a log that is not forked.
+    pub fn reconsider(&self, origin: &Origin) {
+        let is_forked = self.0.journal.truth().fork_proof(origin).is_some();
+        let held = self.note(origin).and_then(|note| Head::verify(&note).ok());
+        if let Some(head) = held.filter(|_| is_forked) {
+            self.changed(head);
+        }
+    }
+
+    /// [`Histories::reconsider`] for all logs.
+    pub fn reconsider_all(&self) {
+        let forked: Vec<Origin> = self.0.journal.truth().fork_proofs().map(|(origin, _)| *origin).collect();
+        for origin in forked {
+            self.reconsider(&origin);
+        }
     }
 
     /// Keeps for ever that the first `n_common` entries of a forked log are in both histories: they stay settled.

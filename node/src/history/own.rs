@@ -1,16 +1,23 @@
 //! Growing this device's own logs: nothing is announced that a power cut could take back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use syncra_protocol::entry::{self, Body, Decoded, Entry, EntryError, SeenHead};
 use syncra_protocol::id::EntryId;
 use syncra_protocol::limits::SEEN_PER_ENTRY;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head, SignError};
-use syncra_protocol::log::{AppendError, Log};
+use syncra_protocol::log::note::NoteError;
+use syncra_protocol::log::{AppendError, ExtendError, Log};
 use syncra_protocol::origin::Origin;
 
-use super::Histories;
-use crate::journal::{self, OwnAppend, OwnNote};
+use super::{EntryBytes, Histories};
+use crate::journal::{self, KnownHead, OwnAppend, OwnNote, Refusal};
+use crate::logs::LogsError;
+
+/// Own logs held ready to grow; reading one again costs its length.
+const READY: usize = 16;
+/// Entries taken in with one journal record when a home catches up: at their largest they fit.
+const CAUGHT_UP_AT_ONCE: usize = 16;
 
 /// Why an own log did not grow. Nothing was announced; whether the journal took the entries is decided at the next start.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +34,35 @@ pub enum OwnError {
     /// The checkpoint is not this key's to sign.
     #[error("the checkpoint cannot be signed")]
     Sign(#[from] SignError),
+    /// What others have of an own log cannot be read.
+    #[error("the entries that others have of it cannot be read")]
+    Logs(#[from] LogsError),
+    /// A head of an own log that came from elsewhere is none.
+    #[error("the head that others have of it does not verify")]
+    Head(#[from] NoteError),
+    /// What others have of an own log does not continue what is here: its key has signed two histories.
+    #[error("the entries that others have of it do not continue what is here")]
+    Foreign(#[from] ExtendError),
+}
+
+/// Own logs as they were when they last grew here, ready to grow again.
+#[derive(Debug, Default)]
+pub(super) struct Ready(HashMap<Origin, OwnLog>);
+
+/// An own log, and the newest head of each other log that it has named.
+#[derive(Debug)]
+struct OwnLog {
+    log: Log,
+    named: BTreeMap<Origin, u64>,
+}
+
+impl Ready {
+    fn put(&mut self, own: OwnLog) {
+        if self.0.len() >= READY {
+            self.0.clear();
+        }
+        self.0.insert(*own.log.origin(), own);
+    }
 }
 
 impl Histories {
@@ -43,19 +79,67 @@ impl Histories {
         seen: &[SeenHead],
         write: impl FnOnce(&mut Draft) -> Result<T, EntryError>,
     ) -> Result<(Head, T), OwnError> {
-        let _alone = self.0.writing.lock().await;
-        let (log, named) = self.own_log(origin)?;
-        let mut news: Vec<SeenHead> = seen.iter().filter(|head| is_news(head, &origin, &named)).copied().collect();
+        let mut ready = self.0.writing.lock().await;
+        self.ensure_newest(&origin)?;
+        let mut own = self.own_log(&mut ready, origin)?;
+        let mut news: Vec<SeenHead> = seen.iter().filter(|head| is_news(head, &origin, &own.named)).copied().collect();
         news.sort_unstable();
-        let mut draft = Draft { news, entries: Vec::new() };
+        let mut draft = Draft { news: news.clone(), entries: Vec::new() };
         let said = write(&mut draft)?;
         let entries = draft.finish()?;
-        let after = log.checkpoint_after(&entries)?;
-        let append = OwnAppend { origin, old_size: log.size(), new_size: after.size, root: after.root, entries };
+        let after = own.log.checkpoint_after(&entries)?;
+        for entry in &entries {
+            own.log.append(entry)?;
+        }
+        own.named.extend(news.iter().map(|head| (head.origin, head.size)));
+        let old_size = own.log.size() - entries.len() as u64;
+        let append = OwnAppend { origin, old_size, new_size: after.size, root: after.root, entries };
         self.0.journal.append(append).await?;
+        ready.put(own);
         let head = self.sign(after).await?;
         self.changed(head.clone());
         Ok((head, said))
+    }
+
+    /// Takes in what others have of this device's logs and this home has not: it was written before the home was copied or
+    /// restored. Returns how many logs that were; with `dry_run` nothing is written.
+    ///
+    /// Only whoever uses the device knows that it was them, and not somebody who has its key.
+    ///
+    /// # Errors
+    /// [`OwnError`].
+    pub async fn catch_up(&self, dry_run: bool) -> Result<usize, OwnError> {
+        let mut ready = self.0.writing.lock().await;
+        let device = self.0.secret.public();
+        let behind: Vec<KnownHead> = self.0.journal.truth().behind(&device).cloned().collect();
+        for known in behind.iter().filter(|_| !dry_run) {
+            let (head, origin) = (Head::verify(&known.note)?, known.origin);
+            let OwnLog { mut log, .. } = self.own_log(&mut ready, origin)?;
+            let from = log.size();
+            let found = self.0.logs.read(&origin, from..head.size(), usize::MAX)?;
+            log.clone().extend(&found.entries, &head)?;
+            for entries in found.entries.chunks(CAUGHT_UP_AT_ONCE) {
+                let after = log.checkpoint_after(entries)?;
+                let (old_size, entries) = (log.size(), entries.to_vec());
+                for entry in &entries {
+                    log.append(entry)?;
+                }
+                let append = OwnAppend { origin, old_size, new_size: after.size, root: after.root, entries };
+                self.0.journal.append(append).await?;
+            }
+            let (size, root) = (head.size(), head.root());
+            self.0.journal.append(OwnNote { origin, size, root, note: head.note().to_vec() }).await?;
+            self.changed(head);
+        }
+        Ok(behind.len())
+    }
+
+    /// Nothing is added to a log that goes on elsewhere.
+    fn ensure_newest(&self, origin: &Origin) -> Result<(), OwnError> {
+        let truth = self.0.journal.truth();
+        let Some(head) = truth.behind(&origin.key).find(|head| head.origin == *origin) else { return Ok(()) };
+        let known = truth.own_log(origin).map_or(0, journal::OwnLog::size);
+        Err(journal::AppendError::Refused(Refusal::Behind { known, elsewhere: head.size }).into())
     }
 
     /// Signs what the last process journalled and did not come to sign. The same bytes give the same signature.
@@ -75,18 +159,21 @@ impl Histories {
         Ok(head)
     }
 
-    /// The log as the journal has it, and the newest head of each other log that it has named.
-    fn own_log(&self, origin: Origin) -> Result<(Log, BTreeMap<Origin, u64>), OwnError> {
-        let mut log = Log::new(origin);
-        let mut named = BTreeMap::new();
+    /// The log as the journal has it.
+    fn own_log(&self, ready: &mut Ready, origin: Origin) -> Result<OwnLog, OwnError> {
         let truth = self.0.journal.truth();
-        for bytes in truth.own_log(&origin).map_or(&[][..], |own| own.entries()) {
+        let entries: &[EntryBytes] = truth.own_log(&origin).map_or(&[][..], |own| own.entries());
+        if let Some(own) = ready.0.remove(&origin).filter(|own| own.log.size() == entries.len() as u64) {
+            return Ok(own);
+        }
+        let (mut log, mut named) = (Log::new(origin), BTreeMap::new());
+        for bytes in entries {
             log.append(bytes)?;
             if let Ok(Decoded::Known(entry)) = entry::decode(bytes) {
                 named.extend(entry.seen.iter().map(|head| (head.origin, head.size)));
             }
         }
-        Ok((log, named))
+        Ok(OwnLog { log, named })
     }
 }
 

@@ -125,8 +125,10 @@ impl Histories {
     /// The remembered note of a log.
     pub(super) fn note(&self, origin: &Origin) -> Option<Vec<u8>> {
         let truth = self.journal().truth();
-        let own = truth.own_log(origin).map(|log| log.note().map(|note| note.note.clone()));
-        own.unwrap_or_else(|| truth.head(origin).map(|head| head.note.clone()))
+        let elsewhere = truth.head(origin).map(|head| (head.size, head.note.clone()));
+        let own = truth.own_log(origin).and_then(|log| Some((log.size(), log.note()?.note.clone())));
+        // What the own key signed elsewhere is read like everybody's, and nothing is added to it.
+        own.into_iter().chain(elsewhere).max_by_key(|(size, _)| *size).map(|(_, note)| note)
     }
 
     /// The entries from `from` up to a head, if none is missing.
@@ -142,7 +144,7 @@ impl Histories {
     }
 
     /// A proof alone does not tell where the two histories part: until that is known nothing of a forked log counts by
-    /// itself, only what other owners have seen of it. Installed copies stay.
+    /// itself, only what other owners or the reader's witnesses have seen of it. Installed copies stay.
     fn freeze_forked(&self, evidence: &mut Evidence) {
         let origins: Vec<Origin> = evidence.heads().map(|head| *head.origin()).collect();
         for origin in origins {
@@ -151,6 +153,8 @@ impl Histories {
                 if let Some(n_common) = n_common {
                     evidence.settle_fork(&origin, n_common);
                 }
+                let quorum = evidence.log(&origin).and_then(|log| self.0.witnesses.quorum(log));
+                evidence.witnessed(&origin, quorum);
             }
         }
     }

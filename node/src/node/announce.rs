@@ -94,6 +94,8 @@ impl Done {
         match this {
             None => now,
             Some(done) if done.n_nodes < GOOD_TABLE && n_nodes >= 2 * done.n_nodes => now,
+            // Somebody has set the clock back.
+            Some(done) if done.again > now.after(AGAIN) => now,
             Some(done) => done.again,
         }
     }

@@ -86,6 +86,8 @@ impl From<OwnError> for Problem {
     fn from(error: OwnError) -> Self {
         match error {
             OwnError::Journal(error) => error.into(),
+            OwnError::Logs(error) => error.into(),
+            OwnError::Head(_) | OwnError::Foreign(_) => Self::from_error(Code::HistoryInvalid, &error),
             OwnError::Entry(_) | OwnError::Log(_) | OwnError::Sign(_) => Self::from_error(Code::Failed, &error),
         }
     }
@@ -178,6 +180,8 @@ impl From<DevicesError> for Problem {
                 .with_hint("after `syncra id rotate` only the newest one counts"),
             DevicesError::TooLong => Self::from_error(Code::RequestTooLarge, &error)
                 .with_hint("add it by the recovery key instead: `syncra id recover` on the new device"),
+            DevicesError::Unheeded => Self::from_error(Code::Conflict, &error)
+                .with_hint("`syncra devices` shows what counts; run `syncra id recover` on another device"),
             DevicesError::Nothing => Self::from_error(Code::Usage, &error),
         }
     }

@@ -143,7 +143,7 @@ impl Task {
                     Err(error) => tracing::error!(%error, "a task that asked a peer failed"),
                 },
                 () = quiet(self.answered_at), if !self.waiting.is_empty() && self.n_working == 0 => self.answer(),
-                () = sleep_until(wake) => self.follower.handle_timeout(clock::now()),
+                () = sleep_until(wake) => self.follower.handle_timeout(clock::steady()),
                 message = mailbox.recv(), if open => match message {
                     Some(message) => self.on_message(message),
                     None => open = false,
@@ -170,7 +170,7 @@ impl Task {
                 self.answered_at = Some(Instant::now());
             }
         }
-        self.follower.handle(clock::now(), input);
+        self.follower.handle(clock::steady(), input);
     }
 
     fn on_message(&mut self, message: Message) {
@@ -182,7 +182,7 @@ impl Task {
                 self.answered_at = None;
                 for peer in peers {
                     // Gone and back: a peer that is known already is asked anew.
-                    self.follower.handle(clock::now(), Input::PeerGone(peer));
+                    self.follower.handle(clock::steady(), Input::PeerGone(peer));
                     self.on_input(Input::PeerUp(peer));
                 }
             }
@@ -195,7 +195,7 @@ impl Task {
             Input::PeerGone(peer) => self.peers.retain(|known| known != peer),
             _ => {}
         }
-        self.follower.handle(clock::now(), input);
+        self.follower.handle(clock::steady(), input);
     }
 
     /// This device's own logs grow elsewhere: follow on from what is stored then. An owner's log that another package
@@ -213,6 +213,7 @@ impl Task {
             return;
         }
         self.on_fork(origin);
+        self.on_witnesses(origin);
         let evidence = self.follower.evidence();
         if origin.key == self.parts.device {
             if head.size() > evidence.map_or(0, |evidence| evidence.size(origin)) {
@@ -221,7 +222,7 @@ impl Task {
         } else if matches!(origin.subject, Subject::Identity(_)) {
             match self.parts.histories.identity_log(origin) {
                 // Shorter, or of a log that is frozen: the follower goes on with what it holds.
-                Ok(Some(log)) => drop(self.follower.share(clock::now(), &log)),
+                Ok(Some(log)) => drop(self.follower.share(clock::steady(), &log)),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%origin, %error, "what was stored of an owner cannot be read"),
             }
@@ -233,14 +234,23 @@ impl Task {
         let is_frozen = self.follower.evidence().is_none_or(|evidence| evidence.is_forked(origin));
         let proof = self.parts.histories.journal().truth().fork_proof(origin).map(ForkProof::verify);
         if let Some(Ok(proof)) = proof.filter(|_| !is_frozen) {
-            self.follower.handle(clock::now(), Input::Fork(proof));
+            self.follower.handle(clock::steady(), Input::Fork(proof));
+        }
+    }
+
+    /// What the reader's witnesses have seen of a forked log decides with which of its entries count.
+    fn on_witnesses(&mut self, origin: &Origin) {
+        let Some(evidence) = self.follower.evidence().filter(|evidence| evidence.is_forked(origin)) else { return };
+        let quorum = evidence.log(origin).and_then(|log| self.parts.witnesses.quorum(log));
+        if evidence.quorum(origin) != quorum.as_ref() {
+            self.follower.handle(clock::steady(), Input::Witnessed(*origin, quorum));
         }
     }
 
     fn resume(&mut self) {
         self.follower = resume(&self.parts, self.follower.package());
         for peer in self.peers.clone() {
-            self.follower.handle(clock::now(), Input::PeerUp(peer));
+            self.follower.handle(clock::steady(), Input::PeerUp(peer));
         }
     }
 
@@ -262,11 +272,11 @@ impl Task {
                 Effect::Updated(changes) => self.report(Report::Updated(self.follower.package(), changes)).await,
                 Effect::Fault { peer, fault } => self.on_fault(peer, fault).await,
                 Effect::Shown { peer, shown } => self.tells.omissions().answered(clock::steady(), peer, &shown),
-                Effect::Cosigned(head) => {
-                    if let Err(error) = self.parts.witnesses.hear(&head).await {
-                        tracing::warn!(%error, "what witnesses say could not be kept");
-                    }
-                }
+                Effect::Cosigned(head) => match self.parts.witnesses.hear(&head).await {
+                    Ok(true) => self.parts.histories.reconsider(head.origin()),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "what witnesses say could not be kept"),
+                },
                 Effect::Common { origin, n_common } => self.keep_common(origin, n_common).await,
                 Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
             }
@@ -362,10 +372,10 @@ fn resume(parts: &Parts, package: PackageId) -> Follower {
     }
 }
 
-/// Sleeps until a machine's next time-out; for ever without one.
+/// Sleeps until a machine's next time-out, by the clock that nobody sets; for ever without one.
 pub(super) async fn sleep_until(at: Option<Timestamp>) {
     match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+        Some(at) => tokio::time::sleep(at.since(clock::steady())).await,
         None => std::future::pending().await,
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use syncra_protocol::Timestamp;
+use syncra_protocol::entry::Cut;
 use syncra_protocol::key::Signature;
 use syncra_protocol::limits::{OTHER_WITNESSES, WITNESS_MOMENTS};
+use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
 
@@ -87,6 +89,18 @@ pub(super) fn since(testimony: &Testimony, index: u64, listed: &[WitnessKey]) ->
     let of = |witness: &WitnessKey| {
         let said = testimony.by.iter().find(|said| is_by(said, witness))?;
         said.moments.iter().find(|(seen, _)| *seen > index).map(|(_, since)| at(*since))
+    };
+    listed.iter().filter_map(of).collect()
+}
+
+/// The trees of `log` that each listed witness has cosigned. Who has cosigned another history last has said nothing of this
+/// one.
+pub(super) fn seen(testimony: &Testimony, log: &Log, listed: &[WitnessKey]) -> Vec<Vec<Cut>> {
+    let of = |witness: &WitnessKey| {
+        let said = testimony.by.iter().find(|said| is_by(said, witness))?;
+        (log.root_at(said.size) == Some(said.root)).then_some(())?;
+        let sizes = said.moments.iter().map(|(size, _)| *size).chain([said.size]);
+        Some(sizes.filter_map(|size| Some(Cut { size, root: log.root_at(size)? })).collect())
     };
     listed.iter().filter_map(of).collect()
 }

@@ -115,8 +115,19 @@ impl Logs {
     /// How many entries of a log count that has no right to speak for itself: those in both histories if it forked, and
     /// those that somebody with rights has seen, inside the frontier, if nobody with rights has seen another history.
     pub(crate) fn settled(&self, origin: &Origin, frontier: &Frontier, speaks: impl Fn(&Origin) -> bool) -> u64 {
+        self.fixed(origin, frontier, speaks, 0)
+    }
+
+    /// The same, where so many entries are fixed otherwise, if nobody with rights has seen another history.
+    pub(super) fn fixed(
+        &self,
+        origin: &Origin,
+        frontier: &Frontier,
+        speaks: impl Fn(&Origin) -> bool,
+        otherwise: u64,
+    ) -> u64 {
         let n_common = self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0);
-        let mut fixed = 0;
+        let mut fixed = otherwise;
         for (log, held) in self.held.iter().filter(|(log, _)| speaks(log) && !self.forks.contains_key(*log)) {
             for (index, item) in (0..).zip(held.items()) {
                 for head in item.seen.iter().filter(|head| head.origin == *origin) {

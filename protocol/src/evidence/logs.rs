@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Frontier;
 use super::held::{Held, Item, Verified};
+use super::{Frontier, Quorum};
 use crate::entry::{Body, Cut, IdentityGenesis};
 use crate::id::IdentityId;
 use crate::log::Log;
@@ -20,6 +20,8 @@ pub(super) const WORD_WITHIN: usize = 16;
 pub(crate) struct Logs {
     pub(super) held: BTreeMap<Origin, Held>,
     pub(super) forks: BTreeMap<Origin, Fork>,
+    /// What the reader's witnesses have seen of forked logs.
+    pub(super) quorums: BTreeMap<Origin, Quorum>,
 }
 
 #[derive(Debug, Clone)]

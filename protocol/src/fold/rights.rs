@@ -83,7 +83,9 @@ fn until(
             };
             (until, Some(End::Revoked))
         }
-        None if evidence.is_forked(origin) => (evidence.logs().settled(origin, frontier, speaks), Some(End::Forked)),
+        None if evidence.is_forked(origin) => {
+            (evidence.logs().settled_fork(origin, frontier, speaks), Some(End::Forked))
+        }
         None => (u64::MAX, None),
     }
 }

@@ -12,7 +12,7 @@ use core::time::Duration;
 use super::omission::Shown;
 use super::{Backoff, Peer};
 use crate::Timestamp;
-use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog};
+use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog, Quorum};
 use crate::fold::{Changes, PackageState};
 use crate::id::PackageId;
 use crate::log::Log;
@@ -98,6 +98,8 @@ pub enum Input {
     CommitFailed(Origin),
     /// A verified fork proof from elsewhere.
     Fork(ForkProof),
+    /// What the reader's witnesses have seen of a log, or that they say nothing.
+    Witnessed(Origin, Option<Quorum>),
 }
 
 /// What a peer was asked for.
@@ -365,6 +367,7 @@ impl Follower {
             Input::Committed(origin) => self.on_committed(now, origin),
             Input::CommitFailed(origin) => self.on_commit_failed(now, origin),
             Input::Fork(proof) => self.freeze(&proof),
+            Input::Witnessed(origin, quorum) => self.on_witnessed(&origin, quorum),
         }
         self.plan(now);
     }

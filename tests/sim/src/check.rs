@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use syncra_protocol::fold::PackageState;
-use syncra_protocol::id::{BlobId, ContentRoot, EntryId, LogHash};
+use syncra_protocol::entry::{self, Decoded, SeenHead};
+use syncra_protocol::fold::{End, PackageState, Standing};
+use syncra_protocol::id::{BlobId, ContentRoot, EntryId, LogHash, ReleaseId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::EVIDENCE_LOGS;
 use syncra_protocol::log::Log;
@@ -39,6 +40,12 @@ pub enum Invariant {
     Converges,
     /// Fork proofs are valid and of those who forked; nobody honest is blamed.
     NobodyFramed,
+    /// Of a fork everybody honest who is connected has the proof within three rounds of gossip.
+    WarnedInTime,
+    /// What counted once counts for ever, unless a cut or a fork proof takes it back; what comes late takes nothing away.
+    NeverUndone,
+    /// Who was cut counts up to the cut and no further, for everybody, newcomers too; who took part in no fraud speaks.
+    CutsHold,
     /// Queues and tables are bounded.
     Bounded,
     /// Nothing panics.
@@ -65,8 +72,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A fork is part of what a state depends on.
-type StateKey = ([u8; 32], BTreeMap<Origin, u64>);
+/// A fork is part of what a state depends on, and how far both histories are known to go together.
+type StateKey = ([u8; 32], BTreeMap<Origin, u64>, BTreeMap<Origin, Option<u64>>);
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -83,6 +90,10 @@ pub struct Oracle {
     /// The newest head that a node relied on.
     relied: BTreeMap<(usize, Origin), u64>,
     states: BTreeMap<StateKey, PackageState>,
+    /// Releases that a node could install by their ids, and whose they are.
+    good: BTreeMap<usize, BTreeMap<ReleaseId, Origin>>,
+    /// How much of each log some honest entry has named as seen.
+    named: BTreeMap<Origin, u64>,
     /// Content by its parts, as their writer made them.
     pub contents: BTreeMap<ContentRoot, Vec<BlobId>>,
     /// What happened, by name: that a run reached what it is there for.
@@ -105,7 +116,7 @@ impl Oracle {
                 Ok(())
             }
             Observation::Committed(commit) => self.committed(who, commit),
-            Observation::State(state) => self.state(state),
+            Observation::State(state, common) => self.state(who, state, common),
             Observation::Fault(peer, fault) => self.fault(*peer, fault),
             Observation::KeptFork(origin, proof) => self.kept_fork(origin, proof),
             Observation::Kept(root, part, bytes) => self.kept(root, *part, bytes),
@@ -124,7 +135,8 @@ impl Oracle {
         }
     }
 
-    fn count(&mut self, what: &'static str) {
+    /// Something has happened.
+    pub fn count(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
 
@@ -137,6 +149,10 @@ impl Oracle {
 
     fn signed(&mut self, first: u64, entries: &[Bytes], head: &Head) -> Finding {
         self.spoke(first, entries, head);
+        for seen in entries.iter().flat_map(|entry| seen_by(entry)) {
+            let named = self.named.entry(seen.origin).or_default();
+            *named = seen.size.max(*named);
+        }
         let log = self.histories.entry(*head.origin()).or_insert_with(|| Log::new(*head.origin()));
         for (index, entry) in (first..).zip(entries) {
             match log.leaf(index) {
@@ -169,9 +185,53 @@ impl Oracle {
         Ok(())
     }
 
-    fn state(&mut self, state: &PackageState) -> Finding {
+    /// The home of a node was put back as it was before, which its user knows.
+    pub fn put_back(&mut self, who: usize, own: &[Origin]) {
+        self.count("put back");
+        self.acknowledged.retain(|origin, _| !own.contains(origin));
+        self.relied.retain(|(node, _), _| *node != who);
+        self.good.remove(&who);
+    }
+
+    /// How much of a log honest entries have named as seen.
+    #[must_use]
+    pub fn named(&self, origin: &Origin) -> u64 {
+        self.named.get(origin).copied().unwrap_or(0)
+    }
+
+    fn stays(&mut self, who: usize, state: &PackageState) -> Finding {
+        let good = self.good.entry(who).or_default();
+        for (release, writer) in &*good {
+            let end = state.writers.get(writer).map(|writer| writer.end);
+            let may_go = match state.releases.get(release).map(|it| it.standing) {
+                Some(Standing::Settled | Standing::SameAs(_) | Standing::Contested) => true,
+                Some(Standing::Reused(_)) => false,
+                Some(Standing::Forked) => state.forked.contains_key(writer),
+                Some(Standing::Revoked) => end == Some(Some(End::Revoked)),
+                // Its device never was one, says the recovery key.
+                None => end.is_none(),
+            };
+            if !may_go {
+                let standing = state.releases.get(release).map(|it| it.standing);
+                let within = state.frontier.size(writer);
+                let what = format!(
+                    "{} of {writer} does not count any more: {standing:?}, {end:?}, {within} entries inside",
+                    release.fmt_short()
+                );
+                return Err((Invariant::NeverUndone, what));
+            }
+        }
+        good.clear();
+        let is_good = |standing| matches!(standing, Standing::Settled | Standing::SameAs(_) | Standing::Contested);
+        let now = state.releases.iter().filter(|(_, it)| is_good(it.standing));
+        good.extend(now.map(|(release, it)| (*release, it.writer)));
+        Ok(())
+    }
+
+    fn state(&mut self, who: usize, state: &PackageState, common: &BTreeMap<Origin, Option<u64>>) -> Finding {
         self.count("states");
-        let key = (state.frontier.digest(), state.forked.clone());
+        self.stays(who, state)?;
+        let key = (state.frontier.digest(), state.forked.clone(), common.clone());
         let known = self.states.entry(key).or_insert_with(|| state.clone());
         if known == state { Ok(()) } else { Err((Invariant::EqualStates, "two states at one frontier".to_owned())) }
     }
@@ -274,5 +334,12 @@ impl Oracle {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn seen_by(entry: &[u8]) -> Vec<SeenHead> {
+    match entry::decode(entry) {
+        Ok(Decoded::Known(entry)) => entry.seen,
+        _ => Vec::new(),
     }
 }

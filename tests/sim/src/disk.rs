@@ -20,7 +20,7 @@ use crate::rng::Rng;
 pub type Bytes = Rc<[u8]>;
 
 /// Records in the order in which they were written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct File<T> {
     records: Vec<T>,
     n_synced: usize,
@@ -73,7 +73,7 @@ pub enum Place {
 pub struct DiskError;
 
 /// What survives a crash.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Disk {
     /// Truth.
     pub journal: File<Record>,
@@ -87,6 +87,8 @@ pub struct Disk {
     pub fail_percent: u64,
     /// A sync failed: nothing is written before the next start, as in `node/src/durable`.
     pub is_broken: bool,
+    /// What is here was copied or put back: the journal says that it is at home elsewhere.
+    pub is_copy: bool,
 }
 
 impl Disk {
@@ -122,6 +124,15 @@ impl Disk {
         self.entries.cut(rng);
         self.blobs.scatter(rng);
         self.is_broken = false;
+    }
+
+    /// What somebody has who copies all this now. Only what is synced is sure to be there.
+    #[must_use]
+    pub fn copy(&self, rng: &mut Rng) -> Self {
+        let mut copy = self.clone();
+        copy.power_cut(rng);
+        (copy.is_full, copy.fail_percent) = (false, 0);
+        copy
     }
 
     /// Writes a journal record.
@@ -194,6 +205,10 @@ pub enum Refusal {
     Rollback,
     /// Another root for the size known.
     Fork,
+    /// The home is a copy: nothing is signed until its owner says that it is the only one left.
+    NotAtHome,
+    /// The same key has signed more than what is here.
+    Behind,
 }
 
 /// What a journal says.
@@ -207,6 +222,8 @@ pub struct Truth {
     pub forks: BTreeMap<Origin, Bytes>,
     /// Common parts of forked logs.
     pub common: BTreeMap<Origin, u64>,
+    /// See [`Disk::is_copy`].
+    pub is_copy: bool,
 }
 
 impl Truth {
@@ -216,16 +233,21 @@ impl Truth {
     /// [`Refusal`].
     pub fn decide(&self, record: &Record) -> Result<bool, Refusal> {
         match record {
-            Record::OwnAppend { old_size, after, .. } => {
-                let own = self.own.get(&after.origin);
-                if own.is_some_and(OwnLog::is_unsigned) {
-                    return Err(Refusal::Unsigned);
-                }
-                if own.map_or(0, |own| own.log.size()) == *old_size { Ok(true) } else { Err(Refusal::NotTheEnd) }
-            }
+            Record::OwnAppend { old_size, after, .. } => self.decide_append(*old_size, after),
             Record::OwnNote(head) => {
                 let root: Option<LogHash> = self.own.get(head.origin()).and_then(|own| own.log.root_at(head.size()));
-                if root == Some(head.root()) { Ok(true) } else { Err(Refusal::NoteMismatch) }
+                if root != Some(head.root()) {
+                    return Err(Refusal::NoteMismatch);
+                }
+                if self.ahead(head.origin()).is_some() {
+                    return Err(Refusal::Behind);
+                }
+                let is_signed = self.known.get(head.origin()).is_some_and(|known| known.size() == head.size());
+                if self.is_copy && !is_signed { Err(Refusal::NotAtHome) } else { Ok(true) }
+            }
+            Record::Known(head) if self.own.get(head.origin()).is_some_and(|own| own.log.size() >= head.size()) => {
+                let root = self.own[head.origin()].log.root_at(head.size());
+                if root == Some(head.root()) { Err(Refusal::Rollback) } else { Err(Refusal::Fork) }
             }
             Record::Known(head) => match self.known.get(head.origin()) {
                 Some(known) if known.size() > head.size() => Err(Refusal::Rollback),
@@ -236,6 +258,28 @@ impl Truth {
             Record::Forked(origin, _) => Ok(!self.forks.contains_key(origin)),
             Record::Common(origin, n_common) => Ok(self.common.get(origin).is_none_or(|known| known > n_common)),
         }
+    }
+
+    fn decide_append(&self, old_size: u64, after: &Checkpoint) -> Result<bool, Refusal> {
+        let own = self.own.get(&after.origin);
+        if own.map_or(0, |own| own.log.size()) != old_size {
+            return Err(Refusal::NotTheEnd);
+        }
+        if let Some(ahead) = self.ahead(&after.origin) {
+            let catches_up = after.size < ahead.size() || (after.size, after.root) == (ahead.size(), ahead.root());
+            return if catches_up { Ok(true) } else { Err(Refusal::Behind) };
+        }
+        if self.is_copy {
+            return Err(Refusal::NotAtHome);
+        }
+        if own.is_some_and(OwnLog::is_unsigned) { Err(Refusal::Unsigned) } else { Ok(true) }
+    }
+
+    /// A verified head of an own log beyond the entries held here.
+    #[must_use]
+    pub fn ahead(&self, origin: &Origin) -> Option<&Head> {
+        let held = self.own.get(origin).map_or(0, |own| own.log.size());
+        self.known.get(origin).filter(|head| head.size() > held)
     }
 
     /// Takes in a decided record.
@@ -262,9 +306,9 @@ impl Truth {
 
     /// What a journal says that has just been opened.
     #[must_use]
-    pub fn read(journal: &File<Record>) -> Self {
-        let mut truth = Self::default();
-        for record in journal.iter() {
+    pub fn read(disk: &Disk) -> Self {
+        let mut truth = Self { is_copy: disk.is_copy, ..Self::default() };
+        for record in disk.journal.iter() {
             truth.apply(record);
         }
         truth

@@ -18,8 +18,10 @@ usage: cargo xtask sim [--seeds N] [--seed S] [--nodes N] [--minutes M | --hours
   --nodes N          nodes in each run, 3 at least; the seed decides if not said
   --minutes M        virtual minutes of trouble in each run; the seed decides if not said
   --hours H          the same in hours
-  --scenario NAME    calm, lossy, partitions, crashes, liars, forks, everything (if not said)
-  --without TROUBLE  leaves out: loss, duplicates, stalls, partitions, crashes, disk, liars, forks
+  --scenario NAME    calm, lossy, partitions, crashes, liars, forks, warnings, clocks, copies, withheld, quarrels, thieves,
+                     honest (all that goes wrong where nobody means harm), everything (if not said)
+  --without TROUBLE  leaves out: loss, duplicates, stalls, partitions, crashes, disk, liars, forks, clocks, copies, withheld,
+                     quarrels, thieves
 
 usage: cargo xtask sim gossip [--seed S] [--minutes M] [--victims N]
 
@@ -144,6 +146,9 @@ fn hunt(first: &Config, n_seeds: u64) -> ExitCode {
     say(&format!("{n_seeds} seeds, {}", total.line(started.elapsed())));
     let seen: Vec<String> = total.seen.iter().map(|(name, n)| format!("{name} {n}")).collect();
     say(&seen.join(", "));
+    if let (n_warned @ 1.., ms, hops) = total.warned {
+        say(&format!("all {n_warned} who held a forked log knew {ms} ms after it showed, over {hops} others at most"));
+    }
     if n_seeds == 1 {
         say(&format!("trace {}", hex(&total.trace)));
     }
@@ -160,6 +165,7 @@ struct Total {
     n_crashes: u64,
     n_partitions: u64,
     converged_ms: u64,
+    warned: (u64, u64, u64),
     seen: BTreeMap<&'static str, u64>,
     trace: [u8; 32],
 }
@@ -174,6 +180,8 @@ impl Total {
         self.n_crashes += one.n_crashes;
         self.n_partitions += one.n_partitions;
         self.converged_ms = self.converged_ms.max(one.converged_ms);
+        let (n_warned, ms, hops) = self.warned;
+        self.warned = (n_warned + one.n_warned, ms.max(one.warned_ms), hops.max(one.warned_hops));
         for (name, n) in &one.seen {
             *self.seen.entry(name).or_default() += n;
         }

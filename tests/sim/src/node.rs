@@ -13,12 +13,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use syncra_protocol::Timestamp;
 use syncra_protocol::evidence::{Evidence, Frontier};
-use syncra_protocol::fold::PackageState;
+use syncra_protocol::fold::{DeviceStatus, PackageState, Standing};
 use syncra_protocol::id::{BlobId, ContentRoot, EntryId, PackageId};
-use syncra_protocol::key::DeviceSecret;
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
@@ -26,7 +27,7 @@ use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Commit, Fault, Follower, Input};
 
-use crate::disk::{Bytes, Disk, Record, Truth};
+use crate::disk::{Bytes, Disk, OwnLog, Place, Record, Truth};
 use crate::rng::Rng;
 use crate::wire::Lane;
 
@@ -56,6 +57,8 @@ pub enum Manner {
     Garbage,
     /// Answers nothing.
     Silent,
+    /// Signs with the key of somebody else's device, and is as polite as can be.
+    Thief,
 }
 
 impl Manner {
@@ -86,11 +89,23 @@ pub enum Mutation {
     FramesLaggards,
     /// Keeps requests that failed.
     KeepsAsks,
+    /// Keeps a fork proof and tells nobody.
+    HushesForks,
+    /// Takes no notice of cuts.
+    IgnoresCuts,
+    /// Lets the log that came last take versions away from those before.
+    LateWins,
+    /// Signs in a home that was put back, as if nothing had been.
+    SignsAsCopy,
+    /// Waits by a clock that people set.
+    WaitsByTheWall,
+    /// Names all logs as seen, wherever it says so.
+    NamesAll,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::TakesUnverifiedParts,
         Self::TakesUnverifiedEntries,
         Self::SignsBeforeJournal,
@@ -101,6 +116,12 @@ impl Mutation {
         Self::DeafToTime,
         Self::FramesLaggards,
         Self::KeepsAsks,
+        Self::HushesForks,
+        Self::IgnoresCuts,
+        Self::LateWins,
+        Self::SignsAsCopy,
+        Self::WaitsByTheWall,
+        Self::NamesAll,
     ];
 }
 
@@ -160,8 +181,8 @@ pub enum Observation {
     Acknowledged(Head),
     /// Others' entries are durable here and their head is remembered.
     Committed(Commit),
-    /// The state is this now.
-    State(Box<PackageState>),
+    /// The state is this now, with what is known of how far both histories of forked logs go together.
+    State(Box<PackageState>, BTreeMap<Origin, Option<u64>>),
     /// A peer did something that it may not.
     Fault(Peer, Fault),
     /// A fork proof is kept.
@@ -207,8 +228,10 @@ pub struct Running {
 /// A node with its disk.
 #[derive(Debug)]
 pub struct Node {
-    /// Its key.
+    /// Who it is to others.
     pub key: Peer,
+    /// Who signs what it says: itself, unless it is a thief.
+    pub writer: DeviceKey,
     secret: DeviceSecret,
     /// How it behaves.
     pub manner: Manner,
@@ -223,7 +246,12 @@ pub struct Node {
     pub own: Vec<Origin>,
     oldest: BTreeMap<Origin, Head>,
     branch: Option<serve::Branch>,
+    /// How far its wall clock is off, in milliseconds.
+    pub wall_ms: i64,
 }
+
+/// What a right wall clock says when a run begins; nothing but a mutation looks at it.
+const WALL_MS: u64 = 1 << 42;
 
 impl Node {
     /// A node that is not up yet, with an empty disk.
@@ -231,6 +259,7 @@ impl Node {
     pub fn new(secret: DeviceSecret, manner: Manner, mutation: Option<Mutation>) -> Self {
         Self {
             key: secret.public(),
+            writer: secret.public(),
             secret,
             manner,
             mutation,
@@ -240,6 +269,23 @@ impl Node {
             own: Vec::new(),
             oldest: BTreeMap::new(),
             branch: None,
+            wall_ms: 0,
+        }
+    }
+
+    /// A node that has got hold of the key of another device.
+    #[must_use]
+    pub fn thief(key: Peer, stolen: DeviceSecret) -> Self {
+        Self { key, ..Self::new(stolen, Manner::Thief, None) }
+    }
+
+    /// The time by which it waits.
+    #[must_use]
+    pub fn time(&self, now: Timestamp) -> Timestamp {
+        if self.is(Mutation::WaitsByTheWall) {
+            Timestamp((WALL_MS + now.0).saturating_add_signed(self.wall_ms))
+        } else {
+            now
         }
     }
 
@@ -257,8 +303,10 @@ impl Node {
     /// Opens what is on the disk; false if that fails and is to be tried again.
     pub fn start(&mut self, cx: &mut Cx<'_>) -> bool {
         self.epoch += 1;
-        let mut truth = Truth::read(&self.disk.journal);
-        let mut stored: BTreeMap<Origin, Vec<Bytes>> = BTreeMap::new();
+        let mut truth = Truth::read(&self.disk);
+        truth.is_copy &= !self.is(Mutation::SignsAsCopy);
+        let own = truth.own.iter().map(|(origin, own)| (*origin, own.entries.clone()));
+        let mut stored: BTreeMap<Origin, Vec<Bytes>> = own.collect();
         for (origin, index, bytes) in self.disk.entries.iter() {
             let entries = stored.entry(*origin).or_default();
             if entries.len() as u64 == *index {
@@ -267,8 +315,9 @@ impl Node {
         }
         let n_stored = stored.iter().map(|(origin, entries)| (*origin, entries.len() as u64)).collect();
         cx.out.push(Out::Observed(Observation::Loaded(Box::new(truth.clone()), n_stored)));
-        let unsigned: Vec<_> =
-            truth.own.values().filter(|own| own.is_unsigned()).map(|own| own.log.checkpoint()).collect();
+        let is_open = |own: &&OwnLog| own.is_unsigned() && truth.ahead(own.log.origin()).is_none();
+        let unsigned: Vec<_> = truth.own.values().filter(is_open).map(|own| own.log.checkpoint()).collect();
+        let unsigned = if truth.is_copy { Vec::new() } else { unsigned };
         for checkpoint in unsigned {
             let Ok(head) = Head::sign(&self.secret, checkpoint) else { return false };
             let record = Record::OwnNote(head.clone());
@@ -277,7 +326,7 @@ impl Node {
             }
             truth.apply(&record);
             self.disk.write_journal(record);
-            if self.disk.sync(crate::disk::Place::Journal, cx.rng).is_err() {
+            if self.disk.sync(Place::Journal, cx.rng).is_err() {
                 return false;
             }
             let entries = truth.own[head.origin()].entries.clone();
@@ -325,16 +374,58 @@ impl Node {
     }
 
     fn observe_state(&self, cx: &mut Cx<'_>) {
-        let Some(up) = &self.up else { return };
-        let Some(state) = up.follower.state() else { return };
-        let mut state = Box::new(state.clone());
-        if self.is(Mutation::StateByArrival)
-            && let (Some(first), Some(version)) = (up.arrivals.first(), state.versions.keys().next().cloned())
-            && *first != *state.frontier.0.keys().next().unwrap_or(first)
-        {
-            state.versions.remove(&version);
+        let evidence = self.up.as_ref().and_then(|up| up.follower.evidence());
+        if let (Some(state), Some(evidence)) = (self.state(), evidence) {
+            let common = evidence.forks().map(|proof| (*proof.origin(), evidence.n_common(proof.origin())));
+            cx.out.push(Out::Observed(Observation::State(Box::new(state), common.collect())));
         }
-        cx.out.push(Out::Observed(Observation::State(state)));
+    }
+
+    /// What it shows its user.
+    #[must_use]
+    pub fn state(&self) -> Option<PackageState> {
+        let up = self.up.as_ref()?;
+        let mut state = up.follower.state()?.clone();
+        match self.mutation {
+            Some(Mutation::StateByArrival) => {
+                let first = state.frontier.0.keys().next();
+                if up.arrivals.first().is_some_and(|arrival| Some(arrival) != first) {
+                    state.versions.pop_first();
+                }
+            }
+            Some(Mutation::IgnoresCuts) => ignore_cuts(&mut state),
+            Some(Mutation::LateWins) => {
+                state
+                    .releases
+                    .retain(|_, it| it.standing != Standing::Contested || up.arrivals.last() == Some(&it.writer));
+            }
+            _ => {}
+        }
+        Some(state)
+    }
+
+    /// Its user says that no other copy of this home will ever be used again: what others have of the own logs and this
+    /// home has not is taken in. False if that failed.
+    pub fn adopt(&mut self, cx: &mut Cx<'_>) -> bool {
+        let Some(up) = &self.up else { return false };
+        let mut records = Vec::new();
+        for (origin, own) in &up.truth.own {
+            let Some(head) = up.truth.ahead(origin).cloned() else { continue };
+            let (old_size, stored) = (own.log.size(), up.stored.get(origin).map_or(&[][..], |stored| stored));
+            let (from, to) = (own.entries.len(), usize::try_from(head.size()).unwrap_or(usize::MAX));
+            let Some(entries) = stored.get(from..to).map(<[Bytes]>::to_vec) else { return false };
+            records.push(Record::OwnAppend { old_size, after: *head.checkpoint(), entries });
+            records.push(Record::OwnNote(head));
+        }
+        for record in records {
+            if self.journal(cx, record.clone()).is_err() || self.disk.sync(Place::Journal, cx.rng).is_err() {
+                return false;
+            }
+            self.journalled(&record);
+        }
+        let Some(up) = &mut self.up else { return false };
+        (self.disk.is_copy, up.truth.is_copy, up.written.is_copy) = (false, false, false);
+        true
     }
 
     /// A peer is connected.
@@ -423,11 +514,28 @@ impl Node {
     }
 }
 
+fn ignore_cuts(state: &mut PackageState) {
+    for owner in state.owners.values_mut() {
+        for device in Arc::make_mut(owner).devices.values_mut() {
+            device.status = DeviceStatus::Active;
+        }
+    }
+    for release in state.releases.values_mut().filter(|it| it.standing == Standing::Revoked) {
+        release.standing = Standing::Settled;
+    }
+}
+
 /// A package's evidence from what is durable, in the order of `node/src/history/read.rs`.
 fn load(package: PackageId, up: &Running) -> Result<Option<Evidence>, String> {
     let mut logs: BTreeMap<Origin, (Head, Vec<Bytes>)> = BTreeMap::new();
     for (origin, own) in &up.truth.own {
-        if let Some(note) = &own.note {
+        // What the same key has signed elsewhere and others brought is there too.
+        if let Some(ahead) = up.truth.ahead(origin)
+            && let Some(entries) =
+                up.stored.get(origin).and_then(|stored| stored.get(..usize::try_from(ahead.size()).ok()?))
+        {
+            logs.insert(*origin, (ahead.clone(), entries.to_vec()));
+        } else if let Some(note) = &own.note {
             let size = usize::try_from(note.size()).unwrap_or(usize::MAX).min(own.entries.len());
             logs.insert(*origin, (note.clone(), own.entries[..size].to_vec()));
         }
@@ -466,9 +574,10 @@ fn load(package: PackageId, up: &Running) -> Result<Option<Evidence>, String> {
 impl Running {
     /// A log's entries from what is written here.
     fn entries(&self, origin: &Origin) -> &[Bytes] {
+        let stored = self.stored.get(origin).map_or(&[][..], |stored| stored);
         match self.truth.own.get(origin) {
-            Some(own) => &own.entries,
-            None => self.stored.get(origin).map_or(&[], |stored| stored),
+            Some(own) if own.entries.len() >= stored.len() => &own.entries,
+            _ => stored,
         }
     }
 

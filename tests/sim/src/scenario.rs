@@ -24,11 +24,21 @@ pub enum Trouble {
     Liars,
     /// A writer signs two histories.
     Forks,
+    /// Wall clocks jump, up to ten years either way.
+    Clocks,
+    /// The home of a writer is put back as it was some time ago.
+    Copies,
+    /// A writer says much, and nobody hears it before the end.
+    Withheld,
+    /// Two devices of one person take each other's voice away.
+    Quarrels,
+    /// Somebody has the key of a device, which may manage.
+    Thieves,
 }
 
 impl Trouble {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("loss", Self::Loss),
         ("duplicates", Self::Duplicates),
         ("stalls", Self::Stalls),
@@ -37,17 +47,29 @@ impl Trouble {
         ("disk", Self::Disk),
         ("liars", Self::Liars),
         ("forks", Self::Forks),
+        ("clocks", Self::Clocks),
+        ("copies", Self::Copies),
+        ("withheld", Self::Withheld),
+        ("quarrels", Self::Quarrels),
+        ("thieves", Self::Thieves),
     ];
 }
 
-/// Names of scenarios, and what each is made of. In the last, the seed picks from all.
-pub const SCENARIOS: [(&str, &[Trouble]); 7] = [
+/// Names of scenarios, and what each is made of. In the last two, the seed picks.
+pub const SCENARIOS: [(&str, &[Trouble]); 14] = [
     ("calm", &[]),
     ("lossy", &[Trouble::Loss, Trouble::Duplicates, Trouble::Stalls]),
     ("partitions", &[Trouble::Partitions, Trouble::Loss]),
     ("crashes", &[Trouble::Crashes, Trouble::Disk]),
     ("liars", &[Trouble::Liars, Trouble::Loss]),
     ("forks", &[Trouble::Forks, Trouble::Crashes]),
+    ("warnings", &[Trouble::Forks]),
+    ("clocks", &[Trouble::Clocks, Trouble::Loss]),
+    ("copies", &[Trouble::Copies]),
+    ("withheld", &[Trouble::Withheld]),
+    ("quarrels", &[Trouble::Quarrels, Trouble::Loss]),
+    ("thieves", &[Trouble::Thieves, Trouble::Loss]),
+    (HONEST, HONEST_TROUBLES),
     (
         EVERYTHING,
         &[
@@ -59,9 +81,31 @@ pub const SCENARIOS: [(&str, &[Trouble]); 7] = [
             Trouble::Disk,
             Trouble::Liars,
             Trouble::Forks,
+            Trouble::Clocks,
+            Trouble::Copies,
+            Trouble::Withheld,
+            Trouble::Quarrels,
+            Trouble::Thieves,
         ],
     ),
 ];
+
+/// Everything that goes wrong where nobody means harm.
+const HONEST_TROUBLES: &[Trouble] = &[
+    Trouble::Loss,
+    Trouble::Duplicates,
+    Trouble::Stalls,
+    Trouble::Partitions,
+    Trouble::Crashes,
+    Trouble::Disk,
+    Trouble::Clocks,
+    Trouble::Copies,
+    Trouble::Withheld,
+    Trouble::Quarrels,
+];
+
+/// The scenario in which nobody means harm: nobody may be blamed.
+pub const HONEST: &str = "honest";
 
 /// The scenario that is meant when none is named.
 pub const EVERYTHING: &str = "everything";
@@ -101,7 +145,7 @@ impl Config {
     #[must_use]
     pub fn troubles(&self, rng: &mut Rng) -> BTreeSet<Trouble> {
         let all = SCENARIOS.iter().find(|(name, _)| *name == self.scenario).map_or(&[][..], |(_, troubles)| troubles);
-        let picks = self.scenario == EVERYTHING;
+        let picks = matches!(self.scenario, EVERYTHING | HONEST);
         let picked: BTreeSet<Trouble> = all.iter().copied().filter(|_| rng.chance(70) || !picks).collect();
         picked.difference(&self.without).copied().collect()
     }

@@ -6,21 +6,26 @@ use std::rc::Rc;
 use syncra_protocol::Timestamp;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceSecret;
+use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::Peer;
 
 use crate::check::{Invariant, Oracle, Violation};
-use crate::disk::{Bytes, Truth};
+use crate::disk::{Bytes, Disk, Truth};
 use crate::net::{Fate, Links, Queue};
 use crate::node::{Cx, Manner, Node, Observation, Out};
 use crate::rng::Rng;
 use crate::scenario::{Config, Trouble};
 use crate::trace::Trace;
 use crate::wire::Lane;
-use crate::world::World;
+use crate::world::{Chain, World};
 
 mod chaos;
 mod end;
+mod plot;
 mod story;
+mod warning;
+
+pub use warning::ROUND_MS;
 
 /// One second of virtual time.
 pub const SECOND: u64 = 1_000;
@@ -42,6 +47,8 @@ enum Event {
     Crash { who: usize },
     Publish,
     Chaos,
+    Plot,
+    Warned { origin: Origin },
 }
 
 /// What a run did.
@@ -65,6 +72,12 @@ pub struct Summary {
     pub n_partitions: u64,
     /// Milliseconds from the end of trouble until everybody had everything.
     pub converged_ms: u64,
+    /// Nodes that held some of a forked log when the fork showed, and have the proof.
+    pub n_warned: u64,
+    /// Milliseconds from then until the last of them had it.
+    pub warned_ms: u64,
+    /// Over how many others the proof of a fork came to the one farthest away.
+    pub warned_hops: u64,
     /// What happened, by name.
     pub seen: BTreeMap<&'static str, u64>,
     /// BLAKE3 of everything that happened, in order.
@@ -94,6 +107,13 @@ pub struct Sim {
     started: Timestamp,
     healed: bool,
     n_contents: u32,
+    plot: Option<plot::Plot>,
+    /// A writer whom nobody hears before the end.
+    withheld: Option<usize>,
+    /// Homes as they were, and those who have been put back to that.
+    snapshots: BTreeMap<usize, Disk>,
+    put_back: BTreeSet<usize>,
+    warnings: warning::Warnings,
 }
 
 const fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -119,8 +139,11 @@ impl Sim {
         let troubles = config.troubles(&mut rng);
         let n_nodes = config.n_nodes.unwrap_or_else(|| 4 + rng.below(5)).max(3);
         let n_writers = 1 + rng.below(3.min(n_nodes - 2));
-        let n_writers = if troubles.contains(&Trouble::Forks) { n_writers.max(2) } else { n_writers };
-        let world = World::new(u8::try_from(n_writers).expect("a few writers"));
+        let n_needed = 1 + [Trouble::Forks, Trouble::Withheld].iter().filter(|it| troubles.contains(it)).count();
+        let n_writers = n_writers.max(n_needed);
+        let n_nodes = n_nodes.max(n_writers + 1);
+        let mut world = World::new(u8::try_from(n_writers).expect("a few writers"));
+        let cast = plot::Cast::of(&troubles, &mut rng, &mut world);
         let mut sim = Self {
             config: config.clone(),
             troubles,
@@ -141,15 +164,20 @@ impl Sim {
             started: Queue::<Event>::new().now,
             healed: false,
             n_contents: 0,
+            plot: None,
+            withheld: None,
+            snapshots: BTreeMap::new(),
+            put_back: BTreeSet::new(),
+            warnings: warning::Warnings::default(),
         };
+        if sim.troubles.contains(&Trouble::Withheld) {
+            sim.withheld = Some(n_needed - 1 - usize::from(sim.troubles.contains(&Trouble::Forks)));
+        }
         for (writer, (identity, log)) in world.identities.iter().zip(&world.writers).enumerate() {
             let forks = sim.troubles.contains(&Trouble::Forks) && writer + 1 == n_writers;
             let manner = if forks { Manner::Forks } else { Manner::Honest };
             sim.add(log.secret(), manner);
-            for chain in [identity, log] {
-                let founded = sim.nodes[writer].found(&chain.entries, chain.origin());
-                sim.observe(writer, &founded);
-            }
+            sim.found(writer, [identity, log]);
         }
         for reader in n_writers..n_nodes {
             // At least one reader is honest.
@@ -159,20 +187,34 @@ impl Sim {
             seed[..8].copy_from_slice(&(reader as u64).to_le_bytes());
             sim.add(DeviceSecret::from_seed(&seed), liar.unwrap_or(Manner::Honest));
         }
+        sim.plot = cast.map(|cast| sim.engage(cast));
         sim.acquaint();
         sim
+    }
+
+    /// The logs that a writer begins with.
+    fn found(&mut self, writer: usize, chains: [&Chain; 2]) {
+        for chain in chains {
+            let founded = self.nodes[writer].found(&chain.entries, chain.origin());
+            self.observe(writer, &founded);
+        }
     }
 
     fn add(&mut self, secret: DeviceSecret, manner: Manner) {
         let mutation = self.config.mutation.filter(|_| manner == Manner::Honest);
         let node = Node::new(secret, manner, mutation);
-        self.index.insert(node.key, self.nodes.len());
         match manner {
             Manner::Honest => drop(self.oracle.honest.insert(node.key)),
-            Manner::Forks => drop(self.oracle.forkers.insert(node.key)),
+            Manner::Forks => drop(self.oracle.forkers.insert(node.writer)),
             _ => {}
         }
-        self.queue.schedule(self.nodes.len() as u64, Event::Start { who: self.nodes.len() });
+        self.enter(node);
+    }
+
+    fn enter(&mut self, node: Node) {
+        let who = self.nodes.len();
+        self.index.insert(node.key, who);
+        self.queue.schedule(who as u64, Event::Start { who });
         self.nodes.push(node);
     }
 
@@ -220,6 +262,9 @@ impl Sim {
         let minutes = self.config.minutes.unwrap_or_else(|| 15 + self.rng.below(45) as u64);
         self.queue.schedule(SECOND, Event::Publish);
         self.queue.schedule(5 * SECOND, Event::Chaos);
+        if self.plot.is_some() {
+            self.queue.schedule(minutes * MINUTE / 3, Event::Plot);
+        }
         self.run_until(Timestamp(self.started.0 + minutes * MINUTE));
         if self.violation.is_none() {
             self.heal();
@@ -272,19 +317,22 @@ impl Sim {
             Event::Crash { .. } => {}
             Event::Publish => self.on_publish(),
             Event::Chaos => self.on_chaos(),
+            Event::Plot => self.on_plot(),
+            Event::Warned { origin } => self.must_be_warned(&origin),
         }
     }
 
     /// Lets something happen to a node, then does what it does.
     fn with(&mut self, who: usize, what: impl FnOnce(&mut Node, &mut Cx<'_>)) {
         let now = self.queue.now;
-        let mut cx = Cx { now, rng: &mut self.rng, package: self.package, out: Vec::new() };
         let node = &mut self.nodes[who];
+        let time = node.time(now);
+        let mut cx = Cx { now: time, rng: &mut self.rng, package: self.package, out: Vec::new() };
         what(node, &mut cx);
         let out = cx.out;
         let epoch = node.epoch;
-        if let Some(at) = node.next_wake(now) {
-            self.queue.schedule(at.0 - now.0, Event::Wake { who, epoch });
+        if let Some(at) = node.next_wake(time) {
+            self.queue.schedule(at.0 - time.0, Event::Wake { who, epoch });
         }
         for out in out {
             match out {
@@ -311,6 +359,7 @@ impl Sim {
         if let Err((invariant, what)) = self.oracle.observe(who, observation) {
             self.violate(who, invariant, what);
         }
+        self.watch_for_forks(who, observation);
     }
 
     fn violate(&mut self, who: usize, invariant: Invariant, what: String) {
@@ -372,6 +421,8 @@ impl Sim {
         let can = self.neighbours.contains(&pair)
             && !self.connected.contains_key(&pair)
             && !self.banned.contains(&pair)
+            && !self.is_withheld(a)
+            && !self.is_withheld(b)
             && !self.links.is_parted(key_a, key_b)
             && self.nodes[a].up.is_some()
             && self.nodes[b].up.is_some();
@@ -384,6 +435,12 @@ impl Sim {
         }
     }
 
+    /// Whether nobody hears this writer now: once it knows the package, and until the end.
+    fn is_withheld(&self, who: usize) -> bool {
+        let knows = |up: &crate::node::Running| up.truth.known.len() > 1;
+        self.withheld == Some(who) && !self.healed && self.nodes[who].up.as_ref().is_none_or(knows)
+    }
+
     fn disconnect(&mut self, a: usize, b: usize) {
         if self.connected.remove(&pair(a, b)).is_some() {
             self.trace.event(self.queue.now, 14, a, b as u64, &[]);
@@ -394,7 +451,7 @@ impl Sim {
     }
 
     fn start(&mut self, who: usize) {
-        if self.nodes[who].up.is_some() {
+        if self.nodes[who].up.is_some() || self.is_absent(who) {
             return;
         }
         self.trace.event(self.queue.now, 15, who, 0, &[]);
@@ -402,6 +459,10 @@ impl Sim {
         self.with(who, |node, cx| has_started = node.start(cx));
         if !has_started {
             return self.queue.schedule(10 * SECOND, Event::Start { who });
+        }
+        if self.nodes[who].disk.is_copy {
+            // Its user does not know better.
+            self.publish(who);
         }
         for other in 0..self.nodes.len() {
             if other != who {

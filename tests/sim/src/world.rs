@@ -2,7 +2,7 @@
 
 use syncra_protocol::entry::{
     Body, Entry, HandleClaim, IdentityGenesis, NameClaim, PackageGenesis, PackageJoin, RefClass, RefMove, Release,
-    SeenHead, Yank,
+    SeenHead, Yank, recovery_commitment,
 };
 use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{BlobId, ContentRoot, EntryId, IdentityId, PackageId, ReleaseId, TreeId};
@@ -27,7 +27,11 @@ pub struct Chain {
 impl Chain {
     /// The empty log of the key that `seed` makes.
     pub fn new(seed: u8, origin: impl FnOnce(syncra_protocol::key::DeviceKey) -> Origin) -> Self {
-        let secret = DeviceSecret::from_seed(&[seed; 32]);
+        Self::of(DeviceSecret::from_seed(&[seed; 32]), origin)
+    }
+
+    /// The empty log of a key.
+    pub fn of(secret: DeviceSecret, origin: impl FnOnce(syncra_protocol::key::DeviceKey) -> Origin) -> Self {
         let log = Log::new(origin(secret.public()));
         Self { secret, log, entries: Vec::new() }
     }
@@ -215,9 +219,16 @@ pub fn stranger(seed: u8) -> Chain {
     identity(seed).1
 }
 
+/// The recovery key of the identity that `seed` makes.
+#[must_use]
+pub fn recovery_secret(seed: u8) -> DeviceSecret {
+    DeviceSecret::from_seed(&[!seed; 32])
+}
+
 fn identity(seed: u8) -> (IdentityId, Chain, u8) {
     let log_key = DeviceSecret::from_seed(&[seed; 32]).public();
-    let genesis = Body::IdentityGenesis(IdentityGenesis { log_key, recovery: [seed; 32], nonce: [seed; 16] });
+    let recovery = recovery_commitment(&recovery_secret(seed).public());
+    let genesis = Body::IdentityGenesis(IdentityGenesis { log_key, recovery, nonce: [seed; 16] });
     let genesis = Entry::new(genesis).encode().expect("a test's own values");
     let id = IdentityId::from(EntryId::of(&genesis));
     let mut chain = Chain::new(seed, |key| Origin::identity(id, key));

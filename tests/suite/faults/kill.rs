@@ -34,6 +34,8 @@ kills! {
     kills_during_a_collection_lose_nothing_needed: 20 x scenario::GC,
     kills_during_a_yank_lose_nothing_acknowledged: 20 x scenario::YANK,
     kills_during_a_change_of_handle_lose_nothing_acknowledged: 20 x scenario::HANDLE,
+    kills_while_a_device_is_added_lose_nothing_acknowledged: 15 x scenario::ADD_DEVICE,
+    kills_while_a_device_is_suspended_lose_nothing_acknowledged: 15 x scenario::SUSPEND_DEVICE,
 }
 
 fn try_kills(scenario: &'static Scenario, usual: usize) {

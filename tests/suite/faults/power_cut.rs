@@ -29,6 +29,8 @@ cuts! {
     power_cuts_during_a_collection_lose_nothing_needed: 40 x scenario::GC,
     power_cuts_during_a_yank_lose_nothing_acknowledged: 30 x scenario::YANK,
     power_cuts_during_a_change_of_handle_lose_nothing_acknowledged: 30 x scenario::HANDLE,
+    power_cuts_while_a_device_is_added_lose_nothing_acknowledged: 20 x scenario::ADD_DEVICE,
+    power_cuts_while_a_device_is_suspended_lose_nothing_acknowledged: 20 x scenario::SUSPEND_DEVICE,
 }
 
 fn try_cuts(scenario: &'static Scenario, usual: usize) {

@@ -111,3 +111,25 @@ pub(crate) const HANDLE: Scenario = Scenario {
     also: Some((&["id"], "/handle")),
     ..Scenario::PLAIN
 };
+
+/// The key of a device that nobody has.
+const KEY: &str = "qe4xodvipulv6vvdkrtmgtd6ztfy3curwtxdpis56yhvxd6jwoka";
+const ADD_LAPTOP: Args = &["devices", "add", KEY, "--label", "laptop"];
+
+/// A further device may speak, or not yet.
+pub(crate) const ADD_DEVICE: Scenario = Scenario {
+    name: "devices add",
+    before: &[PUBLISH_1],
+    command: ADD_LAPTOP,
+    also: Some((&["devices"], "/devices")),
+    ..Scenario::PLAIN
+};
+
+/// And may no more.
+pub(crate) const SUSPEND_DEVICE: Scenario = Scenario {
+    name: "devices suspend",
+    before: &[PUBLISH_1, ADD_LAPTOP],
+    command: &["devices", "suspend", "laptop", "--yes"],
+    also: Some((&["devices"], "/devices")),
+    ..Scenario::PLAIN
+};

@@ -193,6 +193,39 @@ fn a_forked_log_is_frozen_for_ever_and_what_both_histories_hold_stays() {
     check("after a restart");
 }
 
+/// A backup of long ago: what was signed since is with others, and the home must neither sign over it nor stay dumb for ever.
+#[test]
+fn a_home_that_was_put_back_takes_in_what_others_have_of_it_and_goes_on() {
+    let (alice, bob, back) = (wired(), wired(), Home::new());
+    let published = publish(&alice, "1.0.0", 10_000);
+    copy(alice.path(), back.path());
+    publish(&alice, "1.1.0", 10_000);
+    let (alice_up, bob_up) = (alice.up(LOOPBACK), bob.up(LOOPBACK));
+    bob.json(["connect", address(&alice_up)]);
+    bob.json(["add", package(&published)]);
+    drop(alice_up.kill());
+
+    let _back_up = back.up(LOOPBACK);
+    back.json(["connect", address(&bob_up)]);
+    assert_eq!(back.json(["add", package(&published)])["changes"][0]["to"], "1.1.0");
+    let dir = back.work().join("world");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::write(dir.join("syncra.toml"), "[package]\nname = \"world\"\nversion = \"1.2.0\"\nkind = \"asset\"\n")
+        .expect("a file");
+    let refused = || {
+        let (exit, error) = back.fails(["publish", text(&dir), "--yes"]);
+        assert_eq!((exit, error["code"].as_str()), (4, Some("E0406")), "{error}");
+    };
+    refused();
+    assert_eq!(back.json(["id", "adopt", "--yes", "--dry-run"])["already"], false);
+    refused();
+    assert_eq!(back.json(["id", "adopt", "--yes"])["already"], false);
+    assert_eq!(back.json(["id", "adopt", "--yes"])["already"], true, "all of it was taken in");
+    publish(&back, "1.2.0", 10_000);
+    assert_eq!(bob.json(["update", package(&published)])["changes"][0]["to"], "1.2.0");
+    assert_eq!(bob.run(["verify"]).code, 0, "no second history was signed");
+}
+
 #[test]
 fn a_peer_that_stalls_is_left_for_another() {
     let (alice, bob) = (Home::new(), wired());

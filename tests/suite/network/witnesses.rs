@@ -112,6 +112,47 @@ fn what_too_few_have_seen_is_not_installed() {
 }
 
 #[test]
+fn of_a_forked_log_what_the_readers_witnesses_have_seen_can_be_installed() {
+    let (alice, bob, twin) = (wired(), wired(), Home::new());
+    let published = publish(&alice, "1.0.0", 10_000);
+    crate::lies::copy(alice.path(), twin.path());
+    twin.json(["id", "adopt", "--yes"]);
+    let newer = publish(&alice, "1.1.0", 10_000);
+    publish(&twin, "1.2.0", 10_000);
+
+    // Wilma sees the first history, bob hears of it from her and has all of it.
+    let (wilma, wilma_up) = witness();
+    let alice_up = alice.up(LOOPBACK);
+    wilma.json(["connect", address(&alice_up)]);
+    wilma.json(["get", &newer.reference, "-o", text(&wilma.work().join("out"))]);
+    drop(alice_up.kill());
+    bob.json(["witness", "add", wilma_up.peer_id()]);
+    let bob_up = bob.up(LOOPBACK);
+    bob.json(["connect", address(&wilma_up)]);
+    bob.json(["add", package(&published)]);
+    until_witnessed(&bob, &published, 1);
+
+    let twin_up = twin.up(LOOPBACK);
+    bob.json(["connect", address(&twin_up)]);
+    bob.run(["update"]);
+    hears(&bob, |event| event["type"] == "peer_fault" && word(event, "fault").contains("two histories"));
+    drop(twin_up.kill());
+
+    // What she has seen counts, also after a restart; the reader who lists nobody refuses it.
+    let get = |out: &str| ["get", &newer.reference, "-o", text(&bob.work().join(out)), "--offline"].map(str::to_owned);
+    assert_eq!(bob.json(get("running"))["version"], "1.1.0");
+    assert_eq!(bob_up.stop().0, 0);
+    assert_eq!(bob.json(get("stopped"))["version"], "1.1.0");
+    let bob_up = bob.up(LOOPBACK);
+    bob.json(["witness", "remove", wilma_up.peer_id()]);
+    let (exit, error) = bob.fails(get("alone"));
+    assert_eq!((exit, error["code"].as_str()), (5, Some("E0504")), "{error}");
+    bob.json(["witness", "add", wilma_up.peer_id()]);
+    assert_eq!(bob.json(get("again"))["version"], "1.1.0", "what she said is kept");
+    assert_eq!(bob_up.stop().0, 0);
+}
+
+#[test]
 fn a_proof_of_a_fork_is_a_file_and_reaches_who_never_met_the_forker() {
     let (alice, bob) = (Home::new(), wired());
     let published = publish(&alice, "1.0.0", 10_000);

@@ -19,7 +19,7 @@ use syncra_sim::world::{Chain, handle, name, release};
 
 /// Seeds of devices; the first begins the identity.
 pub(crate) const DESK: u8 = 1;
-const LAPTOP: u8 = 2;
+pub(crate) const LAPTOP: u8 = 2;
 const PHONE: u8 = 3;
 pub(crate) const RECOVERY: u8 = 200;
 const RECOVERY_2: u8 = 201;
@@ -118,7 +118,7 @@ impl People {
     }
 
     /// Both logs of a device as they are now.
-    fn cuts(&self, device: u8) -> DeviceCuts {
+    pub(crate) fn cuts(&self, device: u8) -> DeviceCuts {
         let cut = |chain: &Chain| Cut { size: chain.size(), root: chain.log.root() };
         let packages = self.package.get(&device).map(|chain| (self.me.package, Some(cut(chain))));
         DeviceCuts {
@@ -139,7 +139,7 @@ impl People {
     }
 
     /// All logs, delivered in an order that `turn` rotates; what is refused for now is offered again.
-    fn evidence(&self, turn: usize) -> Evidence {
+    pub(crate) fn evidence(&self, turn: usize) -> Evidence {
         let mut evidence = Evidence::open(self.me.package, &self.genesis).unwrap();
         evidence.admit_identity(&self.identity[&DESK].entries[0]).unwrap();
         let mut open = self.chains();

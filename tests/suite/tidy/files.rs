@@ -56,6 +56,15 @@ fn tests_neither_sleep_nor_are_ignored() {
     }
 }
 
+/// People set wall clocks, by ten years if they like: what waits by one waits so long.
+#[test]
+fn nothing_waits_by_the_wall_clock() {
+    for (path, text) in rust_files() {
+        let waits = ["node/src/sync/", "node/src/serve/", "node/src/net/"].iter().any(|dir| path.starts_with(dir));
+        assert!(!waits || !text.contains("clock::now()"), "{path}: machines and rates go by `clock::steady`");
+    }
+}
+
 /// The project speaks of itself alone.
 #[test]
 fn no_machine_paths_and_no_registry_hosts() {

@@ -129,6 +129,7 @@ fn change(service: &Service, request: ChangeWitnessesRequest) -> Result<Witnesse
         let value = (!after.is_empty()).then(|| list.to_string());
         Config::save(&path, &Config::edit(&text, KEY, value.as_deref())?)?;
         witnesses.list(after.clone());
+        service.parts().histories.reconsider_all();
     }
     Ok(response(witnesses, &after, changed))
 }

@@ -154,7 +154,9 @@ async fn keep_evidence(parts: &Parts, survey: &Survey) -> Result<(), ImportError
         if let Some(proof) = ForkProof::carried_by(head) {
             parts.histories.keep_fork(&proof).await?;
         }
-        parts.witnesses.hear(head).await?;
+        if parts.witnesses.hear(head).await? {
+            parts.histories.reconsider(head.origin());
+        }
     }
     Ok(())
 }

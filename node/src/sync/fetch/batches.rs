@@ -94,10 +94,10 @@ impl Run<'_> {
                 biased;
                 Some(ended) = state.jobs.join_next() => self.on_ended(&mut state, ended).await?,
                 () = state.mail.notify.notified() => {}
-                () = sleep_until(state.fetcher.next_timeout()) => state.fetcher.handle_timeout(clock::now()),
+                () = sleep_until(state.fetcher.next_timeout()) => state.fetcher.handle_timeout(clock::steady()),
                 news = providers.next() => match news {
                     News::Provider(provider) => state.provider(provider),
-                    News::Gone(peer) => state.fetcher.handle(clock::now(), Input::Gone(peer)),
+                    News::Gone(peer) => state.fetcher.handle(clock::steady(), Input::Gone(peer)),
                     News::Silence => {}
                 },
                 () = tokio::time::sleep_until(ask_again), if state.waits_for_others() => {
@@ -133,7 +133,7 @@ impl Run<'_> {
         for number in ready {
             if self.splice(&state.work[&number]).await? {
                 (state.landed)(number);
-                state.fetcher.handle(clock::now(), Input::Found(number));
+                state.fetcher.handle(clock::steady(), Input::Found(number));
             } else {
                 state.whole(number);
             }
@@ -220,7 +220,7 @@ impl Run<'_> {
                 })
             }
         };
-        state.fetcher.handle(clock::now(), Input::Ended { batch, result });
+        state.fetcher.handle(clock::steady(), Input::Ended { batch, result });
         Ok(())
     }
 
@@ -230,12 +230,12 @@ impl Run<'_> {
         for (batch, Arrived { bytes, held }) in arrived {
             state.last_byte = Instant::now();
             state.done_bytes += bytes;
-            state.fetcher.handle(clock::now(), Input::Progress { batch, n_bytes: bytes });
+            state.fetcher.handle(clock::steady(), Input::Progress { batch, n_bytes: bytes });
             for id in held {
                 let Some(number) = state.numbers.get(&id).copied() else { continue };
                 if self.splice(&state.work[&number]).await? {
                     (state.landed)(number);
-                    state.fetcher.handle(clock::now(), Input::Got { batch, part: number });
+                    state.fetcher.handle(clock::steady(), Input::Got { batch, part: number });
                 } else {
                     state.whole(number);
                 }
@@ -278,7 +278,7 @@ impl<'a> Batches<'a> {
             self.only_relayed.get_or_insert_with(Instant::now);
             return;
         }
-        self.fetcher.handle(clock::now(), Input::Provider { peer, reach, haves });
+        self.fetcher.handle(clock::steady(), Input::Provider { peer, reach, haves });
     }
 
     /// A segment that could not be made from older ones is fetched whole.

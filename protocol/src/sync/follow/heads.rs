@@ -1,9 +1,11 @@
 //! Heads that peers offer: verified, compared with what is held and with each other.
 
+use std::collections::btree_map::Entry;
+
 use super::shown::Sizes;
 use super::{Effect, Fault, Follower};
 use crate::Timestamp;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Quorum};
 use crate::limits::{EVIDENCE_LOGS, HEADS_PER_FRAME};
 use crate::log::Standing;
 use crate::log::checkpoint::Head;
@@ -107,15 +109,23 @@ impl Follower {
         if is_held {
             return self.on_fork(now, peer, &proof);
         }
-        self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
-        self.warned.insert(origin, (peer, proof));
+        self.warn(peer, proof);
+    }
+
+    /// A log of which nothing is held is forked: one history is fetched all the same, so that there is a head to show to
+    /// others with the proof, and then frozen.
+    fn warn(&mut self, peer: Peer, proof: ForkProof) {
+        if let Entry::Vacant(place) = self.warned.entry(*proof.origin()) {
+            self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
+            place.insert((peer, proof));
+        }
     }
 
     pub(super) fn on_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
         let origin = *head.origin();
         let evidence = self.evidence.as_ref();
         if evidence.is_some_and(|evidence| evidence.is_forked(&origin)) {
-            return self.start_branch(now, peer, origin); // nothing newer of it is accepted
+            return self.on_forked_head(now, peer, head);
         }
         if let Some((log, ours)) = evidence.and_then(|evidence| Some((evidence.log(&origin)?, evidence.head(&origin)?)))
         {
@@ -134,7 +144,10 @@ impl Follower {
         // Two peers offer what nobody has delivered: equal sizes must be equal roots.
         let others = self.peers.values().filter_map(|state| state.offers.get(&origin));
         if let Some(proof) = others.filter_map(|other| ForkProof::new(other, &head, None).ok()).next() {
-            return self.on_fork(now, peer, &proof);
+            if evidence.is_some_and(|evidence| evidence.size(&origin) > 0) {
+                return self.on_fork(now, peer, &proof);
+            }
+            self.warn(peer, proof);
         }
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if state.offers.len() < EVIDENCE_LOGS || state.offers.contains_key(&origin) {
@@ -142,6 +155,22 @@ impl Follower {
             if head.size() > newest.size() {
                 *newest = head;
             }
+        }
+    }
+
+    /// Nothing newer of a forked log is accepted. What witnesses say of the history that is held is heard.
+    fn on_forked_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
+        let log = self.evidence.as_ref().and_then(|evidence| evidence.log(head.origin()));
+        match log.map(|log| log.compare(&head)) {
+            Some(Standing::Same) => self.on_cosigned(head),
+            _ => self.start_branch(now, peer, *head.origin()),
+        }
+    }
+
+    pub(super) fn on_witnessed(&mut self, origin: &Origin, quorum: Option<Quorum>) {
+        if let Some(evidence) = &mut self.evidence {
+            evidence.witnessed(origin, quorum);
+            self.refold();
         }
     }
 

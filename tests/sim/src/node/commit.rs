@@ -88,6 +88,9 @@ impl Node {
         self.disk.permit(cx.rng)?;
         let Some(up) = &mut self.up else { return Err(DiskError) };
         let stored = up.stored.entry(commit.origin).or_default();
+        if let Some(own) = up.truth.own.get(&commit.origin).filter(|own| own.entries.len() > stored.len()) {
+            stored.clone_from(&own.entries);
+        }
         for (index, entry) in (commit.first..).zip(&commit.entries) {
             if stored.len() as u64 == index {
                 let bytes: crate::disk::Bytes = Rc::from(&entry[..]);
@@ -163,6 +166,12 @@ impl Node {
         self.journalled(record);
         if let Record::Forked(origin, proof) = record {
             cx.out.push(Out::Observed(Observation::KeptFork(*origin, Rc::clone(proof))));
+            // Who holds nothing of the log warns all the same, with a head that the proof is made of.
+            let held = self.up.as_ref().and_then(|up| Some(up.log(origin)?.1.clone()));
+            let head = held.or_else(|| Some(ForkProof::verify(proof).ok()?.newer().clone()));
+            if let Some(head) = head.filter(|_| !self.is(Mutation::HushesForks)) {
+                self.tell(cx, &head);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use syncra_protocol::entry::{self, Body, Decoded, Entry, SeenHead};
 use syncra_protocol::id::BlobId;
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
-use syncra_protocol::origin::Origin;
+use syncra_protocol::origin::{Origin, Subject};
 
 use super::{Cx, Manner, Mutation, Node, Observation, Out, commit::Job};
 use crate::disk::{Bytes, DiskError, Place, Record};
@@ -70,6 +70,9 @@ impl Node {
     fn entries_of(&self, draft: &Draft) -> Option<(Vec<Bytes>, Checkpoint, u64)> {
         let up = self.up.as_ref()?;
         let own = up.truth.own.get(&draft.origin)?;
+        if up.truth.ahead(&draft.origin).is_some() {
+            return None; // it goes on elsewhere
+        }
         let mut seen = if draft.says_seen { self.news(&draft.origin, &own.entries) } else { Vec::new() };
         let mut entries: Vec<Bytes> = Vec::new();
         for body in &draft.bodies {
@@ -80,18 +83,41 @@ impl Node {
         Some((entries, after, own.log.size()))
     }
 
-    /// Heads of other logs that count and that the own log has not named.
+    /// Heads of other logs that count and that the own log has not named: `seen` in `node/src/history.rs`. Those of forked
+    /// logs only as far as both histories go, and in logs of identities only those of the same one.
     fn news(&self, own: &Origin, entries: &[Bytes]) -> Vec<SeenHead> {
+        let Some(evidence) = self.up.as_ref().and_then(|up| up.follower.evidence()) else { return Vec::new() };
+        let Some(state) = self.up.as_ref().and_then(|up| up.follower.state()) else { return Vec::new() };
+        let names_all = self.is(Mutation::NamesAll);
         let mut named: BTreeMap<Origin, u64> = BTreeMap::new();
         for entry in entries {
             if let Ok(Decoded::Known(entry)) = entry::decode(entry) {
                 named.extend(entry.seen.iter().map(|head| (head.origin, head.size)));
             }
         }
-        let frontier = self.frontier().unwrap_or_default().0;
-        let is_news = |origin: &Origin, size: u64| origin != own && named.get(origin).is_none_or(|named| *named < size);
-        let news = frontier.into_iter().filter(|(origin, head)| is_news(origin, head.size));
-        news.map(|(origin, head)| SeenHead { origin, size: head.size, root: head.root }).collect()
+        let concerns = |origin: &Origin| match own.subject {
+            Subject::Identity(_) => origin.subject == own.subject || names_all,
+            Subject::Package(_) => true,
+        };
+        let fixed = |origin: &Origin| {
+            let until = match origin.subject {
+                Subject::Package(_) => state.writers.get(origin).map(|writer| writer.until),
+                Subject::Identity(identity) => state
+                    .owners
+                    .get(&identity)
+                    .and_then(|owner| owner.devices.get(&origin.key))
+                    .map(|device| device.until),
+            };
+            let common = if evidence.is_forked(origin) { evidence.n_common(origin).unwrap_or(0) } else { u64::MAX };
+            until.unwrap_or(u64::MAX).min(common)
+        };
+        let news = evidence.frontier().0.into_iter().filter_map(|(origin, head)| {
+            let size = if names_all { head.size } else { head.size.min(fixed(&origin)) };
+            let is_news = origin != *own && concerns(&origin) && size > named.get(&origin).copied().unwrap_or(0);
+            let root = evidence.log(&origin)?.root_at(size).filter(|_| is_news)?;
+            Some(SeenHead { origin, size, root })
+        });
+        news.collect()
     }
 
     pub(super) fn publish_step(&mut self, cx: &mut Cx<'_>, publish: Publish) {

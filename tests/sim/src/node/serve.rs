@@ -6,13 +6,14 @@ use syncra_protocol::bounded::Blob;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::message::log::{self, Answer, Entries, Heads, Request};
 use syncra_protocol::message::{Refusal, have};
 use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::tree::HashSeq;
 
-use super::{Cx, Manner, Node, Observation, Out};
+use super::{Cx, Manner, Mutation, Node, Observation, Out};
 use crate::disk::Bytes;
 use crate::wire::{Lane, bytes as own, framed, read_blob_request, unframed};
 
@@ -49,13 +50,16 @@ impl Node {
     }
 
     fn heads(&self, to: Peer) -> Option<Heads> {
-        let mut heads = Heads::answer(self.up.as_ref()?.follower.evidence()?, Head::clone);
-        for note in &mut heads.notes {
-            if let Ok(head) = Head::verify(&note.0) {
-                note.0 = self.shown(to, &head).note().to_vec();
-            }
-        }
-        Some(heads)
+        let evidence = self.up.as_ref()?.follower.evidence()?;
+        Some(Heads::answer(evidence, |head| self.dressed(self.shown(to, head))))
+    }
+
+    /// With the proof that its log was forked, if there is one.
+    fn dressed(&self, head: &Head) -> Head {
+        let proof = self.up.as_ref().and_then(|up| up.truth.forks.get(head.origin()));
+        let tells = self.manner == Manner::Honest && !self.is(Mutation::HushesForks);
+        let proof = proof.filter(|_| tells).and_then(|proof| ForkProof::verify(proof).ok());
+        proof.map_or_else(|| head.clone(), |proof| head.with_evidence(Some(&proof), []))
     }
 
     /// What this node says that the newest head is.
@@ -84,12 +88,12 @@ impl Node {
     }
 
     pub(super) fn notice(&self, cx: &mut Cx<'_>, to: Peer, head: &Head) -> Option<Bytes> {
-        let mut note = Blob(self.shown(to, head).note().to_vec());
+        let mut note = Blob(self.dressed(self.shown(to, head)).note().to_vec());
         match self.manner {
             Manner::Silent => return None,
             Manner::Garbage => return Some(garbage(cx)),
             Manner::WrongBytes => flip_bit(cx, &mut note.0),
-            Manner::Honest | Manner::Old | Manner::Forks => {}
+            Manner::Honest | Manner::Old | Manner::Forks | Manner::Thief => {}
         }
         Some(framed(&log::encode_answer(&Answer::Notice { package: cx.package, note })))
     }

@@ -40,53 +40,97 @@ impl Sim {
         // What starts, starts; nothing is expected of it in that second.
         self.run_until(Timestamp(healed_at.0 + 2 * SECOND));
         while self.violation.is_none() {
-            let Some((who, what)) = self.lacks() else {
+            self.adopt_copies();
+            let Some((who, invariant, what)) = self.lacks() else {
                 self.summary.converged_ms = self.queue.now.0 - healed_at.0;
                 return;
             };
             if self.queue.now.0 - healed_at.0 > limit {
-                return self.violate(
-                    who,
-                    Invariant::Converges,
-                    format!("{} minutes after everything healed {what}", limit / MINUTE),
-                );
+                let what = format!("{} minutes after everything healed {what}", limit / MINUTE);
+                return self.violate(who, invariant, what);
             }
             self.run_until(Timestamp(self.queue.now.0 + 5 * SECOND));
         }
     }
 
-    /// The first thing that somebody honest lacks of what somebody honest has.
-    fn lacks(&self) -> Option<(usize, String)> {
-        let honest: Vec<usize> = (0..self.nodes.len()).filter(|who| self.is_honest(*who)).collect();
-        let mut heads: Vec<&Head> = Vec::new();
-        for writer in &honest {
-            let Some(truth) = self.truth(*writer) else { return Some((*writer, "the node is down".to_owned())) };
-            heads.extend(truth.own.values().filter_map(|own| own.note.as_ref()));
-        }
-        let forked: BTreeSet<Origin> = self.forked();
-        for who in honest {
-            let Some(up) = &self.nodes[who].up else { return Some((who, "the node is down".to_owned())) };
-            let Some(evidence) = up.follower.evidence() else { return Some((who, "it knows nothing".to_owned())) };
-            for head in &heads {
-                let held = evidence.head(head.origin());
-                if held.map(|held| (held.size(), held.root())) != Some((head.size(), head.root())) {
-                    let held = held.map_or(0, Head::size);
-                    return Some((who, format!("it holds {held} of {} entries of {}", head.size(), head.origin())));
+    /// Who put a home back says that it is the only one left, once it has heard all that others have of it; then it speaks.
+    fn adopt_copies(&mut self) {
+        for who in 0..self.nodes.len() {
+            let node = &self.nodes[who];
+            let knows_all = |origin: &Origin| {
+                let own = node.up.as_ref().and_then(|up| up.truth.own.get(origin));
+                let ahead = node.up.as_ref().and_then(|up| up.truth.ahead(origin)).map(Head::size);
+                let known = own.map(|own| own.log.size()).max(ahead);
+                self.nodes.iter().all(|other| {
+                    let Some(up) = &other.up else { return false };
+                    let held = up.truth.known.get(origin).map(Head::size);
+                    held.max(up.follower.behind().get(origin).copied()) <= known
+                })
+            };
+            if node.disk.is_copy && node.up.is_some() && node.own.iter().all(knows_all) {
+                let mut is_adopted = false;
+                self.with(who, |node, cx| is_adopted = node.adopt(cx));
+                if is_adopted {
+                    self.oracle.count("adopted");
+                    self.crash(who);
+                    self.start(who);
+                    self.publish(who);
                 }
             }
-            let state = up.follower.state()?;
-            for published in state.releases.values().filter(|it| !forked.contains(&it.writer)) {
-                let root = published.release.content_root;
-                if !up.complete.contains(&root) {
-                    return Some((who, format!("the content {} is not here", root.fmt_short())));
-                }
+        }
+    }
+
+    /// The first thing that somebody honest lacks of what somebody honest has.
+    fn lacks(&self) -> Option<(usize, Invariant, String)> {
+        let honest: Vec<usize> =
+            (0..self.nodes.len()).filter(|who| self.is_honest(*who) && !self.is_absent(*who)).collect();
+        let mut heads: Vec<&Head> = Vec::new();
+        for writer in &honest {
+            let Some(truth) = self.truth(*writer) else {
+                return Some((*writer, Invariant::Converges, "the node is down".to_owned()));
+            };
+            if truth.is_copy {
+                return Some((*writer, Invariant::Converges, "nobody has adopted what was put back".to_owned()));
+            }
+            heads.extend(truth.own.values().filter_map(|own| own.note.as_ref()));
+        }
+        heads.retain(|head| !self.oracle.forkers.contains(&head.origin().key));
+        for who in &honest {
+            if let Some(what) = self.lacks_of(*who, &heads) {
+                return Some((*who, Invariant::Converges, what));
+            }
+        }
+        let unsettled = |who: &usize| Some((*who, Invariant::CutsHold, self.unsettled(*who)?));
+        honest.iter().find_map(unsettled)
+    }
+
+    fn lacks_of(&self, who: usize, heads: &[&Head]) -> Option<String> {
+        let Some(up) = &self.nodes[who].up else { return Some("the node is down".to_owned()) };
+        let Some(evidence) = up.follower.evidence() else { return Some("it knows nothing".to_owned()) };
+        let frontier = evidence.frontier();
+        for head in heads {
+            let (origin, held) = (head.origin(), evidence.head(head.origin()));
+            if held.map(|held| (held.size(), held.root())) != Some((head.size(), head.root())) {
+                let held = held.map_or(0, Head::size);
+                return Some(format!("it holds {held} of {} entries of {origin}", head.size()));
+            }
+            // Who named one of two histories before anybody knew that there are two may wait where the other is held.
+            if self.oracle.forkers.is_empty() && frontier.size(origin) < head.size() {
+                return Some(format!("{} of {} entries of {origin} count", frontier.size(origin), head.size()));
+            }
+        }
+        let forked: BTreeSet<Origin> = self.forked();
+        for published in up.follower.state()?.releases.values() {
+            let (root, writer) = (published.release.content_root, &published.writer);
+            if !forked.contains(writer) && !self.is_stolen(writer) && !up.complete.contains(&root) {
+                return Some(format!("the content {} is not here", root.fmt_short()));
             }
         }
         None
     }
 
     fn forked(&self) -> BTreeSet<Origin> {
-        let forkers = self.nodes.iter().filter(|node| self.oracle.forkers.contains(&node.key));
+        let forkers = self.nodes.iter().filter(|node| self.oracle.forkers.contains(&node.writer));
         forkers.flat_map(|node| node.own.iter().copied()).collect()
     }
 }

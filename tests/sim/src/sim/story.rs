@@ -18,13 +18,18 @@ impl Sim {
         }
         let writers: Vec<usize> = (0..self.nodes.len()).filter(|who| !self.nodes[*who].own.is_empty()).collect();
         if let Some(who) = self.rng.pick(&writers).copied() {
-            let draft = self.draft(who);
-            self.trace.event(self.queue.now, 17, who, draft.bodies.len() as u64, &[]);
-            self.with(who, |node, cx| node.publish(cx, draft));
+            self.publish(who);
             self.cut_a_publish(who);
         }
         let in_ms = self.rng.between(2 * SECOND..120 * SECOND);
         self.queue.schedule(in_ms, Event::Publish);
+    }
+
+    /// Says something, whatever it is.
+    pub(super) fn publish(&mut self, who: usize) {
+        let draft = self.draft(who);
+        self.trace.event(self.queue.now, 17, who, draft.bodies.len() as u64, &[]);
+        self.with(who, |node, cx| node.publish(cx, draft));
     }
 
     fn draft(&mut self, who: usize) -> Draft {

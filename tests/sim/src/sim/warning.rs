@@ -1,0 +1,101 @@
+//! How soon everybody honest knows of a fork.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use syncra_protocol::Timestamp;
+use syncra_protocol::log::Standing;
+use syncra_protocol::origin::Origin;
+use syncra_protocol::sync::follow::Fault;
+
+use super::{Event, Sim};
+use crate::check::Invariant;
+use crate::node::Observation;
+use crate::scenario::Trouble;
+
+/// A round of gossip: the heartbeat of `node/src/net/limits.rs`.
+pub const ROUND_MS: u64 = 10_000;
+/// Rounds within which the proof is everywhere.
+const ROUNDS: u64 = 3;
+
+/// What is known of forks.
+#[derive(Debug, Default)]
+pub(super) struct Warnings {
+    /// When it showed: two who are honest held two histories, or one of them the proof. And who held any of the log then.
+    since: BTreeMap<Origin, (Timestamp, BTreeSet<usize>)>,
+    /// Over how many others the proof came to somebody.
+    hops: BTreeMap<(usize, Origin), u64>,
+}
+
+impl Sim {
+    /// Looks at what somebody honest has done for signs of a fork.
+    pub(super) fn watch_for_forks(&mut self, who: usize, observation: &Observation) {
+        match observation {
+            Observation::Committed(commit) if self.oracle.forkers.contains(&commit.origin.key) => {
+                let others = self.nodes.iter().enumerate().filter(|(other, _)| self.is_honest(*other));
+                let logs = others.filter_map(|(_, node)| node.up.as_ref()?.follower.evidence()?.log(&commit.origin));
+                if logs.map(|log| log.compare(&commit.head)).any(|standing| standing == Standing::Forked) {
+                    self.fork_shows(commit.origin);
+                }
+            }
+            Observation::Fault(from, Fault::Fork(proof)) => {
+                let from = self.index.get(from).and_then(|from| self.warnings.hops.get(&(*from, *proof.origin())));
+                let hops = from.map_or(0, |hops| hops + 1);
+                self.warnings.hops.entry((who, *proof.origin())).or_insert(hops);
+            }
+            Observation::KeptFork(origin, _) => {
+                self.fork_shows(*origin);
+                let (since, holders) = &self.warnings.since[origin];
+                let late = self.queue.now.0 - since.0;
+                let hops = self.warnings.hops.get(&(who, *origin)).copied().unwrap_or(0);
+                if self.is_quiet() && holders.contains(&who) {
+                    self.summary.n_warned += 1;
+                    self.summary.warned_ms = self.summary.warned_ms.max(late);
+                    self.summary.warned_hops = self.summary.warned_hops.max(hops);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether everybody who is honest is connected all the time, and nothing that is sent is lost.
+    fn is_quiet(&self) -> bool {
+        let loud = [
+            Trouble::Loss,
+            Trouble::Stalls,
+            Trouble::Partitions,
+            Trouble::Crashes,
+            Trouble::Disk,
+            Trouble::Copies,
+            Trouble::Withheld,
+            Trouble::Thieves,
+        ];
+        !loud.iter().any(|trouble| self.troubles.contains(trouble))
+    }
+
+    fn holds(&self, who: usize, origin: &Origin) -> bool {
+        let evidence = self.nodes[who].up.as_ref().and_then(|up| up.follower.evidence());
+        evidence.is_some_and(|evidence| evidence.size(origin) > 0)
+    }
+
+    fn fork_shows(&mut self, origin: Origin) {
+        if self.warnings.since.contains_key(&origin) {
+            return;
+        }
+        let holders = (0..self.nodes.len()).filter(|who| self.is_honest(*who) && self.holds(*who, &origin)).collect();
+        self.warnings.since.insert(origin, (self.queue.now, holders));
+        if self.is_quiet() {
+            self.queue.schedule(ROUNDS * ROUND_MS, Event::Warned { origin });
+        }
+    }
+
+    pub(super) fn must_be_warned(&mut self, origin: &Origin) {
+        // Who holds nothing of it is warned with the first head that it is shown.
+        let knows = |who: usize| self.truth(who).is_some_and(|truth| truth.forks.contains_key(origin));
+        let is_warned = |who: &usize| knows(*who) || !self.holds(*who, origin);
+        let unwarned = (0..self.nodes.len()).filter(|who| self.is_honest(*who)).find(|who| !is_warned(who));
+        if let Some(who) = unwarned {
+            let what = format!("it does not know after {ROUNDS} rounds that {origin} is forked");
+            self.violate(who, Invariant::WarnedInTime, what);
+        }
+    }
+}
