@@ -34,7 +34,7 @@ use crate::clock;
 use crate::history::{self, Draft, History, LoadError, OwnError};
 use crate::journal::{AppendError, OwnRoot};
 use crate::progress::Progress;
-use based::{based_on_it, checked_out, not_moved_on};
+use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -73,6 +73,8 @@ pub struct Plan {
     request: Request,
     /// A plain folder: its version may still move on.
     is_plain: bool,
+    /// It becomes a release of a package without a name, to be proposed to the one that it was checked out from.
+    is_proposal: bool,
 }
 
 /// What was published.
@@ -200,6 +202,9 @@ pub enum PublishError {
         /// The package's.
         was: PackageName,
     },
+    /// What would be proposed is what was checked out.
+    #[error("nothing changed since the checkout")]
+    Nothing,
     /// Others have published since the checkout.
     #[error("{place} moved on since this was checked out: it is at {}", .at.join(" and at "))]
     MovedOn {
@@ -246,7 +251,17 @@ pub async fn plan(
     let files = walked.map_err(|_| PublishError::Interrupted)??;
     let dependencies = manifest.unresolved().filter_map(|name| Some((name.clone(), known(name)?))).collect();
     manifest.resolve(&dependencies)?;
-    Ok(Plan { dir: request.dir.clone(), manifest, package, files, dependencies, base, request, is_plain })
+    Ok(Plan {
+        dir: request.dir.clone(),
+        manifest,
+        package,
+        files,
+        dependencies,
+        base,
+        request,
+        is_plain,
+        is_proposal: false,
+    })
 }
 
 /// Whether a publish of what was planned would be refused for what is known of its package: the rights of this device, what
@@ -279,6 +294,7 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     let _turn = parts.publishing.lock().await;
     let history = package_of(parts, &plan)?;
     let target = Target::choose(parts, &plan, history.as_deref())?;
+    based::has_changed(parts, &plan, &packed.index)?;
     let resolved = resolve(&plan, &target)?;
     let done = already(&plan, &target, &packed.index);
     match &done {
@@ -304,6 +320,17 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
 }
 
 impl Plan {
+    /// The same, to be proposed: it becomes a release of a package of this identity that has no name.
+    #[must_use]
+    pub fn into_proposal(self) -> Self {
+        Self { is_proposal: true, ..self }
+    }
+
+    /// What will point to the release in the package that it becomes one of.
+    fn points(&self) -> Place {
+        if self.is_proposal { Place::stable() } else { self.place() }
+    }
+
     /// What will point to the release.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -331,17 +358,24 @@ impl<'a> Target<'a> {
             if was != header.kind {
                 return Err(PublishError::KindChanged { name: header.name.clone(), was });
             }
-            let version = if plan.is_plain { plain_version(plan, &history.state) } else { header.version.clone() };
+            let version = match () {
+                () if plan.is_proposal => proposed_version(&header.version, history.state.releases.len()),
+                () if plan.is_plain => plain_version(plan, &history.state),
+                () => header.version.clone(),
+            };
             let (state, seen) = (&history.state, history::seen(history));
             let parents = match &plan.base {
                 Some(base) => base.parents(),
-                None => tip(state, &plan.place()).into_iter().collect(),
+                None => tip(state, &plan.points()).into_iter().collect(),
             };
             return Ok(Self { package: state.package, state: Some(state), genesis: None, seen, version, parents });
         }
         let (package, genesis) = genesis(parts, header.kind)?;
-        let version = header.version.clone();
-        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents: Vec::new() })
+        let (version, parents) = match &plan.base {
+            Some(base) if plan.is_proposal => (proposed_version(&header.version, 0), base.parents()),
+            _ => (header.version.clone(), Vec::new()),
+        };
+        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents })
     }
 }
 
@@ -350,6 +384,9 @@ impl<'a> Target<'a> {
 fn package_of(parts: &Parts, plan: &Plan) -> Result<Option<Arc<History>>, PublishError> {
     let name = &plan.manifest.header.name;
     if let Some(base) = &plan.base {
+        if plan.is_proposal {
+            return proposed(parts, plan, base);
+        }
         return checked_out(parts, plan, base, name).map(Some);
     }
     own_package(parts, name)
@@ -439,7 +476,7 @@ fn already(
 ) -> Result<Option<(ReleaseId, Release)>, PublishError> {
     let Some(state) = target.state else { return Ok(None) };
     let tree = index.tree_id();
-    if plan.is_plain && plan.request.version.is_none() {
+    if plan.is_proposal || plan.is_plain && plan.request.version.is_none() {
         let same = state.versions.values().rev().filter_map(|version| match version {
             VersionState::Settled(release) => Some(release),
             VersionState::Contested(_) | VersionState::Forked(_) | VersionState::Revoked(_) => None,
@@ -532,7 +569,7 @@ fn tip(state: &PackageState, place: &Place) -> Option<ReleaseId> {
 
 /// The move of what will point to the release. One that is diverged is moved though a tip is there already: that heals it.
 fn ref_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
-    let Place { class, name } = plan.place();
+    let Place { class, name } = plan.points();
     let known = target.state.and_then(|state| state.refs.get(&(class, name.clone())));
     let values: Vec<ReleaseId> = known.into_iter().flat_map(|known| known.values()).flatten().collect();
     let is_diverged = known.is_some_and(syncra_protocol::fold::RefState::is_diverged);
@@ -554,7 +591,7 @@ async fn write(
 ) -> Result<Published, PublishError> {
     let name = plan.manifest.header.name.clone();
     let mut seen = target.seen.clone();
-    if target.genesis.is_some() {
+    if target.genesis.is_some() && !plan.is_proposal {
         // The name first: cut off here, it names nothing yet, and publishing again names the new package.
         let claim = Body::Name(NameClaim { name: name.clone(), package: Some(target.package) });
         let head = devices::say(parts, claim).await.map_err(Box::new)?;
