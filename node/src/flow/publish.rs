@@ -4,37 +4,36 @@
 //! in between is completed at the next start or left for the collector, and publishing again converges.
 
 mod based;
+mod error;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use syncra_protocol::entry::{Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefMove, Release};
+use syncra_protocol::entry::{Body, Dependency, Entry, NameClaim, PackageGenesis, RefMove, Release};
 use syncra_protocol::fold::{PackageState, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
 use syncra_protocol::limits;
 use syncra_protocol::log::checkpoint::Checkpoint;
 pub use syncra_protocol::manifest::MANIFEST_FILE;
-use syncra_protocol::manifest::{Manifest, PackageKind, ResolveError, ResolvedManifest};
+use syncra_protocol::manifest::{Manifest, PackageKind, ResolvedManifest};
 use syncra_protocol::name::PackageName;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::reference::QualifiedName;
 use syncra_protocol::tree::{ContentIndex, PackParams};
 use syncra_protocol::version::Version;
 
-use super::checkout::{self, Base, BaseError, Place};
+use super::checkout::{self, Base, Place};
 use super::devices::{self, DevicesError};
-use super::manifest::{self, ReadManifestError};
-use super::merge::{self, MergeError};
-use super::pack::{self, PackTreeError};
-use super::walk::{self, Selection, SourceFile, WalkError};
-use super::{Parts, resolve};
-use crate::blobs::{self, BlobError};
+use super::walk::{self, Selection, SourceFile};
+use super::{Parts, manifest, merge, pack, resolve};
 use crate::clock;
-use crate::history::{self, Draft, History, LoadError, OwnError};
-use crate::journal::{AppendError, OwnRoot};
+use crate::history::{self, Draft, History, LoadError};
+use crate::journal::OwnRoot;
 use crate::progress::Progress;
 use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
+
+pub use error::PublishError;
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -94,125 +93,6 @@ pub struct Published {
     pub new_bytes: u64,
     /// The same tree was published before; nothing was written but, perhaps, the channel.
     pub already: bool,
-}
-
-/// Why nothing was published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The manifest is wrong, or cannot be read.
-    #[error(transparent)]
-    Manifest(#[from] ReadManifestError),
-    /// A plain folder whose name or kind nobody said.
-    #[error("`{}` has no {MANIFEST_FILE}, and no {missing} was given", dir.display())]
-    Plain {
-        /// The folder.
-        dir: PathBuf,
-        /// What is missing.
-        missing: &'static str,
-    },
-    /// A dependency that is not known here.
-    #[error("the dependencies cannot be resolved")]
-    Dependencies(#[from] ResolveError),
-    /// The tree.
-    #[error(transparent)]
-    Walk(#[from] WalkError),
-    /// Reading, cutting, storing.
-    #[error(transparent)]
-    Pack(#[from] PackTreeError),
-    /// The blob store.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The blob store does not open.
-    #[error(transparent)]
-    OpenBlobs(#[from] blobs::OpenError),
-    /// The version was published with other files.
-    #[error("version {version} of `{name}` was published before, with other files")]
-    VersionTaken {
-        /// The package.
-        name: PackageName,
-        /// The version.
-        version: Version,
-        /// The release that has it.
-        release: ReleaseId,
-    },
-    /// The package was begun as another kind.
-    #[error("`{name}` is a {was}, and the kind of a package never changes")]
-    KindChanged {
-        /// The package.
-        name: PackageName,
-        /// What it is.
-        was: PackageKind,
-    },
-    /// The note is too long.
-    #[error("a note of {bytes} bytes, at most {max} are allowed")]
-    LongNote {
-        /// Bytes given.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// What is known cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// An entry that may not be written.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// The log did not grow.
-    #[error(transparent)]
-    Own(#[from] OwnError),
-    /// The identity's log did not grow, or this device may not write to it.
-    #[error(transparent)]
-    Devices(#[from] Box<DevicesError>),
-    /// The name is taken by a package whose history is not on this device: going on would begin another one.
-    #[error("`{name}` is {}, whose history is not on this device", .package.fmt_short())]
-    NotHere {
-        /// The name.
-        name: PackageName,
-        /// What it means.
-        package: PackageId,
-    },
-    /// Two devices gave the name to two packages.
-    #[error("two of your devices gave the name `{name}` to different packages: {}", .packages.join(" and "))]
-    DivergedName {
-        /// The name.
-        name: PackageName,
-        /// What it could mean.
-        packages: Vec<String>,
-    },
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] AppendError),
-    /// The system stopped a task.
-    #[error("reading the directory was interrupted")]
-    Interrupted,
-    /// What the directory was checked out from.
-    #[error(transparent)]
-    Base(#[from] BaseError),
-    /// A merge into the directory is not finished, or its end cannot be noted.
-    #[error(transparent)]
-    Merge(#[from] Box<MergeError>),
-    /// The directory was checked out from somebody else's package.
-    #[error("this device does not write to `{0}`")]
-    NotAWriter(String),
-    /// The directory was checked out from a package of another name.
-    #[error("{MANIFEST_FILE} names `{name}`, but the directory was checked out from `{was}`")]
-    OtherName {
-        /// In the manifest.
-        name: PackageName,
-        /// The package's.
-        was: PackageName,
-    },
-    /// What would be proposed is what was checked out.
-    #[error("nothing changed since the checkout")]
-    Nothing,
-    /// Others have published since the checkout.
-    #[error("{place} moved on since this was checked out: it is at {}", .at.join(" and at "))]
-    MovedOn {
-        /// The branch or channel.
-        place: Place,
-        /// The versions that it points to.
-        at: Vec<String>,
-    },
 }
 
 /// Reads manifest and directory; changes nothing.
