@@ -38,9 +38,11 @@ mod open;
 mod outdated;
 mod pair;
 mod peers;
+mod propose;
 mod publish;
 mod refs;
 mod remove;
+mod review;
 mod rollback;
 mod search;
 mod share;
@@ -96,6 +98,9 @@ enum Verb {
     Publish(publish::Args),
     Checkout(checkout::Args),
     Merge(merge::Args),
+    Propose(propose::Args),
+    Review(review::Args),
+    Close(review::CloseArgs),
     List(list::Args),
     Info(info::Args),
     Log(log::Args),
@@ -147,6 +152,9 @@ impl Verb {
             Self::Publish(args) => args.run(context).await,
             Self::Checkout(args) => args.run(context).await,
             Self::Merge(args) => args.run(context).await,
+            Self::Propose(args) => args.run(context).await,
+            Self::Review(args) => args.run(context).await,
+            Self::Close(args) => args.run(context).await,
             Self::List(args) => args.run(context).await,
             Self::Info(args) => args.run(context).await,
             Self::Log(args) => args.run(context).await,

@@ -137,6 +137,19 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody proposes something to a package that is held here.
+    Proposed {
+        /// The package.
+        #[serde(rename = "package_id")]
+        #[schema(value_type = String)]
+        package: PackageId,
+        /// What is proposed, a package of its own.
+        #[serde(rename = "proposal_id")]
+        #[schema(value_type = String)]
+        proposal: PackageId,
+        /// In a line.
+        title: String,
+    },
     /// Another generation is in force.
     GenerationChanged {
         /// Its number; zero when nothing is installed.

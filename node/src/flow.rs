@@ -23,6 +23,7 @@ pub mod merge;
 pub mod pack;
 pub mod pair;
 pub mod peek;
+pub mod propose;
 pub mod publish;
 pub mod reach;
 pub mod refs;

@@ -22,6 +22,7 @@ pub mod net;
 pub mod node;
 pub mod problem;
 pub mod progress;
+pub mod proposals;
 mod redial;
 pub mod serve;
 pub mod sync;

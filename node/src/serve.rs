@@ -30,6 +30,7 @@ use crate::net::{Inbound, Inbounds};
 mod have;
 mod log;
 mod pair;
+mod propose;
 mod turns;
 
 /// Requests that are worked on at the same time, of each protocol: a thread of the runtime and up to a megabyte each.
@@ -119,9 +120,9 @@ fn roots_of(release: &Release) -> impl Iterator<Item = (BlobId, Access)> {
 
 /// Answers until `stop`. Every task has ended when this returns.
 pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, stop: CancellationToken) {
-    let Inbounds { blobs, log, have, pair } = inbounds;
+    let Inbounds { blobs, log, have, pair, propose } = inbounds;
     let turns = || Turns::new(ANSWERED_AT_ONCE, ANSWERED_PER_PEER);
-    let (of_blobs, of_log, of_have) = (turns(), turns(), turns());
+    let (of_blobs, of_log, of_have, of_propose) = (turns(), turns(), turns(), turns());
     let watches = log::watches();
     let with = Answering { incidents: &parts.incidents, stop: &stop };
     let on_blobs = with.each(("blob server", "blob answer"), blobs, |inbound| {
@@ -134,7 +135,10 @@ pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, s
         have::answer(Arc::clone(&parts), Arc::clone(&served), of_have.clone(), inbound)
     });
     let on_pair = with.each(("pair server", "pairing"), pair, |inbound| pair::answer(Arc::clone(&parts), inbound));
-    futures::join!(on_blobs, on_log, on_have, on_pair);
+    let on_propose = with.each(("propose server", "propose answer"), propose, |inbound| {
+        propose::answer(Arc::clone(&parts), of_propose.clone(), inbound)
+    });
+    futures::join!(on_blobs, on_log, on_have, on_pair, on_propose);
 }
 
 /// What a stream that failed says of its peer. Connections break; that is nobody's fault.

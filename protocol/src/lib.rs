@@ -15,6 +15,7 @@
 //! | [`log`], [`log::checkpoint`], [`log::fork`] | one writer's Merkle log, its verified heads, evidence against it |
 //! | [`evidence`], [`fold`] | which logs speak for a package, what they say together |
 //! | [`message`], [`record`] | what nodes say to each other, and through the distributed hash table |
+//! | [`proposal`] | what anybody proposes to a package, and thinks of that |
 //! | [`sync`] | the machines that ask, verify and fetch |
 
 pub mod bounded;
@@ -32,6 +33,7 @@ pub mod message;
 pub mod name;
 pub mod origin;
 pub mod path;
+pub mod proposal;
 pub mod record;
 pub mod reference;
 pub mod sync;

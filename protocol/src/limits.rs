@@ -145,3 +145,22 @@ pub const SEGMENT_CHUNKS: usize = 32_768;
 pub const RELEASE_NODE_BYTES: usize = 256 << 20;
 /// Parts of all files of one release: every file once and every segment of large ones, with room; 16 bytes each.
 pub const RELEASE_PARTS: usize = 2 << 20;
+
+/// Bytes of one record of a proposal or review: what a stranger may have us keep at a time.
+pub const PROPOSAL_RECORD_BYTES: usize = 4_096;
+/// Bytes of a proposal's title: a line of a list.
+pub const PROPOSAL_TITLE_BYTES: usize = 120;
+/// Bytes of a review's text; longer ones belong into the files.
+pub const PROPOSAL_TEXT_BYTES: usize = 3_072;
+/// Reviews that one identity writes about one proposal.
+pub const REVIEWS_PER_IDENTITY: usize = 16;
+/// Records about one package that a node keeps: half a megabyte at most, and one frame.
+pub const PROPOSAL_RECORDS: usize = 128;
+/// Of those, by identities whose logs are not known here: anybody can make up a thousand of them.
+pub const STRANGERS_RECORDS: usize = 64;
+/// Of those, by one identity: nobody fills the list alone.
+pub const RECORDS_PER_IDENTITY: usize = 32;
+/// Records in one offer: what a peer makes us verify at a time.
+pub const OFFERED_RECORDS: usize = 32;
+/// Packages about which a node keeps records: 64 MiB at worst.
+pub const PROPOSED_PACKAGES: usize = 128;

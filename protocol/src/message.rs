@@ -1,10 +1,12 @@
-//! What nodes say to each other on `/syncra/log/1`, `/syncra/have/1` and `/syncra/pair/1`. Written down in `docs/spec/wire.md`.
+//! What nodes say to each other on `/syncra/log/1`, `/syncra/have/1`, `/syncra/pair/1` and `/syncra/propose/1`. Written
+//! down in `docs/spec/wire.md`.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`log`] | heads, entries, watching, offers |
 //! | [`have`] | which parts of a content root a node holds |
 //! | [`pair`] | a device becomes one of an identity's |
+//! | [`propose`] | proposals and reviews of a package |
 //! | [`frame`] | the length before each message |
 //!
 //! One stream carries one request and its answers (pairing: two of each). Versions are negotiated by the stream's name alone: a new version is
@@ -16,6 +18,7 @@ pub mod frame;
 pub mod have;
 pub mod log;
 pub mod pair;
+pub mod propose;
 
 use serde::{Deserialize, Serialize};
 

@@ -29,6 +29,8 @@ mod nat;
 mod pairing;
 #[path = "network/people.rs"]
 mod people;
+#[path = "network/proposals.rs"]
+mod proposals;
 #[path = "network/roaming.rs"]
 mod roaming;
 #[path = "network/witnesses.rs"]

@@ -17,6 +17,7 @@ pub mod network;
 pub mod open;
 pub mod packages;
 pub mod pair;
+pub mod proposals;
 pub mod publish;
 pub mod refs;
 pub mod regard;

@@ -68,6 +68,9 @@ fn human(frame: &EventFrame) -> String {
         Event::FollowFailed { package, reason } => {
             format!("the newer release of {} could not be installed yet: {reason}", package.fmt_short())
         }
+        Event::Proposed { package, proposal, title } => {
+            format!("proposed to {}: {title} (syncra:{proposal})", package.fmt_short())
+        }
         Event::GenerationChanged { generation } => format!("generation {generation} is in force"),
     };
     format!("{}  {}  {what}", frame.seq, text::utc(frame.at_ms))

@@ -215,7 +215,9 @@ pub async fn plan(parts: &Parts, peek: &Peek<'_>, dir: &Path, theirs: &Theirs) -
         return Ok(plan);
     }
     let common = common(parts, &histories, &ancestry.common(&parents, &[theirs.id]), &mut plan.warnings)?;
-    let after = ancestry.latest(&parents.iter().copied().chain([theirs.id]).collect::<Vec<_>>());
+    let after: Vec<ReleaseId> = parents.iter().copied().chain([theirs.id]).collect();
+    // What is of another package is no line of this one: whoever has only this one must find the way back.
+    let after = if release == base.package { ancestry.latest(&after) } else { after };
     if after.len() > PARENT_LIMIT {
         return Err(MergeError::TooMany);
     }

@@ -22,6 +22,7 @@ use crate::installed::Installed;
 use crate::journal::{self, HomeOrigin, Journal, Provenance, Regard};
 use crate::logs::{Logs, LogsError};
 use crate::node::Online;
+use crate::proposals::Proposals;
 use crate::witness::Witnesses;
 
 /// Free space below which the reserve is given back.
@@ -53,6 +54,8 @@ pub struct Parts {
     pub incidents: Incidents,
     /// Codes under which this node waits for further devices.
     pub pairing: Offers,
+    /// Records about proposals to packages that are held.
+    pub proposals: Proposals,
     /// Held while the recovery key speaks: one statement follows the other.
     pub(super) recovering: tokio::sync::Mutex<()>,
     /// Held while a publish decides what it becomes and signs it.
@@ -164,6 +167,7 @@ impl Parts {
             events,
             incidents: Incidents::default(),
             pairing: Offers::default(),
+            proposals: Proposals::new(layout.proposals()),
             recovering: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             blobs: OnceCell::new(),

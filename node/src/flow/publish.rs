@@ -4,37 +4,36 @@
 //! in between is completed at the next start or left for the collector, and publishing again converges.
 
 mod based;
+mod error;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use syncra_protocol::entry::{Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefMove, Release};
+use syncra_protocol::entry::{Body, Dependency, Entry, NameClaim, PackageGenesis, RefMove, Release};
 use syncra_protocol::fold::{PackageState, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
 use syncra_protocol::limits;
 use syncra_protocol::log::checkpoint::Checkpoint;
 pub use syncra_protocol::manifest::MANIFEST_FILE;
-use syncra_protocol::manifest::{Manifest, PackageKind, ResolveError, ResolvedManifest};
+use syncra_protocol::manifest::{Manifest, PackageKind, ResolvedManifest};
 use syncra_protocol::name::PackageName;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::reference::QualifiedName;
 use syncra_protocol::tree::{ContentIndex, PackParams};
 use syncra_protocol::version::Version;
 
-use super::checkout::{self, Base, BaseError, Place};
+use super::checkout::{self, Base, Place};
 use super::devices::{self, DevicesError};
-use super::manifest::{self, ReadManifestError};
-use super::merge::{self, MergeError};
-use super::pack::{self, PackTreeError};
-use super::walk::{self, Selection, SourceFile, WalkError};
-use super::{Parts, resolve};
-use crate::blobs::{self, BlobError};
+use super::walk::{self, Selection, SourceFile};
+use super::{Parts, manifest, merge, pack, resolve};
 use crate::clock;
-use crate::history::{self, Draft, History, LoadError, OwnError};
-use crate::journal::{AppendError, OwnRoot};
+use crate::history::{self, Draft, History, LoadError};
+use crate::journal::OwnRoot;
 use crate::progress::Progress;
-use based::{based_on_it, checked_out, not_moved_on};
+use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
+
+pub use error::PublishError;
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -73,6 +72,8 @@ pub struct Plan {
     request: Request,
     /// A plain folder: its version may still move on.
     is_plain: bool,
+    /// It becomes a release of a package without a name, to be proposed to the one that it was checked out from.
+    is_proposal: bool,
 }
 
 /// What was published.
@@ -92,122 +93,6 @@ pub struct Published {
     pub new_bytes: u64,
     /// The same tree was published before; nothing was written but, perhaps, the channel.
     pub already: bool,
-}
-
-/// Why nothing was published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The manifest is wrong, or cannot be read.
-    #[error(transparent)]
-    Manifest(#[from] ReadManifestError),
-    /// A plain folder whose name or kind nobody said.
-    #[error("`{}` has no {MANIFEST_FILE}, and no {missing} was given", dir.display())]
-    Plain {
-        /// The folder.
-        dir: PathBuf,
-        /// What is missing.
-        missing: &'static str,
-    },
-    /// A dependency that is not known here.
-    #[error("the dependencies cannot be resolved")]
-    Dependencies(#[from] ResolveError),
-    /// The tree.
-    #[error(transparent)]
-    Walk(#[from] WalkError),
-    /// Reading, cutting, storing.
-    #[error(transparent)]
-    Pack(#[from] PackTreeError),
-    /// The blob store.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The blob store does not open.
-    #[error(transparent)]
-    OpenBlobs(#[from] blobs::OpenError),
-    /// The version was published with other files.
-    #[error("version {version} of `{name}` was published before, with other files")]
-    VersionTaken {
-        /// The package.
-        name: PackageName,
-        /// The version.
-        version: Version,
-        /// The release that has it.
-        release: ReleaseId,
-    },
-    /// The package was begun as another kind.
-    #[error("`{name}` is a {was}, and the kind of a package never changes")]
-    KindChanged {
-        /// The package.
-        name: PackageName,
-        /// What it is.
-        was: PackageKind,
-    },
-    /// The note is too long.
-    #[error("a note of {bytes} bytes, at most {max} are allowed")]
-    LongNote {
-        /// Bytes given.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// What is known cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// An entry that may not be written.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// The log did not grow.
-    #[error(transparent)]
-    Own(#[from] OwnError),
-    /// The identity's log did not grow, or this device may not write to it.
-    #[error(transparent)]
-    Devices(#[from] Box<DevicesError>),
-    /// The name is taken by a package whose history is not on this device: going on would begin another one.
-    #[error("`{name}` is {}, whose history is not on this device", .package.fmt_short())]
-    NotHere {
-        /// The name.
-        name: PackageName,
-        /// What it means.
-        package: PackageId,
-    },
-    /// Two devices gave the name to two packages.
-    #[error("two of your devices gave the name `{name}` to different packages: {}", .packages.join(" and "))]
-    DivergedName {
-        /// The name.
-        name: PackageName,
-        /// What it could mean.
-        packages: Vec<String>,
-    },
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] AppendError),
-    /// The system stopped a task.
-    #[error("reading the directory was interrupted")]
-    Interrupted,
-    /// What the directory was checked out from.
-    #[error(transparent)]
-    Base(#[from] BaseError),
-    /// A merge into the directory is not finished, or its end cannot be noted.
-    #[error(transparent)]
-    Merge(#[from] Box<MergeError>),
-    /// The directory was checked out from somebody else's package.
-    #[error("this device does not write to `{0}`")]
-    NotAWriter(String),
-    /// The directory was checked out from a package of another name.
-    #[error("{MANIFEST_FILE} names `{name}`, but the directory was checked out from `{was}`")]
-    OtherName {
-        /// In the manifest.
-        name: PackageName,
-        /// The package's.
-        was: PackageName,
-    },
-    /// Others have published since the checkout.
-    #[error("{place} moved on since this was checked out: it is at {}", .at.join(" and at "))]
-    MovedOn {
-        /// The branch or channel.
-        place: Place,
-        /// The versions that it points to.
-        at: Vec<String>,
-    },
 }
 
 /// Reads manifest and directory; changes nothing.
@@ -246,7 +131,17 @@ pub async fn plan(
     let files = walked.map_err(|_| PublishError::Interrupted)??;
     let dependencies = manifest.unresolved().filter_map(|name| Some((name.clone(), known(name)?))).collect();
     manifest.resolve(&dependencies)?;
-    Ok(Plan { dir: request.dir.clone(), manifest, package, files, dependencies, base, request, is_plain })
+    Ok(Plan {
+        dir: request.dir.clone(),
+        manifest,
+        package,
+        files,
+        dependencies,
+        base,
+        request,
+        is_plain,
+        is_proposal: false,
+    })
 }
 
 /// Whether a publish of what was planned would be refused for what is known of its package: the rights of this device, what
@@ -279,6 +174,7 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     let _turn = parts.publishing.lock().await;
     let history = package_of(parts, &plan)?;
     let target = Target::choose(parts, &plan, history.as_deref())?;
+    based::has_changed(parts, &plan, &packed.index)?;
     let resolved = resolve(&plan, &target)?;
     let done = already(&plan, &target, &packed.index);
     match &done {
@@ -304,6 +200,17 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
 }
 
 impl Plan {
+    /// The same, to be proposed: it becomes a release of a package of this identity that has no name.
+    #[must_use]
+    pub fn into_proposal(self) -> Self {
+        Self { is_proposal: true, ..self }
+    }
+
+    /// What will point to the release in the package that it becomes one of.
+    fn points(&self) -> Place {
+        if self.is_proposal { Place::stable() } else { self.place() }
+    }
+
     /// What will point to the release.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -331,17 +238,24 @@ impl<'a> Target<'a> {
             if was != header.kind {
                 return Err(PublishError::KindChanged { name: header.name.clone(), was });
             }
-            let version = if plan.is_plain { plain_version(plan, &history.state) } else { header.version.clone() };
+            let version = match () {
+                () if plan.is_proposal => proposed_version(&header.version, history.state.releases.len()),
+                () if plan.is_plain => plain_version(plan, &history.state),
+                () => header.version.clone(),
+            };
             let (state, seen) = (&history.state, history::seen(history));
             let parents = match &plan.base {
                 Some(base) => base.parents(),
-                None => tip(state, &plan.place()).into_iter().collect(),
+                None => tip(state, &plan.points()).into_iter().collect(),
             };
             return Ok(Self { package: state.package, state: Some(state), genesis: None, seen, version, parents });
         }
         let (package, genesis) = genesis(parts, header.kind)?;
-        let version = header.version.clone();
-        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents: Vec::new() })
+        let (version, parents) = match &plan.base {
+            Some(base) if plan.is_proposal => (proposed_version(&header.version, 0), base.parents()),
+            _ => (header.version.clone(), Vec::new()),
+        };
+        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents })
     }
 }
 
@@ -350,6 +264,9 @@ impl<'a> Target<'a> {
 fn package_of(parts: &Parts, plan: &Plan) -> Result<Option<Arc<History>>, PublishError> {
     let name = &plan.manifest.header.name;
     if let Some(base) = &plan.base {
+        if plan.is_proposal {
+            return proposed(parts, plan, base);
+        }
         return checked_out(parts, plan, base, name).map(Some);
     }
     own_package(parts, name)
@@ -439,7 +356,7 @@ fn already(
 ) -> Result<Option<(ReleaseId, Release)>, PublishError> {
     let Some(state) = target.state else { return Ok(None) };
     let tree = index.tree_id();
-    if plan.is_plain && plan.request.version.is_none() {
+    if plan.is_proposal || plan.is_plain && plan.request.version.is_none() {
         let same = state.versions.values().rev().filter_map(|version| match version {
             VersionState::Settled(release) => Some(release),
             VersionState::Contested(_) | VersionState::Forked(_) | VersionState::Revoked(_) => None,
@@ -532,7 +449,7 @@ fn tip(state: &PackageState, place: &Place) -> Option<ReleaseId> {
 
 /// The move of what will point to the release. One that is diverged is moved though a tip is there already: that heals it.
 fn ref_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
-    let Place { class, name } = plan.place();
+    let Place { class, name } = plan.points();
     let known = target.state.and_then(|state| state.refs.get(&(class, name.clone())));
     let values: Vec<ReleaseId> = known.into_iter().flat_map(|known| known.values()).flatten().collect();
     let is_diverged = known.is_some_and(syncra_protocol::fold::RefState::is_diverged);
@@ -554,7 +471,7 @@ async fn write(
 ) -> Result<Published, PublishError> {
     let name = plan.manifest.header.name.clone();
     let mut seen = target.seen.clone();
-    if target.genesis.is_some() {
+    if target.genesis.is_some() && !plan.is_proposal {
         // The name first: cut off here, it names nothing yet, and publishing again names the new package.
         let claim = Body::Name(NameClaim { name: name.clone(), package: Some(target.package) });
         let head = devices::say(parts, claim).await.map_err(Box::new)?;

@@ -9,6 +9,7 @@ use syncra_protocol::log::checkpoint::{Checkpoint, Head, SignError};
 use syncra_protocol::log::note::NoteError;
 use syncra_protocol::log::{AppendError, ExtendError, Log};
 use syncra_protocol::origin::Origin;
+use syncra_protocol::proposal::{Record, RecordError, Statement};
 
 use super::{EntryBytes, Histories};
 use crate::journal::{self, KnownHead, OwnAppend, OwnNote, Refusal};
@@ -150,6 +151,14 @@ impl Histories {
             self.sign(Checkpoint { origin: log.origin, size: log.size, root: log.root }).await?;
         }
         Ok(())
+    }
+
+    /// Signs what this device says about a proposal. Not journalled: a later one replaces it, and two may contradict each other.
+    ///
+    /// # Errors
+    /// [`RecordError`] for a statement that others would refuse.
+    pub fn sign_record(&self, statement: Statement) -> Result<Record, RecordError> {
+        Record::sign(statement, &self.0.secret)
     }
 
     async fn sign(&self, checkpoint: Checkpoint) -> Result<Head, OwnError> {

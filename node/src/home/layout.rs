@@ -141,6 +141,12 @@ impl Layout {
         self.root.join("tokens.toml")
     }
 
+    /// Records about proposals.
+    #[must_use]
+    pub fn proposals(&self) -> PathBuf {
+        self.root.join("proposals")
+    }
+
     /// What the running node tells; older parts stand beside it.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -34,11 +34,13 @@ pub enum Protocol {
     Have,
     /// A device becomes one of an identity's.
     Pair,
+    /// Proposals to packages, and reviews of them.
+    Propose,
 }
 
 impl Protocol {
     /// Every protocol we speak.
-    pub const ALL: [Self; 4] = [Self::Blobs, Self::Log, Self::Have, Self::Pair];
+    pub const ALL: [Self; 5] = [Self::Blobs, Self::Log, Self::Have, Self::Pair, Self::Propose];
 
     /// The id on the wire.
     #[must_use]
@@ -48,6 +50,7 @@ impl Protocol {
             Self::Log => "/syncra/log/1",
             Self::Have => "/syncra/have/1",
             Self::Pair => "/syncra/pair/1",
+            Self::Propose => "/syncra/propose/1",
         }
     }
 }
@@ -84,6 +87,8 @@ pub struct Inbounds {
     pub have: mpsc::Receiver<Inbound>,
     /// Streams of [`Protocol::Pair`].
     pub pair: mpsc::Receiver<Inbound>,
+    /// Streams of [`Protocol::Propose`].
+    pub propose: mpsc::Receiver<Inbound>,
 }
 
 /// The sending ends of [`Inbounds`] and the places for inbound streams in all; outlives restarts of the network task.
@@ -93,6 +98,7 @@ pub(super) struct Doors {
     log: mpsc::Sender<Inbound>,
     have: mpsc::Sender<Inbound>,
     pair: mpsc::Sender<Inbound>,
+    propose: mpsc::Sender<Inbound>,
     places: Arc<Semaphore>,
 }
 
@@ -103,9 +109,10 @@ impl Doors {
         let (log, log_in) = mpsc::channel(queue);
         let (have, have_in) = mpsc::channel(queue);
         let (pair, pair_in) = mpsc::channel(queue);
+        let (propose, propose_in) = mpsc::channel(queue);
         let places = Arc::new(Semaphore::new(limits::INBOUND_STREAMS));
-        let inbounds = Inbounds { blobs: blobs_in, log: log_in, have: have_in, pair: pair_in };
-        (Arc::new(Self { blobs, log, have, pair, places }), inbounds)
+        let inbounds = Inbounds { blobs: blobs_in, log: log_in, have: have_in, pair: pair_in, propose: propose_in };
+        (Arc::new(Self { blobs, log, have, pair, propose, places }), inbounds)
     }
 
     fn queue(&self, protocol: Protocol) -> &mpsc::Sender<Inbound> {
@@ -114,6 +121,7 @@ impl Doors {
             Protocol::Log => &self.log,
             Protocol::Have => &self.have,
             Protocol::Pair => &self.pair,
+            Protocol::Propose => &self.propose,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! How errors of checkouts and merges become problems.
+//! How errors of checkouts, merges and proposals become problems.
 
 use super::{Code, Problem};
 use crate::flow::checkout::BaseError;
 use crate::flow::merge::MergeError;
+use crate::flow::propose::ProposeError;
 
 impl From<BaseError> for Problem {
     fn from(error: BaseError) -> Self {
@@ -39,6 +40,27 @@ impl From<MergeError> for Problem {
             MergeError::TooMany => {
                 Self::from_error(Code::Conflict, &error).with_hint("publish what was merged so far, then go on")
             }
+        }
+    }
+}
+
+impl From<ProposeError> for Problem {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::Publish(error) => (*error).into(),
+            ProposeError::Write(error) => error.into(),
+            ProposeError::Load(error) => error.into(),
+            ProposeError::NoCheckout(_) => {
+                Self::from_error(Code::NotFound, &error).with_hint("make one by `syncra checkout PKG DIR`")
+            }
+            ProposeError::Unknown(_) => Self::from_error(Code::NotFound, &error)
+                .with_hint("`syncra review PKG` asks those who have the package"),
+            ProposeError::Ambiguous(_) => {
+                Self::from_error(Code::Ambiguous, &error).with_hint("name it by its whole id")
+            }
+            ProposeError::Record(_) => Self::from_error(Code::BadArgument, &error),
+            ProposeError::TooMany => Self::from_error(Code::Conflict, &error).with_hint("say it in the files instead"),
+            ProposeError::NotYours => Self::from_error(Code::NotAWriter, &error),
         }
     }
 }

@@ -320,7 +320,11 @@ impl From<PublishError> for Problem {
             PublishError::LongNote { .. } => Code::BadArgument,
             PublishError::Base(error) => return error.into(),
             PublishError::Merge(error) => return (*error).into(),
-            PublishError::NotAWriter(_) => Code::NotAWriter,
+            PublishError::Nothing => Code::Conflict,
+            PublishError::NotAWriter(_) => {
+                let hint = "`syncra propose` offers your changes to those who may";
+                return Self::from_error(Code::NotAWriter, &error).with_hint(hint);
+            }
             PublishError::OtherName { .. } => {
                 let hint = "a package keeps its name; to begin another one, copy the files to a new directory";
                 return Self::from_error(Code::Conflict, &error).with_hint(hint);

@@ -6,8 +6,9 @@ use futures::AsyncWriteExt as _;
 use syncra_protocol::id::{ContentRoot, PackageId};
 use syncra_protocol::limits::ENTRIES_PER_FRAME;
 use syncra_protocol::message::log::{self, Answer, Entries, Heads, Offers, Request, decode_answer};
-use syncra_protocol::message::{Refusal, have};
+use syncra_protocol::message::{Refusal, have, propose};
 use syncra_protocol::origin::Origin;
+use syncra_protocol::proposal::Record;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{ASK_TIMEOUT, Failure};
 use syncra_protocol::sync::score::Deed;
@@ -91,6 +92,46 @@ pub async fn have(net: &Net, peer: Peer, root: ContentRoot) -> Result<have::Answ
         Some(have::Answer::Refused(refusal)) => Err(of_refusal(refusal)),
         Some(answer) => Ok(answer),
         None => Err(Failure::Lost),
+    }
+}
+
+/// Asks for the records about a package. One that does not verify spoils the answer.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn proposals(net: &Net, peer: Peer, package: PackageId) -> Result<Vec<Record>, Failure> {
+    match propose_answer(net, peer, &propose::Request::List { package }).await? {
+        propose::Answer::Records { records } => {
+            let decoded = records.iter().map(|bytes| Record::decode(bytes.as_ref()));
+            decoded.collect::<Result<_, _>>().map_err(|_| Failure::Malformed)
+        }
+        other => Err(unexpected_of_proposals(&other)),
+    }
+}
+
+/// Offers records; how many the peer keeps.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn offer_records(net: &Net, peer: Peer, records: Vec<propose::RecordBytes>) -> Result<u32, Failure> {
+    match propose_answer(net, peer, &propose::Request::Offer { records }).await? {
+        propose::Answer::Taken { n_kept } => Ok(n_kept),
+        other => Err(unexpected_of_proposals(&other)),
+    }
+}
+
+async fn propose_answer(net: &Net, peer: Peer, request: &propose::Request) -> Result<propose::Answer, Failure> {
+    let mut stream = open(net, peer, Protocol::Propose).await?;
+    write_frame(&mut stream, request, ASK_TIMEOUT).await.map_err(of_frame)?;
+    let answer = read_frame(&mut stream, ASK_TIMEOUT, propose::decode_answer).await.map_err(of_frame)?;
+    finish(stream).await;
+    answer.ok_or(Failure::Lost)
+}
+
+fn unexpected_of_proposals(answer: &propose::Answer) -> Failure {
+    match answer {
+        propose::Answer::Refused(refusal) => of_refusal(*refusal),
+        _ => Failure::Malformed,
     }
 }
 

@@ -10,9 +10,9 @@ use syncra_node::journal::Record;
 use syncra_protocol::Timestamp;
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
-use syncra_protocol::entry::{self, Decoded};
+use syncra_protocol::entry::{self, Decoded, RefClass};
 use syncra_protocol::evidence::Evidence;
-use syncra_protocol::id::{ContentRoot, EntryId, LogHash, PackageId};
+use syncra_protocol::id::{ContentRoot, EntryId, IdentityId, LogHash, PackageId, ReleaseId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::link::{Invitation, Link, PeerAddress};
@@ -25,10 +25,11 @@ use syncra_protocol::log::proof::{ConsistencyProof, InclusionProof, PrefixProof}
 use syncra_protocol::log::tiles::Tile;
 use syncra_protocol::log::witness::{Statement, Witness};
 use syncra_protocol::manifest::{Manifest, ResolvedManifest};
-use syncra_protocol::message::{Refusal, frame, have, log, pair};
+use syncra_protocol::message::{Refusal, frame, have, log, pair, propose};
 use syncra_protocol::name::{Handle, PackageName, RefName};
 use syncra_protocol::origin::Origin;
 use syncra_protocol::path::EntryPath;
+use syncra_protocol::proposal::{self, Said, Verdict};
 use syncra_protocol::reference::{QualifiedName, Reference};
 use syncra_protocol::tree::chunks::ChunkList;
 use syncra_protocol::tree::hash_seq::HashSeq;
@@ -83,6 +84,19 @@ pub const ALL: &[Target] = &[
     target("pair-reply", pair_reply, || vec![codec::encode(&pair::Reply::Element(element()))]),
     target("pair-confirm", pair_confirm, || vec![[&[7; 32][..], b"\x06laptop"].concat()]),
     target("pair-verdict", pair_verdict, || vec![codec::encode(&pair::Verdict::Declined), vec![2; 90]]),
+    target("propose-request", propose_request, || {
+        vec![
+            codec::encode(&propose::Request::List { package: PackageId::from_bytes([9; 32]) }),
+            codec::encode(&propose::Request::Offer { records: vec![Blob(vec![7; 200]); 2] }),
+        ]
+    }),
+    target("propose-answer", propose_answer, || {
+        vec![
+            codec::encode(&propose::Answer::Records { records: vec![Blob(vec![7; 200]); 2] }),
+            codec::encode(&propose::Answer::Taken { n_kept: 300 }),
+        ]
+    }),
+    target("proposal-record", proposal_record, proposal_records),
     target("frame-length", frame_length, || vec![vec![0, 0, 1, 0]]),
     target("package-name", |bytes| text::<PackageName>(bytes, true), || texts(&["rocket"])),
     target("handle", |bytes| text::<Handle>(bytes, true), || texts(&["alice.dev"])),
@@ -227,6 +241,43 @@ fn log_request(bytes: &[u8]) {
 
 fn log_answer(bytes: &[u8]) {
     same(bytes, log::decode_answer(bytes).ok().map(|answer| log::encode_answer(&answer)));
+}
+
+fn propose_request(bytes: &[u8]) {
+    same(bytes, propose::decode_request(bytes).ok().map(|request| codec::encode(&request)));
+}
+
+fn propose_answer(bytes: &[u8]) {
+    same(bytes, propose::decode_answer(bytes).ok().map(|answer| codec::encode(&answer)));
+}
+
+fn proposal_record(bytes: &[u8]) {
+    same(bytes, proposal::Record::decode(bytes).ok().map(|record| record.bytes().to_vec()));
+}
+
+fn proposal_records() -> Vec<Vec<u8>> {
+    let secret = DeviceSecret::from_seed(&[5; 32]);
+    let release = ReleaseId::from_bytes([3; 32]);
+    let offered = Said::Proposal {
+        class: RefClass::Channel,
+        name: RefName::stable(),
+        release,
+        title: "Fins".to_owned(),
+        is_withdrawn: false,
+    };
+    let review = Said::Review { release, verdict: Verdict::RequestChanges, text: "upside down".to_owned() };
+    let statement = |said| proposal::Statement {
+        target: PackageId::from_bytes([1; 32]),
+        proposal: PackageId::from_bytes([2; 32]),
+        by: IdentityId::from_bytes([4; 32]),
+        device: secret.public(),
+        number: 0,
+        rev: 300,
+        said,
+    };
+    [offered, review]
+        .map(|said| proposal::Record::sign(statement(said), &secret).expect("our own values").bytes().to_vec())
+        .into()
 }
 
 fn have_request(bytes: &[u8]) {

@@ -5,8 +5,8 @@ use syncra_protocol::codec;
 use syncra_protocol::entry::DeviceRole;
 use syncra_protocol::id::{ContentRoot, IdentityId, LogHash, PackageId};
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::limits::{ENTRIES_PER_FRAME, FRAME_BYTES, PROOF_HASHES, WATCHED_PACKAGES};
-use syncra_protocol::message::{MessageError, Refusal, frame, have, log, pair};
+use syncra_protocol::limits::{ENTRIES_PER_FRAME, FRAME_BYTES, OFFERED_RECORDS, PROOF_HASHES, WATCHED_PACKAGES};
+use syncra_protocol::message::{MessageError, Refusal, frame, have, log, pair, propose};
 use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
 
@@ -94,6 +94,25 @@ fn damaged_messages_are_refused_or_themselves() {
         try_decoder("have answer", &seeds, |bytes| Some(have::encode_answer(&have::decode_answer(bytes).ok()?)));
     assert!(tried.n_accepted < tried.n_tried);
     damaged_pairing_messages();
+    damaged_messages_about_proposals();
+}
+
+fn damaged_messages_about_proposals() {
+    let records = |n: u8| vec![Blob(vec![n; usize::from(n)]); usize::from(n % 5)];
+    let list = (0..20).map(|n| propose::Request::List { package: package(n) });
+    let seeds = list.chain((0..20).map(|n| propose::Request::Offer { records: records(n) }));
+    let seeds: Vec<_> = seeds.map(|request| codec::encode(&request)).collect();
+    let tried = try_decoder("propose request", &seeds, |b| propose::decode_request(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let taken = [propose::Answer::Taken { n_kept: 300 }, propose::Answer::Refused(Refusal::NotFound)];
+    let seeds = taken.into_iter().chain((0..20).map(|n| propose::Answer::Records { records: records(n) }));
+    let seeds: Vec<_> = seeds.map(|answer| codec::encode(&answer)).collect();
+    let tried = try_decoder("propose answer", &seeds, |b| propose::decode_answer(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let offered = |n: usize| {
+        propose::decode_request(&codec::encode(&propose::Request::Offer { records: vec![Blob(vec![1]); n] }))
+    };
+    assert!(offered(OFFERED_RECORDS).is_ok() && offered(OFFERED_RECORDS + 1).is_err());
 }
 
 fn damaged_pairing_messages() {

@@ -79,10 +79,25 @@ const DECODERS: &[(&str, &str, Care)] = &[
         "decode_verdict",
         Both("pair-verdict", "damaged_messages_are_refused_or_themselves"),
     ),
+    (
+        "protocol/src/message/propose.rs",
+        "decode_answer",
+        Both("propose-answer", "damaged_messages_are_refused_or_themselves"),
+    ),
+    (
+        "protocol/src/message/propose.rs",
+        "decode_request",
+        Both("propose-request", "damaged_messages_are_refused_or_themselves"),
+    ),
     ("protocol/src/name.rs", "parse", Both("package-name", "names")),
     ("protocol/src/origin.rs", "from_str", Fuzz("origin")),
     ("protocol/src/path.rs", "parse", Both("path", "paths")),
     ("protocol/src/path.rs", "parse_bytes", Both("path", "paths")),
+    (
+        "protocol/src/proposal.rs",
+        "decode",
+        Both("proposal-record", "records_are_read_as_they_were_signed_and_refused_after_any_change"),
+    ),
     ("protocol/src/reference.rs", "from_str", Part),
     ("protocol/src/reference.rs", "parse", Both("reference", "references")),
     ("protocol/src/reference.rs", "parse_qualified", Part),
@@ -124,6 +139,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/net/tls.rs", "verify_tls13_signature", Ours),
     ("node/src/flow/pair.rs", "parse", Flips("only_codes_are_codes")),
     // Keys and texts that this program made, or arguments that are looked up and not decoded.
+    ("node/src/api/verbs/proposals.rs", "parse_verdict", Ours),
     ("node/src/flow/secrets.rs", "scan", Ours),
     ("node/src/flow/unpack.rs", "open_dir", Ours),
     ("node/src/api/doors.rs", "open_tcp", Ours),

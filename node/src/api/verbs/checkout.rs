@@ -102,5 +102,5 @@ fn base(service: &Service, reference: &Reference, found: &GetResponse) -> Result
     let release = release.ok_or_else(|| Problem::new(Code::ReleaseNotFound, "no release was found"))?;
     let state = &named.history.state;
     let place = Place::of(state, named.selector.as_ref());
-    Ok(Base { package: state.package, place, release, merged: Vec::new(), unfinished: None })
+    Ok(Base { package: state.package, place, release, merged: Vec::new(), proposal: None, unfinished: None })
 }

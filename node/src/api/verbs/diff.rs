@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::find;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
+use crate::flow::checkout;
 use crate::flow::diff::{self, Content, Difference, Directory, FileDifference, Hunk, Side};
 use crate::flow::peek::Peek;
 use crate::flow::publish;
@@ -225,7 +226,10 @@ async fn sides(service: &Service, request: &DiffRequest, ask: find::Ask) -> Resu
     match (&request.new, &request.dir) {
         (Some(new), None) => {
             let new = find::release(service, &Reference::parse(new)?, ask).await?;
-            let old = old.unwrap_or_else(|| parent_of(&new));
+            let old = match old {
+                Some(old) => old,
+                None => parent_of(service, &new)?,
+            };
             Ok((old, Chosen::release(new)))
         }
         (None, Some(dir)) => {
@@ -241,15 +245,18 @@ async fn sides(service: &Service, request: &DiffRequest, ask: find::Ask) -> Resu
 }
 
 /// What a release was made from.
-fn parent_of(found: &find::Found) -> Chosen {
-    let parent = found.release.parents.first().and_then(|id| found.named.history.state.releases.get(id));
-    match parent {
-        Some(parent) => {
-            let reference = format!("{}@{}", found.named.reference, parent.release.version);
-            Chosen::Release { reference, release: Box::new(parent.release.clone()) }
-        }
-        None => Chosen::Nothing,
-    }
+fn parent_of(service: &Service, found: &find::Found) -> Result<Chosen, Problem> {
+    let Some(parent) = found.release.parents.first() else { return Ok(Chosen::Nothing) };
+    let parts = service.parts();
+    // What is proposed was made from a release of another package.
+    let history = match found.named.history.state.releases.contains_key(parent) {
+        true => Some(Arc::clone(&found.named.history)),
+        false => checkout::package_of(parts, *parent)?,
+    };
+    let Some(history) = history else { return Ok(Chosen::Nothing) };
+    let release = history.state.releases[parent].release.clone();
+    let reference = format!("{}@{}", resolve::text(&parts.histories, history.state.package)?, release.version);
+    Ok(Chosen::Release { reference, release: Box::new(release) })
 }
 
 async fn plan(service: &Service, dir: &str) -> Result<publish::Plan, Problem> {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::follow;
 use super::identity::{self, IdentityResponse};
+use super::proposals;
 
 use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
@@ -257,6 +258,10 @@ async fn warnings(
     }
     if !running && packages.own > 0 {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
+    }
+    let n_waiting = proposals::waiting(parts)?;
+    if n_waiting > 0 {
+        warnings.push(format!("proposals wait for you, {n_waiting} in all: `syncra review` shows them"));
     }
     if running && n_peers == 0 {
         warnings.push(

@@ -31,6 +31,8 @@ pub struct Base {
     pub release: ReleaseId,
     /// Releases that were merged in: further parents of the next release.
     pub merged: Vec<ReleaseId>,
+    /// The package in which changes were proposed from here.
+    pub proposal: Option<PackageId>,
     /// The last merge, until a publish or its end.
     pub unfinished: Option<Unfinished>,
 }
@@ -145,6 +147,7 @@ struct File {
     release: Text<ReleaseId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     merged: Vec<Text<ReleaseId>>,
+    proposal: Option<Text<PackageId>>,
     merge: Option<FileMerge>,
 }
 
@@ -217,7 +220,8 @@ impl Base {
             touched: merge.touched,
         });
         let (package, release) = (file.package.0, file.release.0);
-        let base = Self { package, place, release, merged: ids(file.merged), unfinished };
+        let proposal = file.proposal.map(|id| id.0);
+        let base = Self { package, place, release, merged: ids(file.merged), proposal, unfinished };
         base.check()?;
         Ok(base)
     }
@@ -251,7 +255,8 @@ impl std::fmt::Display for Base {
             touched: unfinished.touched,
         });
         let (package, release, merged) = (Text(self.package), Text(self.release), ids(&self.merged));
-        let file = File { format: FORMAT, package, branch, channel, release, merged, merge };
+        let proposal = self.proposal.map(Text);
+        let file = File { format: FORMAT, package, branch, channel, release, merged, proposal, merge };
         let text = toml::to_string(&file).map_err(|_| std::fmt::Error)?;
         write!(
             f,
@@ -277,6 +282,7 @@ mod tests {
             place: Place { class: RefClass::Branch, name: RefName::parse("work/fins").unwrap() },
             release: id,
             merged: vec![other],
+            proposal: Some(PackageId::from_bytes([4; 32])),
             unfinished: Some(Unfinished {
                 release: id,
                 merged: Vec::new(),
@@ -297,7 +303,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Base::read(dir.path()).unwrap(), None);
-        let plain = Base { place: Place::stable(), merged: Vec::new(), unfinished: None, ..base() };
+        let plain = Base { place: Place::stable(), merged: Vec::new(), proposal: None, unfinished: None, ..base() };
         for base in [base(), plain] {
             base.write(dir.path()).unwrap();
             assert_eq!(Base::read(dir.path()).unwrap(), Some(base));

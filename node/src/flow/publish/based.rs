@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use syncra_protocol::id::ReleaseId;
 use syncra_protocol::name::PackageName;
+use syncra_protocol::tree::ContentIndex;
+use syncra_protocol::version::Version;
 
 use super::super::checkout::{self, Base};
 use super::super::{Parts, merge, resolve};
@@ -36,7 +38,7 @@ pub(super) fn not_moved_on(
     target: &Target<'_>,
     parents: &[ReleaseId],
 ) -> Result<(), PublishError> {
-    let (Some(_), Some(state)) = (&plan.base, target.state) else { return Ok(()) };
+    let (Some(_), Some(state), false) = (&plan.base, target.state, plan.is_proposal) else { return Ok(()) };
     let place = plan.place();
     let unseen = checkout::unseen(parts, state, &place, parents)?;
     if unseen.is_empty() {
@@ -51,10 +53,41 @@ pub(super) fn not_moved_on(
 
 /// The checkout is based on what was published from it. Should that not be noted, publishing again does it.
 pub(super) fn based_on_it(plan: &Plan, done: Published) -> Result<Published, PublishError> {
-    if let Some(base) = &plan.base {
+    if let (Some(base), true) = (&plan.base, plan.is_proposal) {
+        let base = Base { proposal: Some(done.package), ..base.clone() };
+        base.write(&plan.dir)?;
+    } else if let Some(base) = &plan.base {
         let (package, place, release) = (base.package, plan.place(), done.release_id);
-        let base = Base { package, place, release, merged: Vec::new(), unfinished: None };
+        let base = Base { package, place, release, merged: Vec::new(), proposal: None, unfinished: None };
         merge::finish(&plan.dir, &base).map_err(Box::new)?;
     }
     Ok(done)
+}
+
+/// The package in which changes were proposed from the directory before, if this identity still writes to it.
+pub(super) fn proposed(parts: &Parts, plan: &Plan, base: &Base) -> Result<Option<Arc<History>>, PublishError> {
+    merge::check_finished(&plan.dir, base).map_err(Box::new)?;
+    let history = match base.proposal {
+        Some(package) => parts.histories.package(package)?,
+        None => None,
+    };
+    Ok(history.filter(|history| history.state.may_write(&parts.identity(), &parts.device)))
+}
+
+/// The version that a proposal has: none that the package it is for will ever have, and a higher one each time.
+pub(super) fn proposed_version(version: &Version, n_before: usize) -> Version {
+    let text = version.to_string();
+    let text = text.split('+').next().unwrap_or_default();
+    let begin = if text.contains('-') { '.' } else { '-' };
+    let proposed = Version::parse(&format!("{text}{begin}proposal.{}", n_before + 1));
+    // Too long with its end: the version alone will do.
+    proposed.unwrap_or_else(|_| version.clone())
+}
+
+/// Nothing is proposed that is what was checked out.
+pub(super) fn has_changed(parts: &Parts, plan: &Plan, index: &ContentIndex) -> Result<(), PublishError> {
+    let (Some(base), true) = (&plan.base, plan.is_proposal) else { return Ok(()) };
+    let history = parts.histories.package(base.package)?;
+    let was = history.and_then(|history| Some(history.state.releases.get(&base.release)?.release.tree_id));
+    if was == Some(index.tree_id()) { Err(PublishError::Nothing) } else { Ok(()) }
 }

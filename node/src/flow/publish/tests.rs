@@ -4,6 +4,7 @@ use syncra_protocol::entry::RefClass;
 use syncra_protocol::fold::Pick;
 use syncra_protocol::name::RefName;
 
+use super::super::pack::PackTreeError;
 use super::*;
 use crate::home::Home;
 

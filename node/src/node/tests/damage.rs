@@ -10,7 +10,7 @@ use syncra_protocol::id::ContentRoot;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::message::log::{self, Answer, Heads, Request};
-use syncra_protocol::message::{Refusal, have, pair};
+use syncra_protocol::message::{Refusal, have, pair, propose};
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::follow::{Ask, Failure};
 use syncra_protocol::sync::score::Deed;
@@ -32,6 +32,8 @@ enum Outcome {
     Have(have::Answer),
     /// One answer.
     Pair(pair::Reply),
+    /// One answer.
+    Propose(propose::Answer),
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
@@ -58,7 +60,7 @@ async fn send(from: &Net, to: &Host, protocol: Protocol, bytes: &[u8]) -> Vec<u8
 
 /// (protocol, what is wrong, bytes, outcome)
 fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static str, Vec<u8>, Outcome)> {
-    use Protocol::{Blobs, Have, Log, Pair};
+    use Protocol::{Blobs, Have, Log, Pair, Propose};
     let heads = log::encode_request(&Request::Heads { package: published.package });
     let entries = |from, limit| log::encode_request(&Request::Entries { origin, from, limit });
     let not_found = || Outcome::Log(Answer::Refused(Refusal::NotFound));
@@ -116,6 +118,21 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
         (Pair, "a point that is too long", framed(&hello_of(34)), Outcome::Silence),
         (Pair, "a request of another protocol", framed(&heads), Outcome::Silence),
         (Pair, "a code that nobody waits for", framed(&hello), Outcome::Pair(pair::Reply::Refused(Refusal::NotFound))),
+        (Propose, "no message", framed(&[0xff; 40]), Outcome::Silence),
+        (Propose, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Propose, "a list of four billion records", framed(&[1, 0xff, 0xff, 0xff, 0xff, 0x0f, 1]), Outcome::Silence),
+        (
+            Propose,
+            "a package that is not here",
+            framed(&codec::encode(&propose::Request::List { package: unknown })),
+            Outcome::Propose(propose::Answer::Refused(Refusal::NotFound)),
+        ),
+        (
+            Propose,
+            "what is no record",
+            framed(&codec::encode(&propose::Request::Offer { records: vec![Blob(vec![7; 300]); 3] })),
+            Outcome::Propose(propose::Answer::Taken { n_kept: 0 }),
+        ),
         (Blobs, "nothing", Vec::new(), Outcome::Silence),
         (Blobs, "no request", vec![0xff; 3_000], Outcome::Silence),
         (Blobs, "a request that ends early", vec![0, 1, 2, 3], Outcome::Silence),
@@ -166,6 +183,7 @@ async fn damaged_requests_are_refused_each_in_its_way() {
             Protocol::Log => Outcome::Log(log::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Have => Outcome::Have(have::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Pair => Outcome::Pair(pair::decode_reply(read_frame(&heard)).unwrap()),
+            Protocol::Propose => Outcome::Propose(propose::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Blobs => panic!("{what}: {} bytes of an answer", heard.len()),
         };
         assert_eq!(outcome, expected, "{protocol}: {what}");
@@ -231,7 +249,9 @@ async fn requests_that_trickle_in_are_given_up_and_counted_and_leave_their_place
             // As long as any request may be; of blobs one that asks for more and more.
             let body = match protocol {
                 Protocol::Blobs => [&[0][..], &[6; 32], &[0xff; 9_000]].concat(),
-                Protocol::Log | Protocol::Have | Protocol::Pair => [&9_000_u32.to_le_bytes()[..], &[0; 9_000]].concat(),
+                Protocol::Log | Protocol::Have | Protocol::Pair | Protocol::Propose => {
+                    [&9_000_u32.to_le_bytes()[..], &[0; 9_000]].concat()
+                }
             };
             let mut answer = Vec::new();
             // By an end or a break, which may be seen by who writes before who reads.

@@ -1,0 +1,418 @@
+//! Proposing changes to a package, by anybody, and saying what one thinks of them.
+//!
+//! What is proposed is a release in a package of the proposer's own that has no name: its owner is who proposes, its releases
+//! have those of the target as parents. So it is published, found, fetched, compared and merged like every package. A small
+//! signed record ties it to the target; holders of the target keep records and hand them on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+use syncra_protocol::bounded::Blob;
+use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
+use syncra_protocol::key::DeviceKey;
+use syncra_protocol::limits::{OFFERED_RECORDS, REVIEWS_PER_IDENTITY};
+use syncra_protocol::proposal::{Record, RecordError, Said, Statement, Verdict};
+
+use super::publish::{self, PublishError, Published};
+use super::{Parts, seek};
+use crate::durable::WriteError;
+use crate::event::Event;
+use crate::history::{History, LoadError};
+use crate::node::Online;
+use crate::progress::Progress;
+use crate::proposals::{Standing, Taken};
+use crate::sync::ask;
+
+/// Connected peers who are asked, or told, at most.
+const PEERS: usize = 16;
+/// Peers to whom news is handed on: those tell others.
+const HANDED_ON: usize = 8;
+/// How long handing on may take altogether.
+const HAND_ON: Duration = Duration::from_secs(20);
+
+/// Why nothing was proposed or said.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// Publishing what is proposed.
+    #[error(transparent)]
+    Publish(#[from] Box<PublishError>),
+    /// The directory is no checkout.
+    #[error("`{0}` is no checkout, so it is not known what it could be proposed to")]
+    NoCheckout(String),
+    /// No proposal of that name is known.
+    #[error("no proposal `{0}` is known here")]
+    Unknown(String),
+    /// Several begin so.
+    #[error("`{0}` could be several proposals")]
+    Ambiguous(String),
+    /// A text that a record may not have.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// All places of this identity are taken.
+    #[error("this identity has written all {REVIEWS_PER_IDENTITY} reviews that it may about this proposal")]
+    TooMany,
+    /// Only the proposer and those who may write to the package close a proposal.
+    #[error("this device neither made the proposal nor may it write to the package")]
+    NotYours,
+    /// Records cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What is known cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// What became of a record that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// It is kept, and was not here before.
+    New,
+    /// It, or a later one, was here.
+    Had,
+    /// It is not kept.
+    Refused,
+}
+
+impl Came {
+    /// Whether others should hear of it.
+    #[must_use]
+    pub const fn is_new(self) -> bool {
+        matches!(self, Self::New)
+    }
+
+    /// Whether it, or a later one, is here.
+    #[must_use]
+    pub const fn is_kept(self) -> bool {
+        matches!(self, Self::New | Self::Had)
+    }
+}
+
+/// Whether records about a package are kept and shown to peers: it is held here, and not blocked.
+#[must_use]
+pub fn is_kept(parts: &Parts, package: PackageId) -> bool {
+    let history = parts.histories.package(package).ok().flatten();
+    history.is_some_and(|history| !parts.is_blocked(&history.state))
+}
+
+/// What is known here of a record's author; none: its device does not speak for the identity, as far as its logs are known.
+#[must_use]
+pub fn standing(parts: &Parts, record: &Record) -> Option<Standing> {
+    let Statement { by, device, .. } = record.statement();
+    let is_own = *by == parts.identity();
+    match parts.histories.identity(*by) {
+        Ok(Some(state)) if !state.is_active(device) => None,
+        Ok(Some(_)) if is_own => Some(Standing::Own),
+        Ok(Some(_)) => Some(Standing::Known),
+        Ok(None) => Some(Standing::Stranger),
+        Err(error) => {
+            tracing::warn!(%error, "whose a record is cannot be read");
+            Some(Standing::Stranger)
+        }
+    }
+}
+
+/// Takes in a record that a peer brought.
+#[must_use]
+pub fn take_in(parts: &Parts, record: Record) -> Came {
+    let target = record.statement().target;
+    if !is_kept(parts, target) || is_blocked(parts, &record.statement().by) {
+        return Came::Refused;
+    }
+    let Some(_) = standing(parts, &record) else { return Came::Refused };
+    match keep(parts, record) {
+        Ok(Taken::New) => Came::New,
+        Ok(Taken::Had) => Came::Had,
+        Ok(Taken::Full | Taken::TooSoon) => Came::Refused,
+        Err(error) => {
+            tracing::warn!(%error, "a record cannot be kept");
+            Came::Refused
+        }
+    }
+}
+
+fn is_blocked(parts: &Parts, identity: &IdentityId) -> bool {
+    parts.histories.journal().truth().regard(identity) == crate::journal::Regard::Blocked
+}
+
+fn keep(parts: &Parts, record: Record) -> Result<Taken, WriteError> {
+    // Of one that is kept and whose author was silenced since, anybody may take the place.
+    let rank = |record: &Record| standing(parts, record).unwrap_or(Standing::Stranger);
+    let taken = parts.proposals.take(record.clone(), rank, Instant::now())?;
+    if taken == Taken::New
+        && let Statement { target, proposal, said: Said::Proposal { title, is_withdrawn: false, .. }, .. } =
+            record.statement()
+    {
+        parts.emit(Event::Proposed { package: *target, proposal: *proposal, title: title.clone() });
+    }
+    Ok(taken)
+}
+
+/// Publishes the directory as a release of a proposal and says so. Calling again adds a release to it.
+///
+/// # Errors
+/// [`ProposeError`].
+pub async fn propose(
+    parts: &Parts,
+    plan: publish::Plan,
+    title: &str,
+    progress: &Progress,
+) -> Result<(Published, Record), ProposeError> {
+    let no_checkout = || ProposeError::NoCheckout(plan.dir.display().to_string());
+    let (target, place) = (plan.base.as_ref().map(|base| base.package).ok_or_else(no_checkout)?, plan.place());
+    let done = Box::pin(publish::publish(parts, plan, progress)).await.map_err(Box::new)?;
+    let said = Said::Proposal {
+        class: place.class,
+        name: place.name,
+        release: done.release_id,
+        title: title.to_owned(),
+        is_withdrawn: false,
+    };
+    let record = say(parts, target, done.package, 0, said)?;
+    Ok((done, record))
+}
+
+/// Says what this identity thinks of a proposal.
+///
+/// # Errors
+/// [`ProposeError`].
+pub fn review(parts: &Parts, of: &Record, verdict: Verdict, text: &str) -> Result<Record, ProposeError> {
+    let Statement { target, proposal, said, .. } = of.statement();
+    let Said::Proposal { release, .. } = said else { return Err(ProposeError::Unknown(proposal.to_string())) };
+    let own = parts.identity();
+    let mine = parts.proposals.of(*target).into_iter().filter(|record| {
+        let slot = record.slot();
+        slot.proposal == *proposal && slot.by == own && slot.is_review
+    });
+    let used: BTreeSet<u8> = mine.map(|record| record.statement().number).collect();
+    let limit = u8::try_from(REVIEWS_PER_IDENTITY).unwrap_or(u8::MAX);
+    let number = (0..limit).find(|number| !used.contains(number)).ok_or(ProposeError::TooMany)?;
+    say(parts, *target, *proposal, number, Said::Review { release: *release, verdict, text: text.to_owned() })
+}
+
+/// Takes a proposal back, if it is this identity's; else closes it, if this device may write to the package.
+///
+/// # Errors
+/// [`ProposeError`].
+pub fn close(parts: &Parts, of: &Record, text: &str) -> Result<Record, ProposeError> {
+    let Statement { target, proposal, by, said, .. } = of.statement();
+    if *by == parts.identity()
+        && let Said::Proposal { class, name, release, title, .. } = said.clone()
+    {
+        let said = Said::Proposal { class, name, release, title, is_withdrawn: true };
+        return say(parts, *target, *proposal, 0, said);
+    }
+    let history = parts.histories.package(*target)?;
+    let may = history.is_some_and(|history| history.state.may_write(&parts.identity(), &parts.device));
+    if may { review(parts, of, Verdict::Close, text) } else { Err(ProposeError::NotYours) }
+}
+
+fn say(parts: &Parts, target: PackageId, proposal: PackageId, number: u8, said: Said) -> Result<Record, ProposeError> {
+    let (by, device) = (parts.identity(), parts.device);
+    let mut statement = Statement { target, proposal, by, device, number, rev: 0, said };
+    let slot = parts.histories.sign_record(statement.clone())?.slot();
+    let known = parts.proposals.of(target).into_iter().find(|record| record.slot() == slot);
+    if let Some(known) = known.as_ref().filter(|known| known.statement().said == statement.said) {
+        return Ok(known.clone());
+    }
+    statement.rev = known.map_or(0, |known| known.statement().rev.saturating_add(1));
+    let record = parts.histories.sign_record(statement)?;
+    keep(parts, record.clone())?;
+    Ok(record)
+}
+
+/// Brings records to whoever is connected and to those who provide the package, for so long. How many peers keep one.
+pub async fn hand_out(online: &Online, package: PackageId, records: &[Record], within: Duration) -> usize {
+    let n_told = std::sync::atomic::AtomicUsize::new(0);
+    let told = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let tell = |peer: DeviceKey| {
+        let (n_told, told) = (&n_told, Arc::clone(&told));
+        async move {
+            let is_first =
+                told.lock().is_ok_and(|mut told: std::sync::MutexGuard<'_, BTreeSet<DeviceKey>>| told.insert(peer));
+            if is_first && offer(online, peer, records).await {
+                n_told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    };
+    let peers = connected(online, PEERS).await;
+    let all = stream::iter(peers).for_each_concurrent(None, tell);
+    let asking = seek::providers(online, package.into(), all, |peer| tell(peer).boxed(), || false);
+    // What was told in time was told.
+    drop(tokio::time::timeout(within, Box::pin(asking)).await);
+    n_told.into_inner()
+}
+
+/// Tells a few of those who are connected what was new here.
+pub async fn hand_on(online: &Online, records: &[Record], from: Option<DeviceKey>) {
+    let peers = connected(online, HANDED_ON + 1).await.into_iter().filter(|peer| Some(*peer) != from);
+    let telling = stream::iter(peers.take(HANDED_ON)).for_each_concurrent(None, |peer| async move {
+        offer(online, peer, records).await;
+    });
+    drop(tokio::time::timeout(HAND_ON, telling).await);
+}
+
+/// Takes in what is known about a package by whoever is connected or provides it, for so long. How many answered.
+pub async fn gather(parts: &Parts, online: &Online, package: PackageId, within: Duration) -> usize {
+    let n_answered = std::sync::atomic::AtomicUsize::new(0);
+    let listen = |peer: DeviceKey| {
+        let n_answered = &n_answered;
+        async move {
+            match ask::proposals(&online.net, peer, package).await {
+                Ok(records) => {
+                    n_answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    for record in records.into_iter().filter(|record| record.statement().target == package) {
+                        let _ = take_in(parts, record);
+                    }
+                }
+                Err(failure) => ask::count(&online.net, peer, failure).await,
+            }
+        }
+    };
+    let peers = connected(online, PEERS).await;
+    let all = stream::iter(peers).for_each_concurrent(None, listen);
+    let asking = seek::providers(online, package.into(), all, |peer| listen(peer).boxed(), || false);
+    drop(tokio::time::timeout(within, Box::pin(asking)).await);
+    n_answered.into_inner()
+}
+
+async fn connected(online: &Online, max: usize) -> Vec<DeviceKey> {
+    online.net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).take(max).collect()
+}
+
+async fn offer(online: &Online, peer: DeviceKey, records: &[Record]) -> bool {
+    let mut is_kept = false;
+    for part in records.chunks(OFFERED_RECORDS) {
+        let bytes = part.iter().map(|record| Blob(record.bytes().to_vec())).collect();
+        match ask::offer_records(&online.net, peer, bytes).await {
+            Ok(n_kept) => is_kept |= n_kept > 0,
+            Err(failure) => {
+                ask::count(&online.net, peer, failure).await;
+                return is_kept;
+            }
+        }
+    }
+    is_kept
+}
+
+/// A proposal as it stands.
+#[derive(Debug, Clone)]
+pub struct Standpoint {
+    /// The proposal's own record.
+    pub record: Record,
+    /// What is known of its author.
+    pub standing: Option<Standing>,
+    /// What became of it.
+    pub state: State,
+    /// What was said about it, in the order of identities and numbers, with what is known of the authors.
+    pub reviews: Vec<(Record, Option<Standing>)>,
+}
+
+/// What became of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Open,
+    /// A release of the package has one of it among its parents.
+    Merged,
+    /// Its author took it back.
+    Withdrawn,
+    /// Somebody who may write to the package closed it.
+    Closed,
+}
+
+impl State {
+    /// As people write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Merged => "merged",
+            Self::Withdrawn => "withdrawn",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The proposals to a package that are known here; those whose author does not own what is proposed are left out, as far as
+/// that is known.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError> {
+    let records = parts.proposals.of(history.state.package);
+    let mut found = Vec::new();
+    for record in records.iter().filter(|record| !record.slot().is_review) {
+        let proposed = parts.histories.package(record.statement().proposal)?;
+        let is_owner = proposed.as_ref().is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by));
+        if !is_owner || standing(parts, record).is_none() {
+            continue;
+        }
+        let about = |review: &&Record| {
+            let slot = review.slot();
+            slot.is_review && slot.proposal == record.statement().proposal
+        };
+        let reviews: Vec<(Record, Option<Standing>)> = records
+            .iter()
+            .filter(about)
+            .map(|review| (review.clone(), standing(parts, review)))
+            .filter(|(_, standing)| standing.is_some())
+            .collect();
+        let state = state_of(history, proposed.as_deref(), record, &reviews);
+        let standing = standing(parts, record);
+        found.push(Standpoint { record: record.clone(), standing, state, reviews });
+    }
+    Ok(found)
+}
+
+fn state_of(
+    history: &History,
+    proposed: Option<&History>,
+    record: &Record,
+    reviews: &[(Record, Option<Standing>)],
+) -> State {
+    let Said::Proposal { release, is_withdrawn, .. } = &record.statement().said else { return State::Open };
+    let its_releases: BTreeSet<ReleaseId> =
+        proposed.into_iter().flat_map(|own| own.state.releases.keys().copied()).chain([*release]).collect();
+    let mut parents = history.state.releases.values().flat_map(|published| &published.release.parents);
+    let may_close = |record: &Record| {
+        let Statement { by, device, said, .. } = record.statement();
+        matches!(said, Said::Review { verdict: Verdict::Close, .. }) && history.state.may_write(by, device)
+    };
+    match () {
+        () if parents.any(|parent| its_releases.contains(parent)) => State::Merged,
+        () if *is_withdrawn => State::Withdrawn,
+        () if reviews.iter().any(|(record, _)| may_close(record)) => State::Closed,
+        () => State::Open,
+    }
+}
+
+/// The proposal that somebody names by its package's id, or by the beginning of it.
+///
+/// # Errors
+/// [`ProposeError`].
+pub fn find(parts: &Parts, text: &str) -> Result<Record, ProposeError> {
+    let id = text.strip_prefix("syncra:").unwrap_or(text);
+    let id = id.split('@').next().unwrap_or(id);
+    if id.len() < 4 {
+        return Err(ProposeError::Unknown(text.to_owned()));
+    }
+    let all = parts.proposals.packages().into_iter().flat_map(|package| parts.proposals.of(package));
+    let is_meant = |record: &Record| {
+        let slot = record.slot();
+        !slot.is_review && slot.proposal.to_string().starts_with(id) && standing(parts, record).is_some()
+    };
+    let mut found: Vec<Record> = all.filter(is_meant).collect();
+    // Somebody else's record about the same package is no other proposal: its owner's counts, where that is known.
+    found.retain(|record| {
+        let proposed = parts.histories.package(record.statement().proposal).ok().flatten();
+        proposed.is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by))
+    });
+    let ids: BTreeSet<PackageId> = found.iter().map(|record| record.statement().proposal).collect();
+    match (ids.len(), found.len()) {
+        (0, _) => Err(ProposeError::Unknown(text.to_owned())),
+        (1, 1) => Ok(found.remove(0)),
+        _ => Err(ProposeError::Ambiguous(text.to_owned())),
+    }
+}

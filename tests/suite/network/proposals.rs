@@ -1,0 +1,131 @@
+//! Proposals between real nodes: by somebody without any right, through somebody who only holds the package, while the owner
+//! is away; and what attackers try.
+
+use serde_json::Value;
+use syncra_tests::{Home, Node};
+
+use crate::people::{LOOPBACK, address, publish, wired, word};
+
+fn edit(home: &Home, dir: &str, path: &str, bytes: &str) {
+    std::fs::write(home.work().join(dir).join(path), bytes).expect("written");
+}
+
+fn meet(home: &Home, node: &Node) {
+    home.json(["connect", address(node)]);
+}
+
+fn one(found: &Value) -> &Value {
+    let all = found["proposals"].as_array().unwrap_or_else(|| panic!("no list: {found}"));
+    assert_eq!(all.len(), 1, "{found}");
+    &all[0]
+}
+
+/// A package by `owner`, known to and held by `holder`, and checked out by `stranger`, who has changed it.
+fn changed_by_a_stranger(owner: &Home, holder: &Home, stranger: &Home) -> String {
+    let published = publish(owner, "1.0.0", 20_000);
+    let package = published.reference.rsplit_once('@').expect("a version").0.to_owned();
+    let node = owner.up(LOOPBACK);
+    let helping = holder.up(LOOPBACK);
+    meet(holder, &node);
+    holder.json(["get", &package, "-o", "held"]);
+    let visiting = stranger.up(LOOPBACK);
+    meet(stranger, &helping);
+    stranger.json(["checkout", &package, "mine"]);
+    edit(stranger, "mine", "fins.txt", "fins\n");
+    drop((node, helping, visiting));
+    package
+}
+
+#[test]
+fn anybody_proposes_a_holder_keeps_it_while_the_owner_is_away_and_the_owner_merges_it() {
+    let (owner, holder, stranger) = (wired(), wired(), wired());
+    let package = changed_by_a_stranger(&owner, &holder, &stranger);
+    let node = holder.up(LOOPBACK);
+    let away = stranger.up(LOOPBACK);
+    meet(&stranger, &node);
+
+    assert_eq!(word(&stranger.fails(["publish", "mine", "--yes"]).1, "code"), "E0407");
+    assert_eq!(stranger.fails(["propose", "mine"]).0, 2, "a first proposal needs a title");
+    let would = stranger.json(["propose", "mine", "--title", "Fins", "--dry-run"]);
+    assert_eq!((&would["ref"], &would["dry_run"]), (&Value::Null, &Value::Bool(true)));
+    let done = stranger.json(["propose", "mine", "--title", "Fins that turn"]);
+    assert!(done["n_told"].as_u64() >= Some(1), "the holder keeps it: {done}");
+    let proposal = word(&done, "ref");
+    assert!(word(&done, "version").ends_with("-proposal.1"), "{done}");
+    // Once more, with more: it is the same proposal.
+    edit(&stranger, "mine", "fins.txt", "fins that turn\n");
+    let again = stranger.json(["propose", "mine"]);
+    assert_eq!((word(&again, "ref"), word(&again, "title")), (proposal.clone(), "Fins that turn".to_owned()));
+    assert_eq!(stranger.json(["propose", "mine"])["already"], true);
+
+    // The owner was away, and hears of it from the holder; the content comes from whoever has it.
+    let back = owner.up(LOOPBACK);
+    meet(&owner, &node);
+    meet(&owner, &away);
+    let found = owner.json(["review", &package]);
+    let listed = one(&found);
+    assert_eq!((word(listed, "state"), word(listed, "title")), ("open".to_owned(), "Fins that turn".to_owned()));
+    assert_eq!(word(listed, "standing"), "stranger");
+    let warnings = owner.json(["status"])["warnings"].to_string();
+    assert!(warnings.contains("proposals wait for you, 1 in all"), "{warnings}");
+    let short = &proposal.trim_start_matches("syncra:")[..12];
+    let looked = owner.json(["review", short]);
+    let looked = one(&looked);
+    assert_eq!((word(looked, "standing"), word(looked, "version")), ("known".to_owned(), word(&again, "version")));
+    let diff = owner.json(["diff", &proposal]);
+    assert!(word(&diff, "old").ends_with("@1.0.0"), "{diff}");
+    assert_eq!(diff["files"].as_array().map(Vec::len), Some(1), "{diff}");
+
+    owner.json(["review", short, "--request-changes", "say more in the text"]);
+    owner.json(["review", short, "--approve"]);
+    let heard = stranger.json(["review", &proposal]);
+    let reviews = one(&heard)["reviews"].as_array().expect("reviews").clone();
+    let verdicts: Vec<_> = reviews.iter().map(|review| word(review, "verdict")).collect();
+    assert_eq!(verdicts, ["request_changes", "approve"], "{heard}");
+
+    // Taken in like every other release; that it was merged is seen from the history.
+    owner.json(["checkout", &package, "desk"]);
+    let merged = owner.json(["merge", &proposal, "--into", "desk"]);
+    assert_eq!((&merged["conflicts"], &merged["is_forward"]), (&serde_json::json!([]), &Value::Bool(false)));
+    let manifest = std::fs::read_to_string(owner.work().join("desk/syncra.toml")).expect("there");
+    edit(&owner, "desk", "syncra.toml", &manifest.replace("1.0.0", "1.1.0"));
+    owner.json(["publish", "desk"]);
+    assert_eq!(word(one(&owner.json(["review", &package])), "state"), "merged");
+    stranger.json(["info", &package]);
+    meet(&stranger, &back);
+    stranger.json(["info", &format!("{package}@1.1.0")]);
+    let seen = stranger.json(["review", &proposal]);
+    assert_eq!(word(one(&seen), "state"), "merged", "{seen}");
+    // Whoever has only the package itself still finds the way from one release to the next.
+    let would = holder.json(["checkout", &format!("{package}@1.1.0"), "theirs"]);
+    assert_eq!(word(&would, "version"), "1.1.0");
+    drop((node, away, back));
+}
+
+#[test]
+fn proposals_are_taken_back_and_turned_down_by_those_who_may_and_by_nobody_else() {
+    let (owner, holder, stranger) = (wired(), wired(), wired());
+    let package = changed_by_a_stranger(&owner, &holder, &stranger);
+    let node = owner.up(LOOPBACK);
+    let helping = holder.up(LOOPBACK);
+    let visiting = stranger.up(LOOPBACK);
+    meet(&stranger, &node);
+    meet(&holder, &node);
+    let proposal = word(&stranger.json(["propose", "mine", "--title", "Fins"]), "ref");
+    assert_eq!(word(one(&holder.json(["review", &package])), "state"), "open");
+
+    assert_eq!(word(&holder.fails(["close", &proposal]).1, "code"), "E0407");
+    assert_eq!(holder.fails(["close", "abcdefgh"]).0, 3);
+    assert_eq!(holder.fails(["review", "--approve"]).0, 2);
+    let would = owner.json(["close", &proposal, "--dry-run"]);
+    assert_eq!(word(one(&would), "state"), "open");
+    let closed = owner.json(["close", &proposal, "--reason", "done otherwise"]);
+    assert_eq!(word(one(&closed), "state"), "closed");
+    assert_eq!(word(one(&holder.json(["review", &package])), "state"), "closed");
+
+    let taken_back = stranger.json(["close", &proposal]);
+    assert_eq!(word(one(&taken_back), "state"), "withdrawn");
+    assert_eq!(word(one(&owner.json(["review", &package])), "state"), "withdrawn");
+    assert!(!owner.json(["status"])["warnings"].to_string().contains("proposals wait"));
+    drop((node, helping, visiting));
+}
