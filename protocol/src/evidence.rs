@@ -263,6 +263,12 @@ impl Evidence {
         self.genesis.owners.iter().chain(more).copied().collect()
     }
 
+    /// Whether somebody is heeded of whom nothing is held yet.
+    #[must_use]
+    pub fn lacks_people(&self) -> bool {
+        self.people().iter().any(|who| !self.identities.contains_key(who))
+    }
+
     /// Whether an identity has a role in the package, or had one.
     fn has_role(&self, identity: &IdentityId) -> bool {
         self.genesis.owners.contains(identity) || self.heeded.holders.contains(identity)

@@ -173,8 +173,9 @@ fn needed(needs: &NeedsInfo) -> String {
 
 /// Who somebody is, as short as it is not mistaken.
 pub(super) fn name(who: &OwnerInfo) -> String {
-    let short = || who.identity.get(..12).unwrap_or(&who.identity).to_owned();
-    let name = who.petname.clone().or_else(|| who.handle.clone()).unwrap_or_else(short);
+    let short = who.identity.get(..12).unwrap_or(&who.identity);
+    let handle = || who.handle.as_ref().map(|handle| format!("@{handle}~{short}"));
+    let name = who.petname.clone().or_else(handle).unwrap_or_else(|| short.to_owned());
     if who.own { format!("{name} (you)") } else { name }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use syncra_protocol::entry::{Body, Cut, Endorse, EntryError, NameClaim, RefClass, Role, Roles};
+use syncra_protocol::entry::{Body, Cut, Endorse, EntryError, NameClaim, RefClass, Role, Roles, SeenHead};
 use syncra_protocol::fold::{Needs, Open, OpenChange, PackageState, Rights};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::limits::ROLE_CUTS;
@@ -136,7 +136,7 @@ pub async fn change(parts: &Parts, named: &Named, wanted: &Wanted, dry_run: bool
     if dry_run {
         return Ok(Said { change: None, already: false, in_effect: false, needs: vec![], checkpoint: None });
     }
-    write(parts, state.package, &named.history, Body::Roles(roles)).await
+    write(parts, state.package, parts.histories.seen(&named.history), Body::Roles(roles)).await
 }
 
 fn without_cuts(roles: &Roles) -> Roles {
@@ -169,8 +169,9 @@ pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) 
     if becomes_owner {
         take_name(parts, state.package).await?;
     }
-    let said = write(parts, state.package, &named.history, Body::Endorse(Endorse { entry })).await?;
-    Ok(Said { change: Some(entry), ..said })
+    let mut seen = parts.histories.seen(&named.history);
+    see(&mut seen, &named.history, open);
+    write(parts, state.package, seen, Body::Endorse(Endorse { entry })).await
 }
 
 /// A package that one comes to own is called as it was, unless the name is taken: so that `syncra publish` finds it.
@@ -188,9 +189,19 @@ async fn take_name(parts: &Parts, package: PackageId) -> Result<(), RolesError> 
     Ok(())
 }
 
+/// Who agrees to a change has seen it, also one of somebody whose log one would like to cut back.
+fn see(seen: &mut Vec<SeenHead>, history: &History, open: &Open) {
+    let (origin, size) = (open.writer, open.index + 1);
+    if seen.iter().any(|head| head.origin == origin && head.size >= size) {
+        return;
+    }
+    seen.retain(|head| head.origin != origin);
+    let root = history.evidence.log(&origin).and_then(|log| log.root_at(size));
+    seen.extend(root.map(|root| SeenHead { origin, size, root }));
+}
+
 /// Appends to this device's log of the package, and tells what came of it.
-async fn write(parts: &Parts, package: PackageId, history: &History, body: Body) -> Result<Said, RolesError> {
-    let seen = parts.histories.seen(history);
+async fn write(parts: &Parts, package: PackageId, seen: Vec<SeenHead>, body: Body) -> Result<Said, RolesError> {
     let origin = Origin::package(package, parts.device);
     let draft = |draft: &mut Draft| devices::begin(parts, package, draft).and_then(|()| draft.push(body.clone()));
     let (head, entry) = parts.histories.append(origin, &seen, draft).await?;

@@ -409,12 +409,15 @@ impl Chain<'_> {
 impl Link<'_> {
     fn shown(&self) -> Open {
         let agreed = self.agreed();
+        let mut needs = vec![self.old.needs(&agreed), self.new.needs(&agreed)];
+        needs.retain(|needs| needs.n_more > 0);
+        needs.dedup();
         Open {
             entry: self.id,
             by: self.by.0,
             writer: self.by.1.origin,
             index: self.by.1.index,
-            needs: [self.old.needs(&agreed), self.new.needs(&agreed)].into_iter().filter(|n| n.n_more > 0).collect(),
+            needs,
             agreed,
             change: super::OpenChange::Roles(self.roles.clone()),
         }

@@ -46,6 +46,12 @@ fn two_people_publish_to_one_package_and_a_stranger_takes_both_for_it() {
         hears_nth(&bob, "package_updated", news);
     }
     let second = publish_to(&bob, package, "1.1.0");
+    // Alice's node hears of a log by somebody of whom it knows no device yet, and asks who that is.
+    let mut news = 0;
+    while alice.json(["info", package])["releases"].as_array().map(Vec::len) != Some(2) {
+        news += 1;
+        hears_nth(&alice, "package_updated", news);
+    }
     assert_eq!(alices.stop().0, 0);
 
     // Bob alone is enough to learn who may do what, and that his release counts.
