@@ -33,5 +33,7 @@ mod people;
 mod proposals;
 #[path = "network/roaming.rs"]
 mod roaming;
+#[path = "network/roles.rs"]
+mod roles;
 #[path = "network/witnesses.rs"]
 mod witnesses;

@@ -43,7 +43,13 @@ mod path_oracle;
 mod path_vectors;
 #[path = "protocol/quorum.rs"]
 mod quorum;
+#[path = "protocol/roles.rs"]
+mod roles;
 #[path = "protocol/shared.rs"]
 mod shared;
+#[path = "protocol/team.rs"]
+mod team;
+#[path = "protocol/teams.rs"]
+mod teams;
 #[path = "protocol/text_decoders.rs"]
 mod text_decoders;

@@ -21,6 +21,7 @@ pub mod proposals;
 pub mod publish;
 pub mod refs;
 pub mod regard;
+pub mod roles;
 pub mod search;
 pub mod share;
 pub mod status;

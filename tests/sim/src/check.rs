@@ -205,7 +205,8 @@ impl Oracle {
             let end = state.writers.get(writer).map(|writer| writer.end);
             let may_go = match state.releases.get(release).map(|it| it.standing) {
                 Some(Standing::Settled | Standing::SameAs(_) | Standing::Contested) => true,
-                Some(Standing::Reused(_)) => false,
+                // No role ever changes here.
+                Some(Standing::Reused(_) | Standing::Contributed) => false,
                 Some(Standing::Forked) => state.forked.contains_key(writer),
                 Some(Standing::Revoked) => end == Some(Some(End::Revoked)),
                 // Its device never was one, says the recovery key.

@@ -113,9 +113,12 @@ pub enum PublishError {
     /// A merge into the directory is not finished, or its end cannot be noted.
     #[error(transparent)]
     Merge(#[from] Box<MergeError>),
-    /// The directory was checked out from somebody else's package.
+    /// The package is somebody else's.
     #[error("this device does not write to `{0}`")]
     NotAWriter(String),
+    /// Channels, tags, and branches that are protected, are not a contributor's to move.
+    #[error("to `{0}` this device publishes onto branches that are not protected")]
+    Contributes(String),
     /// The directory was checked out from a package of another name.
     #[error("{MANIFEST_FILE} names `{name}`, but the directory was checked out from `{was}`")]
     OtherName {
