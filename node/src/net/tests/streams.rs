@@ -38,6 +38,7 @@ async fn every_kind_reaches_its_own_queue() {
                 Protocol::Log => &mut inbound.log,
                 Protocol::Have => &mut inbound.have,
                 Protocol::Pair => &mut inbound.pair,
+                Protocol::Propose => &mut inbound.propose,
             };
             let mut taken = queue.recv().await.expect("arrives");
             assert_eq!(taken.peer, a.key());
