@@ -41,6 +41,7 @@ mod peers;
 mod publish;
 mod refs;
 mod remove;
+mod role;
 mod rollback;
 mod search;
 mod share;
@@ -107,6 +108,9 @@ enum Verb {
     Branch(refs::BranchArgs),
     Tag(refs::TagArgs),
     Channel(refs::ChannelArgs),
+    Role(role::Args),
+    Endorse(role::EndorseArgs),
+    Transfer(role::TransferArgs),
     Export(export::Args),
     Import(import::Args),
     Id(id::Args),
@@ -158,6 +162,9 @@ impl Verb {
             Self::Branch(args) => args.run(context).await,
             Self::Tag(args) => args.run(context).await,
             Self::Channel(args) => args.run(context).await,
+            Self::Role(args) => args.run(context).await,
+            Self::Endorse(args) => args.run(context).await,
+            Self::Transfer(args) => args.run(context).await,
             Self::Export(args) => args.run(context).await,
             Self::Import(args) => args.run(context).await,
             Self::Id(args) => args.run(context).await,

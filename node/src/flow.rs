@@ -29,6 +29,7 @@ pub mod refs;
 pub mod regard;
 pub mod release;
 pub mod resolve;
+pub mod roles;
 pub mod search;
 pub mod secrets;
 pub mod seek;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncra_protocol::entry::{self, Body, Decoded, SeenHead};
 use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, Identity, IdentityLog};
-use syncra_protocol::fold::{IdentityState, PackageState};
+use syncra_protocol::fold::{IdentityState, OpenChange, PackageState};
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::Log;
@@ -284,7 +284,7 @@ impl Known {
             Subject::Package(package) => drop(self.packages.remove(&package)),
             Subject::Identity(identity) => {
                 self.identities.remove(&identity);
-                self.packages.retain(|_, history| !history.evidence.genesis().owners.contains(&identity));
+                self.packages.retain(|_, history| !history.evidence.heeds(&identity));
             }
         }
     }
@@ -308,6 +308,32 @@ pub fn seen(history: &History) -> Vec<SeenHead> {
         Some(SeenHead { origin, size, root })
     });
     seen.collect()
+}
+
+impl Histories {
+    /// What an own entry of a package says to have seen: [`seen`], but of a log that this device's identity wants cut back,
+    /// and waits for others to agree, no more than the cut leaves. Whoever builds on what it wants to take away lets it stay.
+    #[must_use]
+    pub fn seen(&self, history: &History) -> Vec<SeenHead> {
+        let mut heads = seen(history);
+        let device = self.0.secret.public();
+        let is_own =
+            |who: &IdentityId| history.state.owners.get(who).is_some_and(|owner| owner.devices.contains_key(&device));
+        for open in history.state.open.iter().filter(|open| open.agreed.iter().any(is_own)) {
+            let OpenChange::Roles(roles) = &open.change else { continue };
+            for (key, cut) in &roles.cuts {
+                let origin = Origin::package(history.state.package, *key);
+                let Some(at) = heads.iter().position(|head| head.origin == origin) else { continue };
+                let size = heads[at].size.min(cut.map_or(0, |cut| cut.size));
+                let root = history.evidence.log(&origin).and_then(|log| log.root_at(size)).filter(|_| size > 0);
+                match root {
+                    Some(root) => heads[at] = SeenHead { origin, size, root },
+                    None => drop(heads.remove(at)),
+                }
+            }
+        }
+        heads
+    }
 }
 
 /// A head as an entry names it.

@@ -86,7 +86,7 @@ impl Served {
 
     fn load_of(&self, identity: IdentityId) {
         for package in self.histories.packages() {
-            let owns = |history: &History| history.evidence.genesis().owners.contains(&identity);
+            let owns = |history: &History| history.evidence.heeds(&identity);
             if self.histories.package(package).is_ok_and(|history| history.is_some_and(|history| owns(&history))) {
                 self.load(package);
             }

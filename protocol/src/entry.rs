@@ -24,6 +24,7 @@ mod header;
 mod name;
 mod refs;
 mod release;
+mod roles;
 
 pub use device::{
     AddDevice, Cut, DeviceCuts, DeviceRole, Recover, Statement, StatementId, Suspend, recovery_commitment,
@@ -33,6 +34,7 @@ pub use header::{HEADER_BYTES, MAGIC};
 pub use name::{HandleClaim, NameClaim};
 pub use refs::{RefClass, RefMove, Yank};
 pub use release::{Dependency, PARENT_LIMIT, Release};
+pub use roles::{Endorse, Role, Roles};
 
 use header::Header;
 
@@ -63,6 +65,10 @@ pub enum Body {
     PackageGenesis(PackageGenesis),
     /// Kind 2: begins a further writer's log of a package.
     PackageJoin(PackageJoin),
+    /// Kind 3: changes who may do what.
+    Roles(Roles),
+    /// Kind 4: agrees to another writer's entry.
+    Endorse(Endorse),
     /// Kind 5: publishes a version.
     Release(Release),
     /// Kind 6: moves a branch, tag or channel.
@@ -178,6 +184,8 @@ impl Body {
         match self {
             Self::PackageGenesis(_) => 1,
             Self::PackageJoin(_) => 2,
+            Self::Roles(_) => 3,
+            Self::Endorse(_) => 4,
             Self::Release(_) => 5,
             Self::Ref(_) => 6,
             Self::Yank(_) => 7,
@@ -195,11 +203,13 @@ impl Body {
     fn check(&self) -> Result<(), &'static str> {
         match self {
             Self::PackageGenesis(body) => body.check(),
+            Self::Roles(body) => body.check(),
             Self::Release(body) => body.check(),
             Self::Ref(body) => body.check(),
             Self::Suspend(body) => body.check(),
             Self::Recover(body) => body.check(),
             Self::PackageJoin(_)
+            | Self::Endorse(_)
             | Self::AddDevice(_)
             | Self::Yank(_)
             | Self::Seen
@@ -214,6 +224,8 @@ impl Body {
         match self {
             Self::PackageGenesis(body) => codec::encode(&(seen, body)),
             Self::PackageJoin(body) => codec::encode(&(seen, body)),
+            Self::Roles(body) => codec::encode(&(seen, body)),
+            Self::Endorse(body) => codec::encode(&(seen, body)),
             Self::Release(body) => codec::encode(&(seen, body)),
             Self::Ref(body) => codec::encode(&(seen, body)),
             Self::Yank(body) => codec::encode(&(seen, body)),
@@ -244,6 +256,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, EntryError> {
     let entry = match kind {
         1 => known(kind, body, Body::PackageGenesis),
         2 => known(kind, body, Body::PackageJoin),
+        3 => known(kind, body, Body::Roles),
+        4 => known(kind, body, Body::Endorse),
         5 => known(kind, body, Body::Release),
         6 => known(kind, body, Body::Ref),
         7 => known(kind, body, Body::Yank),

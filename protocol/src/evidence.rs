@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::entry::{self, Body, Decoded, Entry, EntryError, IdentityGenesis, PackageGenesis, SeenHead};
+use crate::fold::rights::Heeded;
 use crate::fold::{self, IdentityState};
 use crate::id::{EntryId, IdentityId, PackageId};
 use crate::key::DeviceKey;
@@ -49,10 +50,12 @@ pub struct Evidence {
     genesis: PackageGenesis,
     genesis_bytes: Vec<u8>,
     identities: BTreeMap<IdentityId, Known>,
+    /// Those whose logs belong to the set beside the owners', as changes of rights name them.
+    heeded: Heeded,
     logs: Logs,
 }
 
-/// What is known of an owner.
+/// What is known of an identity.
 #[derive(Debug, Clone)]
 struct Known {
     owner: Arc<Owner>,
@@ -77,7 +80,7 @@ pub struct Extension {
     from: u64,
     items: Vec<Item>,
     stop: Option<(u64, StopReason)>,
-    /// An owner that these entries begin.
+    /// An identity that these entries begin.
     owner: Option<(IdentityId, Arc<Owner>)>,
 }
 
@@ -201,6 +204,7 @@ impl Evidence {
             genesis: body,
             genesis_bytes: genesis.to_vec(),
             identities: BTreeMap::new(),
+            heeded: Heeded::default(),
             logs: Logs::default(),
         })
     }
@@ -238,9 +242,36 @@ impl Evidence {
         &self.genesis_bytes
     }
 
-    /// The bytes of the Genesis entries of the owners that are known.
+    /// The bytes of the Genesis entries of the owners that are known. Who got a role later is known by its log's first
+    /// entry: nobody could tell yet that the bytes belong here.
     pub fn identity_genesis_bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.identities.values().map(|known| &*known.owner.bytes)
+        let owners = self.genesis.owners.iter().filter_map(|owner| self.identities.get(owner));
+        owners.map(|known| &*known.owner.bytes)
+    }
+
+    /// Whether what an identity says belongs to the set: it owns the package, has or had a role in it, or is to have one
+    /// and must agree.
+    #[must_use]
+    pub fn heeds(&self, identity: &IdentityId) -> bool {
+        self.has_role(identity) || self.heeded.invited.contains(identity)
+    }
+
+    /// Every identity of which [`Evidence::heeds`] is true.
+    #[must_use]
+    pub fn people(&self) -> BTreeSet<IdentityId> {
+        let more = self.heeded.holders.iter().chain(&self.heeded.invited);
+        self.genesis.owners.iter().chain(more).copied().collect()
+    }
+
+    /// Whether somebody is heeded of whom nothing is held yet.
+    #[must_use]
+    pub fn lacks_people(&self) -> bool {
+        self.people().iter().any(|who| !self.identities.contains_key(who))
+    }
+
+    /// Whether an identity has a role in the package, or had one.
+    fn has_role(&self, identity: &IdentityId) -> bool {
+        self.genesis.owners.contains(identity) || self.heeded.holders.contains(identity)
     }
 
     /// The log of `origin` as far as it is held.
@@ -266,23 +297,36 @@ impl Evidence {
         self.logs.size(origin)
     }
 
-    /// Whether `origin` is worth fetching: a log of this package by an owner's device, a log of an owner, or named by an
-    /// entry that waits for it. A log of an owner by a key that is no device yet may bring the recovery key's word, and
-    /// is refused by [`Evidence::verify`] if it does not.
+    /// Whether `origin` is worth fetching: a log of this package by a device of somebody who is heeded, a log of such an
+    /// identity, or named by an entry that waits for it. A log of an identity by a key that is no device yet may bring the
+    /// recovery key's word, and is refused by [`Evidence::verify`] if it does not.
     #[must_use]
     pub fn wants(&self, origin: &Origin) -> bool {
-        let is_identity = matches!(origin.subject, Subject::Identity(owner) if self.identities.contains_key(&owner));
+        let is_identity = match origin.subject {
+            Subject::Identity(identity) if self.genesis.owners.contains(&identity) => {
+                self.identities.contains_key(&identity)
+            }
+            // Its Genesis comes with its first log.
+            Subject::Identity(identity) => self.heeds(&identity),
+            Subject::Package(_) => self.is_of(origin, |identity| self.heeds(identity)),
+        };
         is_identity || self.is_owners(origin) || self.logs.held.contains_key(origin) || self.awaits(origin)
     }
 
-    /// Whether it is a log by a device of an owner, or one that was a device.
+    /// Whether it is a log by a device of somebody who owns the package or has a role in it, or by one that was a device,
+    /// or of somebody who had a role.
     #[must_use]
     pub fn is_owners(&self, origin: &Origin) -> bool {
+        self.is_of(origin, |identity| self.has_role(identity))
+    }
+
+    fn is_of(&self, origin: &Origin, is_meant: impl Fn(&IdentityId) -> bool) -> bool {
         let is_device = |known: &Known| known.devices.contains(&origin.key);
+        let mut meant = self.identities.iter().filter(|(identity, _)| is_meant(identity));
         match origin.subject {
             Subject::Package(package) if package != self.package => false,
-            Subject::Package(_) => origin.key == self.genesis.log_key || self.identities.values().any(is_device),
-            Subject::Identity(identity) => self.identities.get(&identity).is_some_and(is_device),
+            Subject::Package(_) => origin.key == self.genesis.log_key || meant.any(|(_, known)| is_device(known)),
+            Subject::Identity(identity) => is_meant(&identity) && self.identities.get(&identity).is_some_and(is_device),
         }
     }
 
@@ -319,7 +363,14 @@ impl Evidence {
         devices.chain([owner.genesis.log_key]).collect()
     }
 
-    /// Learns the devices that a log of an owner names.
+    /// Learns what a log that grew says about who speaks: its identity's devices, and who has a role.
+    fn learn(&mut self, origin: &Origin) {
+        self.learn_devices(origin);
+        if self.logs.change_roles() {
+            self.heeded = fold::rights::heeded(self);
+        }
+    }
+
     fn learn_devices(&mut self, origin: &Origin) {
         let Subject::Identity(identity) = origin.subject else { return };
         let Some(owner) = self.identities.get(&identity).map(|known| Arc::clone(&known.owner)) else { return };
@@ -362,7 +413,7 @@ impl Evidence {
             return Err(EvidenceError::NoDevice);
         }
         let first = entries.first().map_or(&[][..], AsRef::as_ref);
-        let owner = self.owner_begun(&origin, first, items.first().filter(|_| from == 0));
+        let owner = Self::owner_begun(&origin, first, items.first().filter(|_| from == 0));
         Ok(Extension { log, head: head.clone(), from, items, stop, owner })
     }
 
@@ -380,12 +431,14 @@ impl Evidence {
         }
         match self.logs.held.entry(origin) {
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Held::new(Arc::new(Verified { log, head, items, stop })));
+                let changes_roles = items.iter().any(Item::changes_roles);
+                place.insert(Held::new(Arc::new(Verified { log, head, items, stop, changes_roles })));
             }
             std::collections::btree_map::Entry::Occupied(place) => {
                 let held = place.into_mut();
                 let verified = Arc::make_mut(&mut held.verified);
                 (verified.log, verified.head, verified.stop) = (log, head, stop);
+                verified.changes_roles |= items.iter().any(Item::changes_roles);
                 verified.items.extend(items);
             }
         }
@@ -393,16 +446,16 @@ impl Evidence {
         if let Some((identity, owner)) = owner {
             self.know(identity, owner);
         }
-        self.learn_devices(&origin);
+        self.learn(&origin);
         Ok(())
     }
 
-    /// An owner's own log names its first device as well as Genesis bytes from elsewhere.
-    fn owner_begun(&self, origin: &Origin, bytes: &[u8], first: Option<&Item>) -> Option<(IdentityId, Arc<Owner>)> {
+    /// An identity's own log names its first device as well as Genesis bytes from elsewhere. Also of one that is not heeded
+    /// yet: the entry that names it may still be on its way.
+    fn owner_begun(origin: &Origin, bytes: &[u8], first: Option<&Item>) -> Option<(IdentityId, Arc<Owner>)> {
         let Subject::Identity(identity) = origin.subject else { return None };
         let Some(Body::IdentityGenesis(genesis)) = &first?.body else { return None };
-        let is_owner = self.genesis.owners.contains(&identity);
-        is_owner.then(|| (identity, Arc::new(Owner { genesis: *genesis, bytes: bytes.to_vec() })))
+        Some((identity, Arc::new(Owner { genesis: *genesis, bytes: bytes.to_vec() })))
     }
 
     /// [`Evidence::verify`] and [`Evidence::apply`], for what is durable already.

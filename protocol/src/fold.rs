@@ -6,6 +6,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `identity` | which devices speak for an owner, and what it calls things |
+//! | `roles` | who may do what, and who agreed to that |
 //! | `rights` | whose entries count, from where, and how far |
 //! | `releases` | which versions are settled, contested, yanked |
 //! | `refs` | where branches, tags and channels point |
@@ -17,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::entry::{Cut, DeviceRole, PackageGenesis, RefClass, Release, StatementId};
+use crate::entry::{Cut, DeviceRole, PackageGenesis, RefClass, RefMove, Release, Role, Roles, StatementId};
 use crate::evidence::{Evidence, Frontier, FrontierError};
 use crate::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
 use crate::key::DeviceKey;
@@ -31,11 +32,13 @@ mod graph;
 pub(crate) mod identity;
 mod refs;
 mod releases;
-mod rights;
+pub(crate) mod rights;
+mod roles;
 mod select;
 
 pub use ancestry::Ancestry;
 pub use changes::{Changes, RefChange};
+pub use roles::FOLD_RULES;
 pub use select::{Pick, SelectError, Selection, Warning};
 
 /// A package at one frontier.
@@ -45,7 +48,15 @@ pub struct PackageState {
     pub package: PackageId,
     /// How it began: its kind and owners.
     pub genesis: PackageGenesis,
-    /// The owners, as far as their logs are inside the frontier; one value for all packages of an owner.
+    /// Who may do what now.
+    pub rights: Rights,
+    /// Changes of rights, and moves of protected refs, that wait for agreement; of each identity the latest ones.
+    pub open: Vec<Open>,
+    /// Owners have agreed to rules of this number, which this version does not know: what was written since does not count
+    /// here, and a newer client is needed.
+    pub newer_rules: Option<u16>,
+    /// Those who own the package, and those whom owners name in changes of rights, as far as their logs are inside the
+    /// frontier; one value for all packages of an identity.
     pub owners: BTreeMap<IdentityId, Arc<IdentityState>>,
     /// The logs whose entries count.
     pub writers: BTreeMap<Origin, Writer>,
@@ -115,8 +126,69 @@ pub enum DeviceStatus {
     Revoked,
 }
 
-/// One log whose entries count, and which of them.
+/// Who may do what in a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// What each identity may do.
+    pub roles: BTreeMap<IdentityId, Role>,
+    /// Owners who must agree to a change, and to moves of protected refs.
+    pub owner_threshold: u8,
+    /// Refs that move only when so many owners agree.
+    pub protected: BTreeSet<(RefClass, RefName)>,
+    /// The entry that made it so; none: the Genesis.
+    pub last: Option<EntryId>,
+}
+
+/// What waits for agreement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The entry that says so: what an Endorse names.
+    pub entry: EntryId,
+    /// Who wrote it.
+    pub by: IdentityId,
+    /// In which log.
+    pub writer: Origin,
+    /// Its place there.
+    pub index: u64,
+    /// Who agrees: the owners who endorsed it, and its writer.
+    pub agreed: BTreeSet<IdentityId>,
+    /// Who must still agree: of each of these groups so many.
+    pub needs: Vec<Needs>,
+    /// What would change.
+    pub change: OpenChange,
+}
+
+/// So many more of these must agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// How many.
+    pub n_more: usize,
+    /// Of whom.
+    pub of: BTreeSet<IdentityId>,
+}
+
+/// What would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenChange {
+    /// Who may do what.
+    Roles(Roles),
+    /// Where a protected ref points.
+    Ref(RefMove),
+}
+
+/// What entries of a log may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Nothing: their writer had no role, and could know.
+    None,
+    /// Nothing any more: the role was taken away at an earlier entry.
+    Removed,
+    /// What this role may.
+    Role(Role),
+}
+
+/// One log whose entries count, and which of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
     /// Whose device it is.
     pub identity: IdentityId,
@@ -126,6 +198,19 @@ pub struct Writer {
     pub until: u64,
     /// Why there is an end.
     pub end: Option<End>,
+    /// From which entry on they may do what, ascending.
+    pub voices: Vec<(u64, Voice)>,
+}
+
+/// What one entry is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Nothing: it is evidence of itself.
+    Nothing,
+    /// What this role may.
+    As(Role),
+    /// It would have been, but for this.
+    Beyond(End),
 }
 
 /// Why a log's entries do not count from some entry on.
@@ -133,7 +218,7 @@ pub struct Writer {
 pub enum End {
     /// Its key has signed two histories, and nothing says which counts beyond.
     Forked,
-    /// Its device was suspended or revoked.
+    /// Its device was suspended or revoked, or its writer's role taken away.
     Revoked,
 }
 
@@ -146,7 +231,7 @@ pub enum VersionState {
     Contested(BTreeSet<ReleaseId>),
     /// Published only in the part of a forked log that nothing fixes. Refused.
     Forked(BTreeSet<ReleaseId>),
-    /// Published only by a device after the point up to which it counts. Refused.
+    /// Published only after the point up to which their writers count. Refused.
     Revoked(BTreeSet<ReleaseId>),
 }
 
@@ -174,6 +259,8 @@ pub enum Standing {
     Contested,
     /// Its writer knew that the version was taken by this other release. It does not count.
     Reused(ReleaseId),
+    /// A contributor's: found by its id and where branches point to it, and takes no version.
+    Contributed,
     /// See [`VersionState::Forked`].
     Forked,
     /// See [`VersionState::Revoked`].
@@ -237,11 +324,18 @@ impl PackageState {
 }
 
 impl PackageState {
-    /// Whether what `device` writes for `identity` will count, if it has seen what is inside the frontier.
+    /// Whether releases that `device` writes for `identity` will be selected, if it has seen what is inside the frontier.
     #[must_use]
     pub fn may_write(&self, identity: &IdentityId, device: &DeviceKey) -> bool {
+        self.role(identity, device) >= Some(Role::Maintainer)
+    }
+
+    /// What `device` may write for `identity`, if it has seen what is inside the frontier.
+    #[must_use]
+    pub fn role(&self, identity: &IdentityId, device: &DeviceKey) -> Option<Role> {
         let is_fork = self.forked.contains_key(&Origin::package(self.package, *device));
-        !is_fork && self.owners.get(identity).is_some_and(|owner| owner.is_active(device))
+        let speaks = !is_fork && self.owners.get(identity).is_some_and(|owner| owner.is_active(device));
+        self.rights.role(identity).filter(|_| speaks && self.newer_rules.is_none())
     }
 }
 
@@ -254,10 +348,30 @@ impl IdentityState {
 }
 
 impl Writer {
-    /// Whether entry `index` counts.
+    /// Whether entry `index` counts as one of somebody who maintains the package.
     #[must_use]
-    pub const fn counts(&self, index: u64) -> bool {
-        self.from <= index && index < self.until
+    pub fn counts(&self, index: u64) -> bool {
+        matches!(self.worth(index), Worth::As(role) if role >= Role::Maintainer)
+    }
+
+    /// Whether the role of entry `index` would be enough to maintain the package, wherever the log ends.
+    pub(crate) fn was_maintained(&self, index: u64) -> bool {
+        matches!(self.voice(index), Voice::Role(role) if role >= Role::Maintainer)
+    }
+
+    fn voice(&self, index: u64) -> Voice {
+        let n_begun = self.voices.partition_point(|(from, _)| *from <= index);
+        n_begun.checked_sub(1).map_or(Voice::None, |n| self.voices[n].1)
+    }
+
+    pub(crate) fn worth(&self, index: u64) -> Worth {
+        match self.voice(index) {
+            _ if index < self.from => Worth::Nothing,
+            Voice::None => Worth::Nothing,
+            Voice::Removed => Worth::Beyond(End::Revoked),
+            Voice::Role(role) if index < self.until => Worth::As(role),
+            Voice::Role(_) => self.end.map_or(Worth::Nothing, Worth::Beyond),
+        }
     }
 }
 
@@ -279,13 +393,18 @@ impl Evidence {
 
     fn fold_checked(&self, frontier: Frontier) -> PackageState {
         let owners = rights::owners(self, &frontier);
-        let writers = rights::writers(self, &frontier, &owners);
+        let grants = rights::grants(self, &frontier, &owners);
+        let chain = roles::chain(self, &frontier, &grants);
+        let writers = rights::writers(self, &frontier, &owners, &grants, &chain);
         let forked = rights::forked(self, &frontier, &writers, &owners);
         let (versions, releases) = releases::fold(self, &frontier, &writers);
         let mut state = PackageState {
             package: self.package(),
             genesis: self.genesis().clone(),
-            owners,
+            rights: chain.rights().clone(),
+            open: chain.open(),
+            newer_rules: chain.newer,
+            owners: BTreeMap::new(),
             writers,
             versions,
             releases,
@@ -295,7 +414,12 @@ impl Evidence {
             frontier,
         };
         state.yanked = releases::yanked(self, &state);
-        state.refs = refs::fold(self, &state);
+        let (refs, waiting) = refs::fold(self, &state, &chain);
+        state.refs = refs;
+        state.open.extend(waiting);
+        drop(chain);
+        drop(grants);
+        state.owners = owners;
         state
     }
 }

@@ -15,6 +15,19 @@ pub const DEVICE_CUTS: usize = 512;
 pub const REVOKED_DEVICES: usize = 8;
 /// Suspensions that one statement of a recovery key lifts.
 pub const LIFTED_SUSPENSIONS: usize = 64;
+/// Roles that one entry changes: as many as a package has owners; more takes several.
+pub const ROLE_CHANGES: usize = 16;
+/// Identities that have a role in one package: more is a team, which is an identity of its own. Together with their devices'
+/// logs they must fit [`EVIDENCE_LOGS`].
+pub const ROLE_HOLDERS: usize = 64;
+/// Refs that one entry protects, and refs of one package that are protected.
+pub const PROTECTED_REFS: usize = 64;
+/// Logs whose cuts one change of roles names: some 5 KB.
+pub const ROLE_CUTS: usize = 64;
+/// Changes of roles that one log proposes and anybody looks at: what nobody needs more of, and bounds the work.
+pub const ROLES_PER_LOG: usize = 256;
+/// Open changes that are shown of one identity: its latest ones, so that nobody fills others' lists.
+pub const PENDING_PER_IDENTITY: usize = 16;
 /// Entries of one log that a node follows: bounds memory of the leaf hashes (32 B each).
 pub const LOG_ENTRIES: u64 = 1 << 20;
 /// Bytes of one signed note, cosignatures included: stops endless signature lines.

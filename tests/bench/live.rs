@@ -17,7 +17,6 @@ use syncra_node::home::Home;
 use syncra_node::net::{Net, NetConfig, Part, PeerInfo};
 use syncra_node::node::Node;
 use syncra_node::progress::Progress;
-use syncra_protocol::name::RefName;
 use syncra_tests::proxy::Proxy;
 
 #[tokio::main]
@@ -88,7 +87,7 @@ async fn release(parts: &Parts, n: u32, patch: u32) -> Published {
         name: None,
         kind: None,
         version: None,
-        channel: RefName::stable(),
+        place: None,
         note: None,
         allow_secrets: Vec::new(),
     };

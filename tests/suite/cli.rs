@@ -30,6 +30,8 @@ mod network;
 mod packages;
 #[path = "cli/releases.rs"]
 mod releases;
+#[path = "cli/roles.rs"]
+mod roles;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/tiles.rs"]

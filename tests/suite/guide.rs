@@ -164,6 +164,11 @@ fn witness() {
 }
 
 #[test]
+fn together() {
+    run("together.md");
+}
+
+#[test]
 fn care() {
     run("care.md");
 }

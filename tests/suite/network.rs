@@ -31,5 +31,7 @@ mod pairing;
 mod people;
 #[path = "network/roaming.rs"]
 mod roaming;
+#[path = "network/roles.rs"]
+mod roles;
 #[path = "network/witnesses.rs"]
 mod witnesses;

@@ -41,7 +41,13 @@ mod oracle;
 mod path_oracle;
 #[path = "protocol/path_vectors.rs"]
 mod path_vectors;
+#[path = "protocol/roles.rs"]
+mod roles;
 #[path = "protocol/shared.rs"]
 mod shared;
+#[path = "protocol/team.rs"]
+mod team;
+#[path = "protocol/teams.rs"]
+mod teams;
 #[path = "protocol/text_decoders.rs"]
 mod text_decoders;

@@ -7,8 +7,10 @@ import base64
 import json
 import sys
 
+CLASSES = ["branch", "tag", "channel"]
+ROLES = ["contributor", "maintainer", "owner"]
 KINDS = ["script", "driver", "world", "avatar", "asset", "pack"]
-CRITICAL = {1, 2, 5, 6, 7, 32, 33, 34, 35, 37}
+CRITICAL = {1, 2, 3, 4, 5, 6, 7, 32, 33, 34, 35, 37}
 
 
 class Reader:
@@ -73,6 +75,17 @@ def body(kind, r):
         }
     if kind == 2:
         return {"package": r.id(), "identity": r.id()}
+    if kind == 3:
+        return {
+            "previous": r.option(r.id),
+            "changes": r.list(lambda: [r.id(), r.option(lambda: ROLES[r.number()])]),
+            "owner_threshold": r.byte(),
+            "protect": r.list(lambda: [CLASSES[r.number()], r.text(), r.flag()]),
+            "cuts": r.list(lambda: [r.id(), r.option(lambda: cut(r))]),
+            "rules": r.option(r.number),
+        }
+    if kind == 4:
+        return {"entry": r.id()}
     if kind == 5:
         return {
             "version": r.text(),
@@ -88,7 +101,7 @@ def body(kind, r):
         }
     if kind == 6:
         return {
-            "class": ["branch", "tag", "channel"][r.number()],
+            "class": CLASSES[r.number()],
             "name": r.text(),
             "old": r.option(r.id),
             "new": r.option(r.id),
@@ -127,12 +140,15 @@ def added(r):
     return {"device": r.id(), "role": ["manager", "publisher"][r.number()], "label": r.text()}
 
 
+def cut(r):
+    return {"size": r.number(), "root": r.id()}
+
+
 def cuts(r):
-    cut = lambda: {"size": r.number(), "root": r.id()}
     return {
         "device": r.id(),
-        "identity": r.option(cut),
-        "packages": r.list(lambda: [r.id(), r.option(cut)]),
+        "identity": r.option(lambda: cut(r)),
+        "packages": r.list(lambda: [r.id(), r.option(lambda: cut(r))]),
     }
 
 

@@ -11,7 +11,6 @@ use syncra_node::flow::{Parts, publish};
 use syncra_node::home::Home;
 use syncra_node::progress::Progress;
 use syncra_protocol::id::PackageId;
-use syncra_protocol::name::RefName;
 
 /// Whatever goes wrong: an engine would tell these apart.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -65,7 +64,7 @@ async fn publish_lamp(parts: &Parts, dir: &Path) -> Result<PackageId, Fault> {
         name: None,
         kind: None,
         version: None,
-        channel: RefName::stable(),
+        place: None,
         note: None,
         allow_secrets: Vec::new(),
     };

@@ -20,6 +20,7 @@ pub mod pair;
 pub mod publish;
 pub mod refs;
 pub mod regard;
+pub mod roles;
 pub mod search;
 pub mod share;
 pub mod status;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::client::Client;
 use super::context::Context;
 use super::fork;
+use super::role;
 use super::ui::text;
 use crate::api::types::ForkInfo;
 use crate::api::verbs::packages::{Forks, Info, InfoResponse, OwnerInfo, PackageRequest, ReleaseInfo};
@@ -72,12 +73,20 @@ fn human(info: &InfoResponse) -> String {
         let name = petname.as_ref().or(handle.as_ref()).map(|name| format!("{name}, ")).unwrap_or_default();
         lines.push(format!("owner:     {name}{identity}{}", if *own { " (you)" } else { "" }));
     }
+    for known in info.roles.iter().filter(|known| known.role != "owner") {
+        lines.push(format!("{:10} {}", format!("{}:", known.role), role::name(&known.who)));
+    }
     for channel in &info.channels {
         let version = |id: &String| {
             info.releases.iter().find(|r| r.release_id == *id).map_or_else(|| id.clone(), |r| r.version.clone())
         };
         let versions: Vec<_> = channel.releases.iter().map(version).collect();
         lines.push(format!("channel:   {} → {}", channel.name, versions.join(", ")));
+    }
+    lines.extend(info.protected.iter().map(|known| format!("protected: {} `{}`", known.class, known.name)));
+    lines.extend(info.open.iter().flat_map(role::open));
+    if let Some(rules) = info.newer_rules {
+        lines.push(format!("NEWER:     owners agreed to rules of number {rules}, which this version does not know"));
     }
     let (logs, entries) = (info.verified.logs, info.verified.entries);
     lines.push(format!("verified:  {logs} logs with {entries} entries"));

@@ -120,12 +120,17 @@ fn planned(plan: &PlanPublishResponse, shown: usize) -> String {
 fn human(done: &PublishResponse) -> String {
     let did = if done.already { "published before" } else { "published" };
     let new = if done.already { String::new() } else { format!(", {} new", text::bytes(done.new_bytes)) };
+    let place = place(done.channel.as_deref(), done.branch.as_deref());
+    let waits = done.waits.as_ref().map(|change| {
+        let change = change.get(..12).unwrap_or(change);
+        format!("\n{place} is protected, and moves when owners agree: `syncra endorse {} {change}`", done.reference)
+    });
     format!(
-        "{did}: {}\n{}, {}{new}; {}",
+        "{did}: {}\n{}, {}{new}; {place}{}",
         done.reference,
         text::count(done.n_files, "file"),
         text::bytes(done.total_bytes),
-        place(done.channel.as_deref(), done.branch.as_deref())
+        waits.unwrap_or_default()
     )
 }
 

@@ -121,6 +121,13 @@ fn moved(done: &SetRefResponse) -> String {
         false => ("points to", "is removed"),
     };
     let (class, name) = (&done.class, &done.name);
+    if let Some(change) = &done.waits {
+        let change = change.get(..12).unwrap_or(change);
+        return format!(
+            "{class} `{name}` is protected: the move waits until owners agree by `syncra endorse {} {change}`",
+            done.reference
+        );
+    }
     match (&done.new, done.already) {
         (Some(new), true) => format!("{class} `{name}` points to {} already", place(new)),
         (Some(new), false) => format!("{class} `{name}` {points} {}", place(new)),

@@ -447,7 +447,7 @@ fn cuts(
     let mut packages = Vec::new();
     for package in parts.histories.packages() {
         let history = match parts.histories.package(package) {
-            Ok(Some(history)) if history.state.genesis.owners.contains(&identity) => history,
+            Ok(Some(history)) if history.evidence.heeds(&identity) => history,
             Ok(_) => continue,
             Err(error) => {
                 tracing::warn!(%package, %error, "a package cannot be read and is not cut");

@@ -185,7 +185,7 @@ impl Parts {
     #[must_use]
     pub fn is_blocked(&self, state: &PackageState) -> bool {
         let truth = self.histories.journal().truth();
-        state.genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked)
+        state.rights.owners().any(|owner| truth.regard(&owner) == Regard::Blocked)
     }
 
     /// The network, once this home is online.

@@ -4,14 +4,16 @@
 //! in between is completed at the next start or left for the collector, and publishing again converges.
 
 mod based;
+mod place;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use syncra_protocol::entry::{Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, RefMove, Release};
+use syncra_protocol::entry::{Body, Dependency, Entry, EntryError, NameClaim, PackageGenesis, Release};
 use syncra_protocol::fold::{PackageState, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits;
 use syncra_protocol::log::checkpoint::Checkpoint;
 pub use syncra_protocol::manifest::MANIFEST_FILE;
@@ -92,6 +94,8 @@ pub struct Published {
     pub new_bytes: u64,
     /// The same tree was published before; nothing was written but, perhaps, the channel.
     pub already: bool,
+    /// What would point to it is protected, and stays where it is until enough owners agree to this entry.
+    pub waits: Option<EntryId>,
 }
 
 /// Why nothing was published.
@@ -189,9 +193,12 @@ pub enum PublishError {
     /// A merge into the directory is not finished, or its end cannot be noted.
     #[error(transparent)]
     Merge(#[from] Box<MergeError>),
-    /// The directory was checked out from somebody else's package.
+    /// The package is somebody else's.
     #[error("this device does not write to `{0}`")]
     NotAWriter(String),
+    /// Channels, tags, and branches that are protected, are not a contributor's to move.
+    #[error("to `{0}` this device publishes onto branches that are not protected")]
+    Contributes(String),
     /// The directory was checked out from a package of another name.
     #[error("{MANIFEST_FILE} names `{name}`, but the directory was checked out from `{was}`")]
     OtherName {
@@ -321,6 +328,8 @@ struct Target<'a> {
     seen: Vec<syncra_protocol::entry::SeenHead>,
     version: Version,
     parents: Vec<ReleaseId>,
+    /// This device, if what it publishes takes no version.
+    contributor: Option<DeviceKey>,
 }
 
 impl<'a> Target<'a> {
@@ -332,16 +341,18 @@ impl<'a> Target<'a> {
                 return Err(PublishError::KindChanged { name: header.name.clone(), was });
             }
             let version = if plan.is_plain { plain_version(plan, &history.state) } else { header.version.clone() };
-            let (state, seen) = (&history.state, history::seen(history));
+            let (state, seen) = (&history.state, parts.histories.seen(history));
             let parents = match &plan.base {
                 Some(base) => base.parents(),
-                None => tip(state, &plan.place()).into_iter().collect(),
+                None => place::tip(state, &plan.place()).into_iter().collect(),
             };
-            return Ok(Self { package: state.package, state: Some(state), genesis: None, seen, version, parents });
+            let (package, contributor) = (state.package, place::contributor(parts, state));
+            return Ok(Self { package, state: Some(state), genesis: None, seen, version, parents, contributor });
         }
         let (package, genesis) = genesis(parts, header.kind)?;
         let version = header.version.clone();
-        Ok(Self { package, state: None, genesis: Some(genesis), seen: Vec::new(), version, parents: Vec::new() })
+        let (genesis, seen, parents) = (Some(genesis), Vec::new(), Vec::new());
+        Ok(Self { package, state: None, genesis, seen, version, parents, contributor: None })
     }
 }
 
@@ -349,10 +360,12 @@ impl<'a> Target<'a> {
 /// is free.
 fn package_of(parts: &Parts, plan: &Plan) -> Result<Option<Arc<History>>, PublishError> {
     let name = &plan.manifest.header.name;
-    if let Some(base) = &plan.base {
-        return checked_out(parts, plan, base, name).map(Some);
-    }
-    own_package(parts, name)
+    let history = match &plan.base {
+        Some(base) => Some(checked_out(parts, plan, base, name)?),
+        None => own_package(parts, name)?,
+    };
+    history.iter().try_for_each(|history| place::ensure_writer(parts, &plan.place(), &history.state))?;
+    Ok(history)
 }
 
 /// How this device would begin a package of its identity, and the id that it would have.
@@ -439,6 +452,9 @@ fn already(
 ) -> Result<Option<(ReleaseId, Release)>, PublishError> {
     let Some(state) = target.state else { return Ok(None) };
     let tree = index.tree_id();
+    if let Some(release) = place::contributed(state, target, tree) {
+        return Ok(Some((release, state.releases[&release].release.clone())));
+    }
     if plan.is_plain && plan.request.version.is_none() {
         let same = state.versions.values().rev().filter_map(|version| match version {
             VersionState::Settled(release) => Some(release),
@@ -471,7 +487,7 @@ async fn finish_already(
     (release_id, release): (ReleaseId, Release),
 ) -> Result<Published, PublishError> {
     let origin = Origin::package(target.package, parts.device);
-    let moved = ref_move(plan, target, release_id);
+    let moved = place::ref_move(plan, target, release_id);
     let head = match moved {
         Some(body) => {
             let draft =
@@ -495,6 +511,7 @@ async fn finish_already(
         checkpoint: *head.checkpoint(),
         new_bytes: 0,
         already: true,
+        waits: place::waits(parts, plan, target.package)?,
     })
 }
 
@@ -524,27 +541,6 @@ fn release_entry(
     }
 }
 
-/// Where a branch or channel points now; of several tips the first.
-fn tip(state: &PackageState, place: &Place) -> Option<ReleaseId> {
-    let known = state.refs.get(&(place.class, place.name.clone()))?;
-    known.tips.iter().find_map(|tip| tip.value)
-}
-
-/// The move of what will point to the release. One that is diverged is moved though a tip is there already: that heals it.
-fn ref_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
-    let Place { class, name } = plan.place();
-    let known = target.state.and_then(|state| state.refs.get(&(class, name.clone())));
-    let values: Vec<ReleaseId> = known.into_iter().flat_map(|known| known.values()).flatten().collect();
-    let is_diverged = known.is_some_and(syncra_protocol::fold::RefState::is_diverged);
-    let old = values.iter().copied().find(|value| *value != release);
-    (is_diverged || values.first() != Some(&release)).then_some(Body::Ref(RefMove {
-        class,
-        name,
-        old,
-        new: Some(release),
-    }))
-}
-
 async fn write(
     parts: &Parts,
     plan: &Plan,
@@ -567,7 +563,7 @@ async fn write(
             None => devices::begin(parts, target.package, draft)?,
         }
         let release_id = ReleaseId::from(draft.push(Body::Release(release.clone()))?);
-        if let Some(moved) = ref_move(plan, target, release_id) {
+        if let Some(moved) = place::ref_move(plan, target, release_id) {
             draft.push(moved)?;
         }
         Ok(release_id)
@@ -581,6 +577,7 @@ async fn write(
         checkpoint: *head.checkpoint(),
         new_bytes,
         already: false,
+        waits: place::waits(parts, plan, target.package)?,
     })
 }
 

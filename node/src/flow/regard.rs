@@ -108,7 +108,7 @@ pub fn one(parts: &Parts, identity: IdentityId) -> Result<Known, RegardError> {
     let mut installed = Vec::new();
     for (package, slot) in parts.installed.current()?.packages {
         let history = parts.histories.package(package)?;
-        if history.is_some_and(|history| history.state.genesis.owners.contains(&identity)) {
+        if history.is_some_and(|history| history.state.rights.owners().any(|owner| owner == identity)) {
             installed.push(slot.reference);
         }
     }
@@ -128,10 +128,10 @@ pub fn whom(parts: &Parts, text: &str) -> Result<IdentityId, RegardError> {
     }
     if text.contains('/') || text.contains(':') {
         let named = resolve::package(parts, &Reference::parse(text)?)?;
-        let owners = &named.history.state.genesis.owners;
-        return match owners.iter().collect::<Vec<_>>()[..] {
-            [owner] => Ok(*owner),
-            _ => Err(ambiguous(parts, text, owners.iter().copied())?),
+        let owners: Vec<IdentityId> = named.history.state.rights.owners().collect();
+        return match owners[..] {
+            [owner] => Ok(owner),
+            _ => Err(ambiguous(parts, text, owners)?),
         };
     }
     let bare = text.strip_prefix('@').unwrap_or(text);

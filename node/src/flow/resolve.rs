@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use syncra_protocol::entry::RefClass;
+use syncra_protocol::entry::{RefClass, Role};
 use syncra_protocol::fold::{PackageState, Pick, SelectError, Selection, Warning};
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::name::{PackageName, RefName};
@@ -136,7 +136,7 @@ pub fn pinned(parts: &Parts) -> Result<BTreeSet<IdentityId>, LoadError> {
     };
     for package in followed {
         if let Some(history) = parts.histories.package(package)? {
-            pinned.extend(history.state.genesis.owners.iter().copied());
+            pinned.extend(history.state.rights.owners());
         }
     }
     Ok(pinned)
@@ -179,10 +179,14 @@ pub fn pick(state: &PackageState, selector: Option<&Selector>) -> Pick {
 /// [`LoadError`].
 pub fn name_of(histories: &Histories, package: PackageId) -> Result<Option<(IdentityId, PackageName)>, LoadError> {
     let Some(history) = histories.package(package)? else { return Ok(None) };
-    for owner in &history.state.genesis.owners {
-        let Some(state) = histories.identity(*owner)? else { continue };
+    // Who began it and still owns it, then who owns it: a package that was handed on is called what its new owner calls it.
+    let PackageState { genesis, rights, .. } = &history.state;
+    let (still, no_more): (Vec<IdentityId>, Vec<IdentityId>) =
+        genesis.owners.iter().partition(|owner| rights.role(owner) == Some(Role::Owner));
+    for owner in still.into_iter().chain(rights.owners()).chain(no_more) {
+        let Some(state) = histories.identity(owner)? else { continue };
         if let Some((name, _)) = state.names.iter().find(|(_, named)| **named == package) {
-            return Ok(Some((*owner, name.clone())));
+            return Ok(Some((owner, name.clone())));
         }
     }
     Ok(None)

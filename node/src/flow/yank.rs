@@ -13,7 +13,7 @@ use super::devices;
 use super::publish::{self, PublishError};
 use super::resolve::{self, Named};
 use crate::blobs::{self, BlobError};
-use crate::history::{self, Draft, OwnError};
+use crate::history::{Draft, OwnError};
 
 /// What was yanked or shown again.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ pub async fn yank(
         None => None,
     };
     import.sync().await?;
-    let seen = history::seen(&named.history);
+    let seen = parts.histories.seen(&named.history);
     let body = Body::Yank(Yank { release, undo, reason });
     let draft = |draft: &mut Draft| devices::begin(parts, state.package, draft).and_then(|()| draft.push(body));
     let (head, _) = parts.histories.append(origin, &seen, draft).await?;

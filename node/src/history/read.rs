@@ -1,5 +1,7 @@
 //! Reading histories from this disk: every log against its remembered head, an identity's once for all its packages.
 
+use std::collections::BTreeSet;
+
 use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::log::checkpoint::Head;
@@ -90,19 +92,7 @@ impl Histories {
         let mut firsts = logs.iter().filter_map(|(_, entries)| entries.first());
         let Some(genesis) = firsts.find(|entry| EntryId::of(entry) == id) else { return Ok(None) };
         let mut evidence = Evidence::open(package, genesis)?;
-        let wrong = |origin: &Origin, source| LoadError::Entries { origin: *origin, source };
-        for identity in evidence.genesis().owners.clone() {
-            if let Some(owner) = owner(identity)? {
-                evidence.share_all(&owner).map_err(|source| LoadError::Owner { identity, source })?;
-            }
-        }
-        for (head, entries) in &logs {
-            match evidence.extend(entries, head) {
-                Ok(()) => {}
-                Err(EvidenceError::TooManyLogs) => tracing::warn!(origin = %head.origin(), "a log has no room"),
-                Err(source) => return Err(wrong(head.origin(), source)),
-            }
-        }
+        gather_people(&mut evidence, &logs, owner)?;
         self.freeze_forked(&mut evidence);
         let state = evidence.fold();
         Ok(Some(History { evidence, state }))
@@ -181,6 +171,39 @@ impl Known {
         }
         self.identity_logs.insert(origin, log.clone());
         log
+    }
+}
+
+/// Takes in the logs of a package and of all whom they name: whoever has a role is known by what owners say, so the logs of
+/// those who are known come first, and strangers' when nobody more is named.
+fn gather_people(
+    evidence: &mut Evidence,
+    logs: &[(Head, Vec<EntryBytes>)],
+    identity: impl Fn(IdentityId) -> Result<Option<Identity>, LoadError>,
+) -> Result<(), LoadError> {
+    let mut gathered = BTreeSet::new();
+    let mut left: Vec<_> = logs.iter().collect();
+    loop {
+        for who in evidence.people().into_iter().filter(|who| gathered.insert(*who)).collect::<Vec<_>>() {
+            if let Some(known) = identity(who)? {
+                evidence.share_all(&known).map_err(|source| LoadError::Owner { identity: who, source })?;
+            }
+        }
+        let is_known = |log: &&(Head, Vec<EntryBytes>)| evidence.is_owners(log.0.origin());
+        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(is_known);
+        // Whoever is only invited, and strangers.
+        let is_last = now.is_empty();
+        for (head, entries) in if is_last { &later } else { &now } {
+            match evidence.extend(entries, head) {
+                Ok(()) => {}
+                Err(EvidenceError::TooManyLogs) => tracing::warn!(origin = %head.origin(), "a log has no room"),
+                Err(source) => return Err(LoadError::Entries { origin: *head.origin(), source }),
+            }
+        }
+        left = if is_last { Vec::new() } else { later };
+        if left.is_empty() && evidence.people().iter().all(|who| gathered.contains(who)) {
+            return Ok(());
+        }
     }
 }
 

@@ -113,11 +113,15 @@ codes! {
     "E0406" HomeCopied Permission false
         "the home is a copy, restored or moved, so nothing is signed: two homes with one key would sign two histories" "if no other copy will ever be used again, say so by `syncra id adopt`"
     "E0407" NotAWriter Permission false
-        "this device may not write to the package" "only devices of its owners may"
+        "what this device's identity may do in the package is not enough" "`syncra role PKG` shows who owns it; ask one of them for `syncra role PKG IDENTITY maintainer` with the identity that `syncra id` shows"
     "E0408" WrongPassphrase Permission false
         "the passphrase does not open the backup" "try again; nobody can open it without the passphrase"
     "E0409" DeviceSilenced Permission false
         "this device does not speak for its identity: it was suspended or revoked, or not added yet" "`syncra devices` on another device shows why; the recovery key ends a suspension: `syncra id recover`"
+    "E0410" NotAnOwner Permission false
+        "only owners change who may do what, and agree to it" "`syncra role PKG` shows who owns the package"
+    "E0411" NewerRules Permission false
+        "the owners have agreed to rules that this version does not know" "install a newer version of syncra"
 
     "E0500" VerificationFailed Verification false
         "something was offered that does not verify" ""
@@ -130,7 +134,7 @@ codes! {
     "E0504" Forked Verification false
         "a key has signed two histories" "ask the owner; what is installed stays"
     "E0505" Revoked Verification false
-        "what was asked for was published by a device after it had been suspended or revoked" "ask the owner; what is installed stays"
+        "what was asked for was published after its writer's right had been taken away" "ask the owner; what is installed stays"
 
     "E0600" Unreachable Unreachable true
         "nobody could be reached" "check the connection and try again"

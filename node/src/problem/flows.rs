@@ -22,6 +22,7 @@ use crate::flow::refs::RefError;
 use crate::flow::regard::RegardError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
+use crate::flow::roles::RolesError;
 use crate::flow::syncpack::frame::FrameError;
 use crate::flow::syncpack::{ExportError, ImportError, SurveyError};
 use crate::flow::tiles::ExportTilesError;
@@ -317,6 +318,10 @@ impl From<PublishError> for Problem {
             PublishError::Base(error) => return error.into(),
             PublishError::Merge(error) => return (*error).into(),
             PublishError::NotAWriter(_) => Code::NotAWriter,
+            PublishError::Contributes(_) => {
+                let hint = "name a branch by `--branch NAME`, or ask an owner to be a maintainer";
+                return Self::from_error(Code::NotAWriter, &error).with_hint(hint);
+            }
             PublishError::OtherName { .. } => {
                 let hint = "a package keeps its name; to begin another one, copy the files to a new directory";
                 return Self::from_error(Code::Conflict, &error).with_hint(hint);
@@ -478,11 +483,34 @@ impl From<RefError> for Problem {
     fn from(error: RefError) -> Self {
         match error {
             RefError::Own(error) => error.into(),
+            RefError::Load(error) => error.into(),
             RefError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
             RefError::Entry(_) => Self::from_error(Code::Failed, &error),
             RefError::NoRef { .. } => Self::from_error(Code::NotFound, &error),
             RefError::TagIsSet(_) => {
                 Self::from_error(Code::Conflict, &error).with_hint("use a channel or a branch for what moves")
+            }
+        }
+    }
+}
+
+impl From<RolesError> for Problem {
+    fn from(error: RolesError) -> Self {
+        match error {
+            RolesError::Own(error) => error.into(),
+            RolesError::Load(error) => error.into(),
+            RolesError::Devices(error) => error.into(),
+            RolesError::Entry(_) => Self::from_error(Code::Failed, &error),
+            RolesError::NotAnOwner(_) | RolesError::NotAsked => Self::from_error(Code::NotAnOwner, &error),
+            RolesError::NewerRules { .. } => Self::from_error(Code::NewerRules, &error),
+            RolesError::NoOwner(_) => Self::from_error(Code::Conflict, &error)
+                .with_hint("name another owner in the same change, by `syncra transfer`"),
+            RolesError::Threshold { .. } | RolesError::Full(_) => Self::from_error(Code::BadArgument, &error),
+            RolesError::NoChange { .. } => {
+                Self::from_error(Code::NotFound, &error).with_hint("`syncra role PKG` lists those that wait")
+            }
+            RolesError::Ambiguous { .. } => {
+                Self::from_error(Code::Ambiguous, &error).with_hint("write more of the change's id")
             }
         }
     }

@@ -175,9 +175,7 @@ async fn push(parts: &Parts, stream: &mut Stream, watched: &[PackageId], head: &
             is_served.then_some(package).into_iter().collect()
         }
         Subject::Identity(identity) => {
-            let owned = |package: &&PackageId| {
-                readable(parts, **package).is_some_and(|h| h.evidence.genesis().owners.contains(&identity))
-            };
+            let owned = |package: &&PackageId| readable(parts, **package).is_some_and(|h| h.evidence.heeds(&identity));
             watched.iter().filter(owned).copied().collect()
         }
     };

@@ -204,7 +204,7 @@ impl Task {
         let package = self.follower.package();
         let Ok(Change { head }) = change else { return self.resume() };
         let origin = head.origin();
-        let owners = |identity| self.follower.evidence().is_some_and(|e| e.genesis().owners.contains(&identity));
+        let owners = |identity| self.follower.evidence().is_some_and(|e| e.heeds(&identity));
         let concerns = match origin.subject {
             Subject::Package(changed) => changed == package,
             Subject::Identity(identity) => owners(identity),

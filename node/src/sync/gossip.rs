@@ -203,7 +203,7 @@ impl Hub {
         let all = self.kept.iter().copied().chain(self.parts.histories.packages());
         all.take(OWNERS_LOOKED_THROUGH).find(|package| {
             let history = self.parts.histories.package(*package).ok().flatten();
-            history.is_some_and(|history| history.evidence.genesis().owners.contains(&identity))
+            history.is_some_and(|history| history.evidence.heeds(&identity))
         })
     }
 }

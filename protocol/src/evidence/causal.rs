@@ -112,6 +112,37 @@ impl Logs {
         missing
     }
 
+    /// The largest size of log `of` that entries after `word` in the same log name as seen, up to the first that `is_open`
+    /// does not say of.
+    pub(crate) fn named_after(
+        &self,
+        word: &Point,
+        frontier: &Frontier,
+        of: &Origin,
+        is_open: impl Fn(&Point) -> bool,
+    ) -> u64 {
+        let Some(held) = self.held.get(&word.origin) else { return 0 };
+        let mut size = 0;
+        for index in word.index + 1..frontier.size(&word.origin) {
+            let Some(item) = usize::try_from(index).ok().and_then(|index| held.items().get(index)) else { break };
+            let named = item.seen.iter().filter(|head| head.origin == *of).map(|head| head.size).max();
+            let Some(named) = named else { continue };
+            let Some(clock) = held.clocks.at(index) else { break };
+            if !is_open(&Point { origin: word.origin, index, clock: Arc::clone(clock) }) {
+                break;
+            }
+            size = named.max(size);
+        }
+        size
+    }
+
+    /// The last of the first `n` entries of a log inside a checked frontier.
+    pub(crate) fn last(&self, origin: &Origin, frontier: &Frontier, n: u64) -> Option<Point> {
+        let index = frontier.size(origin).min(n).checked_sub(1)?;
+        let clock = self.held.get(origin)?.clocks.at(index)?;
+        Some(Point { origin: *origin, index, clock: Arc::clone(clock) })
+    }
+
     /// How many entries of a log count that has no right to speak for itself: those in both histories if it forked, and
     /// those that somebody with rights has seen, inside the frontier, if nobody with rights has seen another history.
     pub(crate) fn settled(&self, origin: &Origin, frontier: &Frontier, speaks: impl Fn(&Origin) -> bool) -> u64 {

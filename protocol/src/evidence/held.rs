@@ -17,6 +17,8 @@ pub(super) struct Verified {
     pub(super) items: Vec<Item>,
     /// The first entry that no longer counts, and why.
     pub(super) stop: Option<(u64, StopReason)>,
+    /// Whether any entry would change who may do what in a package.
+    pub(super) changes_roles: bool,
 }
 
 /// One entry: what it says.
@@ -26,6 +28,12 @@ pub(super) struct Item {
     pub(super) seen: Vec<SeenHead>,
     /// None for a skipped kind.
     pub(super) body: Option<Body>,
+}
+
+impl Item {
+    pub(super) const fn changes_roles(&self) -> bool {
+        matches!(self.body, Some(Body::Roles(_)))
+    }
 }
 
 /// One log of a set.
@@ -46,6 +54,7 @@ impl Verified {
         for (index, bytes) in (from..).zip(entries) {
             let (item, reason) = read(self.log.origin(), index, bytes.as_ref());
             self.stop = self.stop.or(reason.map(|reason| (index, reason)));
+            self.changes_roles |= item.changes_roles();
             self.items.push(item);
         }
         Ok(())

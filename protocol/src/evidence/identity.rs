@@ -43,6 +43,7 @@ impl IdentityLog {
             head: head.clone(),
             items: Vec::with_capacity(entries.len()),
             stop: None,
+            changes_roles: false,
         };
         verified.extend(entries, head)?;
         let mut begun = None;
@@ -129,10 +130,13 @@ impl Evidence {
     /// [`EvidenceError`]; nothing changed.
     pub fn share(&mut self, log: &IdentityLog) -> Result<(), EvidenceError> {
         let origin = *log.head().origin();
-        let owner = log.begun.as_ref().filter(|_| self.genesis.owners.contains(&log.identity));
+        let owner = log.begun.as_ref();
         match self.logs.log(&origin) {
             Some(held) => check_continues(held, log.log())?,
-            None => self.check_room(&origin, owner.is_some() || self.is_owners(&origin))?,
+            None => {
+                let begins = owner.is_some() && self.has_role(&log.identity);
+                self.check_room(&origin, begins || self.is_owners(&origin))?;
+            }
         }
         if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
             return Err(EvidenceError::Frozen);
@@ -142,7 +146,7 @@ impl Evidence {
         if let Some(owner) = owner {
             self.know(log.identity, owner);
         }
-        self.learn_devices(&origin);
+        self.learn(&origin);
         Ok(())
     }
 
@@ -158,9 +162,7 @@ impl Evidence {
         };
         let mut logs: Vec<&IdentityLog> = identity.logs.iter().collect();
         logs.sort_by_key(rank);
-        if let Some(begun) = logs.first().and_then(|log| log.begun.as_ref())
-            && self.genesis.owners.contains(&identity.state.identity)
-        {
+        if let Some(begun) = logs.first().and_then(|log| log.begun.as_ref()) {
             let devices = identity.state.devices.keys().copied().collect();
             let known = Known { owner: Arc::clone(begun), devices, shared: None };
             self.identities.entry(identity.state.identity).or_insert(known);

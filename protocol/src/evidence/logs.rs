@@ -76,6 +76,12 @@ impl Logs {
         self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0).min(cut.size)
     }
 
+    /// Whether any log of a package would change who may do what.
+    pub(super) fn change_roles(&self) -> bool {
+        let of_package = self.held.iter().filter(|(origin, _)| matches!(origin.subject, Subject::Package(_)));
+        of_package.into_iter().any(|(_, held)| held.verified.changes_roles)
+    }
+
     /// Whether the first entries of a log hold a statement of the identity's recovery key.
     pub(super) fn brings_word(&self, identity: IdentityId, genesis: &IdentityGenesis, items: &[Item]) -> bool {
         let words = self.words(identity, genesis);

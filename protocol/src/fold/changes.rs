@@ -24,8 +24,10 @@ pub struct Changes {
     pub disputed: Vec<Version>,
     /// Logs newly found forked.
     pub forked: Vec<Origin>,
-    /// Whether an owner appeared, or its names or handle changed.
+    /// Whether an owner appeared, or its names or handle changed, or who may do what.
     pub owners: bool,
+    /// Whether other changes wait for agreement than before.
+    pub open: bool,
 }
 
 /// A ref that points elsewhere.
@@ -65,7 +67,8 @@ impl PackageState {
             unyanked: added(old_yanked, &self.yanked),
             disputed: self.disputed().filter(|version| !was_disputed(version)).cloned().collect(),
             forked: old.map_or_else(|| added(&self.forked, &no_forks), |old| added(&self.forked, &old.forked)),
-            owners: old.map_or(!self.owners.is_empty(), |old| self.owners != old.owners),
+            owners: old.map_or(!self.owners.is_empty(), |old| self.owners != old.owners || self.rights != old.rights),
+            open: old.map_or(!self.open.is_empty(), |old| self.open != old.open),
         }
     }
 }

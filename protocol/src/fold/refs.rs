@@ -2,36 +2,109 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{PackageState, RefState, Tip};
-use crate::entry::{Body, RefClass};
-use crate::evidence::{Evidence, Point};
-use crate::id::ReleaseId;
+use super::roles::Chain;
+use super::{Open, OpenChange, PackageState, RefState, Tip, Worth};
+use crate::entry::{Body, RefClass, RefMove, Role};
+use crate::evidence::{Evidence, Point, Seat};
+use crate::id::{EntryId, IdentityId, ReleaseId};
+use crate::limits::PENDING_PER_IDENTITY;
 use crate::name::RefName;
 use crate::origin::Origin;
 
 /// The moves of one ref by one writer, in order.
 type Moves = Vec<(Tip, Point)>;
 
-pub(super) fn fold(evidence: &Evidence, state: &PackageState) -> BTreeMap<(RefClass, RefName), RefState> {
+type Refs = BTreeMap<(RefClass, RefName), RefState>;
+
+/// Where the refs point, and the moves of protected ones that wait for agreement.
+pub(super) fn fold(evidence: &Evidence, state: &PackageState, chain: &Chain<'_>) -> (Refs, Vec<Open>) {
     let mut refs: BTreeMap<(RefClass, RefName), BTreeMap<Origin, Moves>> = BTreeMap::new();
+    let mut waiting: Vec<(Open, Point)> = Vec::new();
     for (origin, writer) in &state.writers {
-        let entries = evidence.logs().entries(origin, &state.frontier);
-        for seat in entries.filter(|seat| writer.counts(seat.point.index)) {
-            if let Body::Ref(moved) = seat.body {
-                let tip = Tip { entry: seat.id, writer: *origin, index: seat.point.index, value: moved.new };
-                let moves = refs.entry((moved.class, moved.name.clone())).or_default();
-                moves.entry(*origin).or_default().push((tip, seat.point));
+        for (seat, level) in chain.leveled(evidence, origin, &state.frontier) {
+            let Body::Ref(moved) = seat.body else { continue };
+            let Worth::As(role) = writer.worth(seat.point.index) else { continue };
+            let key = (moved.class, moved.name.clone());
+            let guard = chain.guard(level, &seat.point, &key);
+            // Whoever only contributes has branches; what others follow is not its to move.
+            if role == Role::Contributor && (moved.class != RefClass::Branch || guard.is_some()) {
+                continue;
             }
+            if let Some(guard) = guard {
+                let agreed = agreed(state, chain, &seat, (writer.identity, role));
+                if !guard.is_met(&agreed) {
+                    let needs = vec![guard.needs(&agreed)];
+                    waiting.push((open(&seat, writer.identity, agreed, needs, moved), seat.point));
+                    continue;
+                }
+            }
+            let tip = Tip { entry: seat.id, writer: *origin, index: seat.point.index, value: moved.new };
+            refs.entry(key).or_default().entry(*origin).or_default().push((tip, seat.point));
         }
     }
     let mut folded = BTreeMap::new();
-    for (name, moves) in refs {
-        let state = if name.0 == RefClass::Tag { fixed(&moves) } else { latest(&moves) };
+    for (name, moves) in &refs {
+        let state = if name.0 == RefClass::Tag { fixed(moves) } else { latest(moves) };
         if state.values() != BTreeSet::from([None]) {
-            folded.insert(name, state);
+            folded.insert(name.clone(), state);
         }
     }
-    folded
+    (folded, still_waiting(waiting, &refs))
+}
+
+/// Who agrees to a move: owners who endorsed it, and its writer if it is one.
+fn agreed(
+    state: &PackageState,
+    chain: &Chain<'_>,
+    seat: &Seat<'_>,
+    (writer, role): (IdentityId, Role),
+) -> BTreeSet<IdentityId> {
+    let is_owners = |point: &Point| {
+        let owner = state.writers.get(&point.origin);
+        owner.is_some_and(|owner| owner.worth(point.index) == Worth::As(Role::Owner))
+    };
+    let endorsed = chain.endorsed(&seat.id).iter().filter(|(_, point)| seat.point.is_before(point) && is_owners(point));
+    endorsed.map(|(identity, _)| *identity).chain((role == Role::Owner).then_some(writer)).collect()
+}
+
+fn open(
+    seat: &Seat<'_>,
+    by: IdentityId,
+    agreed: BTreeSet<IdentityId>,
+    needs: Vec<super::Needs>,
+    moved: &RefMove,
+) -> Open {
+    let (writer, index, change) = (seat.point.origin, seat.point.index, OpenChange::Ref(moved.clone()));
+    Open { entry: seat.id, by, writer, index, agreed, needs, change }
+}
+
+/// Of moves that wait those that nothing has replaced: no later one of the same writer, and none that counts.
+fn still_waiting(
+    waiting: Vec<(Open, Point)>,
+    refs: &BTreeMap<(RefClass, RefName), BTreeMap<Origin, Moves>>,
+) -> Vec<Open> {
+    let mut latest: BTreeMap<(RefClass, RefName, Origin), (Open, Point)> = BTreeMap::new();
+    for (open, point) in waiting {
+        if let OpenChange::Ref(moved) = &open.change {
+            latest.insert((moved.class, moved.name.clone(), open.writer), (open, point));
+        }
+    }
+    let is_replaced = |class: RefClass, name: &RefName, point: &Point| {
+        let moves = refs.get(&(class, name.clone())).into_iter().flat_map(BTreeMap::values).flatten();
+        moves.into_iter().any(|(_, other)| point.is_before(other))
+    };
+    let mut by: BTreeMap<IdentityId, Vec<(u64, EntryId, Open)>> = BTreeMap::new();
+    for ((class, name, _), (open, point)) in latest {
+        if !is_replaced(class, &name, &point) {
+            by.entry(open.by).or_default().push((point.n_covered(), open.entry, open));
+        }
+    }
+    let mut open = Vec::new();
+    for mut own in by.into_values() {
+        own.sort_by_key(|(n, entry, _)| (*n, *entry));
+        open.extend(own.into_iter().rev().take(PENDING_PER_IDENTITY).map(|(.., open)| open));
+    }
+    open
 }
 
 /// A tag: the first moves, those that have seen no other.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{End, PackageState, Published, Standing, VersionState, Writer, YankState};
-use crate::entry::{Body, Release, Yank};
+use super::{End, PackageState, Published, Standing, VersionState, Worth, Writer, YankState};
+use crate::entry::{Body, Release, Role, Yank};
 use crate::evidence::{Evidence, Frontier, Point};
 use crate::id::ReleaseId;
 use crate::origin::Origin;
@@ -21,21 +21,36 @@ struct Claim<'a> {
 type Folded = (BTreeMap<Version, VersionState>, BTreeMap<ReleaseId, Published>);
 
 pub(super) fn fold(evidence: &Evidence, frontier: &Frontier, writers: &BTreeMap<Origin, Writer>) -> Folded {
+    let mut folded = Folded::default();
     let mut by_version: BTreeMap<&Version, Vec<Claim<'_>>> = BTreeMap::new();
     for (origin, writer) in writers {
         for seat in evidence.logs().entries(origin, frontier).skip_while(|seat| seat.point.index < writer.from) {
             if let Body::Release(release) = seat.body {
-                let beyond = writer.end.filter(|_| !writer.counts(seat.point.index));
+                let beyond = match writer.worth(seat.point.index) {
+                    Worth::Nothing => continue,
+                    Worth::As(Role::Contributor) => {
+                        contribute(&mut folded, seat.id.into(), release, &seat.point);
+                        continue;
+                    }
+                    Worth::As(Role::Maintainer | Role::Owner) => None,
+                    Worth::Beyond(end) => Some(end),
+                };
                 let claim = Claim { id: seat.id.into(), release, point: seat.point, beyond };
                 by_version.entry(&release.version).or_default().push(claim);
             }
         }
     }
-    let mut folded = Folded::default();
     for (version, claims) in by_version {
         fold_version(version, claims, &mut folded);
     }
     folded
+}
+
+/// A contributor's release takes no version, so it stands in nobody's way.
+fn contribute(folded: &mut Folded, id: ReleaseId, release: &Release, point: &Point) {
+    let (writer, index, standing) = (point.origin, point.index, Standing::Contributed);
+    // The same bytes may stand in somebody else's log too; of equal ones the first in order of logs is told.
+    folded.1.entry(id).or_insert_with(|| Published { release: release.clone(), writer, index, standing });
 }
 
 fn fold_version(version: &Version, mut claims: Vec<Claim<'_>>, folded: &mut Folded) {
@@ -95,9 +110,10 @@ pub(super) fn yanked(evidence: &Evidence, state: &PackageState) -> BTreeMap<Rele
     for (origin, writer) in &state.writers {
         for seat in evidence.logs().entries(origin, &state.frontier).skip_while(|seat| seat.point.index < writer.from) {
             // What nothing fixes of a fork may hide a release and must not show it again.
-            let may_hide = writer.end == Some(End::Forked);
+            let index = seat.point.index;
+            let may_hide = writer.worth(index) == Worth::Beyond(End::Forked) && writer.was_maintained(index);
             if let Body::Yank(yank) = seat.body
-                && (writer.counts(seat.point.index) || (may_hide && !yank.undo))
+                && (writer.counts(index) || (may_hide && !yank.undo))
                 && state.releases.contains_key(&yank.release)
             {
                 last.insert((state.canonical(yank.release), *origin), (yank, seat.point));

@@ -1,55 +1,96 @@
-//! Whose entries count: the logs of the owners' devices, from where, and how far.
+//! Whose entries count: the logs of the devices of those who have a role, from where, and how far.
 //!
 //! A grant counts if it is in an entry's causal past: the Genesis entries, which the package's own id pins, are in every
 //! entry's past; a further device's log counts from the first entry on that has seen its admission. Cuts count everywhere
 //! as soon as they are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Device, DeviceStatus, End, IdentityState, Writer};
-use crate::entry::Body;
+use super::roles::{self, Chain};
+use super::{Device, DeviceStatus, End, IdentityState, Voice, Writer};
+use crate::entry::{Body, Role};
 use crate::evidence::{Evidence, Frontier};
 use crate::id::IdentityId;
 use crate::origin::{Origin, Subject};
 
 type Owners = BTreeMap<IdentityId, Arc<IdentityState>>;
 
-/// The package's owners whose logs are inside the frontier.
+/// The package's logs that are by devices of people who own it or are named by them.
+pub(super) type Grants<'a> = BTreeMap<Origin, Grant<'a>>;
+
+/// Whose a log is, and from where on its device speaks for that identity.
+pub(super) struct Grant<'a> {
+    pub(super) identity: IdentityId,
+    /// The first entry that has the device's admission in its past.
+    pub(super) from: u64,
+    device: &'a Device,
+}
+
+impl Grant<'_> {
+    /// How many entries count whatever others have seen.
+    pub(super) fn firm(&self, evidence: &Evidence, origin: &Origin, frontier: &Frontier) -> u64 {
+        let Subject::Package(package) = origin.subject else { return 0 };
+        let cut = self.device.cuts.as_ref().map_or(u64::MAX, |cuts| {
+            let cut = cuts.get(&package).and_then(Option::as_ref);
+            evidence.logs().cut_size(origin, cut, frontier)
+        });
+        cut.min(evidence.logs().n_common(origin))
+    }
+}
+
+/// Those whose logs speak for the package beside its owners.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Heeded {
+    /// They have a role, or had one.
+    pub(crate) holders: BTreeSet<IdentityId>,
+    /// They are to have one, and must agree.
+    pub(crate) invited: BTreeSet<IdentityId>,
+}
+
+/// Who is heeded, with what is held now.
+pub(crate) fn heeded(evidence: &Evidence) -> Heeded {
+    let frontier = evidence.frontier();
+    let owners = owners(evidence, &frontier);
+    let grants = grants(evidence, &frontier, &owners);
+    let chain = roles::chain(evidence, &frontier, &grants);
+    Heeded { holders: chain.holders(), invited: chain.invited() }
+}
+
+/// The package's owners, and those whom they name in changes of rights, as far as their logs are inside the frontier.
 pub(super) fn owners(evidence: &Evidence, frontier: &Frontier) -> Owners {
-    let ids = evidence.genesis().owners.iter();
-    ids.filter_map(|id| Some((*id, evidence.identity_at(*id, frontier)?))).collect()
+    let mut known: BTreeSet<IdentityId> = evidence.genesis().owners.iter().copied().collect();
+    let mut named: Vec<(IdentityId, BTreeSet<IdentityId>)> = Vec::new();
+    for origin in frontier.0.keys().filter(|origin| matches!(origin.subject, Subject::Package(_))) {
+        if let Some(by) = writer_of(evidence, frontier, origin) {
+            named.push((by, roles::named(evidence.logs().entries(origin, frontier))));
+        }
+    }
+    // Each turn takes one log out, so this ends.
+    while let Some(n) = named.iter().position(|(by, _)| known.contains(by)) {
+        known.extend(named.swap_remove(n).1);
+    }
+    known.into_iter().filter_map(|id| Some((id, evidence.identity_at(id, frontier)?))).collect()
 }
 
-/// The package's logs that have rights: each says whose device it is, and that identity agrees.
-pub(super) fn writers(evidence: &Evidence, frontier: &Frontier, owners: &Owners) -> BTreeMap<Origin, Writer> {
+/// Whose device the writer of a log says to be.
+fn writer_of(evidence: &Evidence, frontier: &Frontier, origin: &Origin) -> Option<IdentityId> {
+    match evidence.logs().entries(origin, frontier).next()?.body {
+        Body::PackageGenesis(genesis) => Some(genesis.creator),
+        Body::PackageJoin(join) => Some(join.identity),
+        _ => None,
+    }
+}
+
+/// The package's logs of these people: each says whose device it is, and that identity agrees.
+pub(super) fn grants<'a>(evidence: &Evidence, frontier: &Frontier, owners: &'a Owners) -> Grants<'a> {
     let logs = frontier.0.keys().filter(|origin| matches!(origin.subject, Subject::Package(_)));
-    let granted: BTreeMap<Origin, (Writer, &Device)> =
-        logs.filter_map(|origin| Some((*origin, granted(evidence, frontier, owners, *origin)?))).collect();
-    let is_active = |(_, device): &(Writer, &Device)| device.status == DeviceStatus::Active;
-    let speaks = |origin: &Origin| match origin.subject {
-        Subject::Package(_) => granted.get(origin).is_some_and(is_active),
-        Subject::Identity(identity) => owners.get(&identity).is_some_and(|owner| owner.is_active(&origin.key)),
-    };
-    let ended = granted.iter().map(|(origin, (writer, device))| {
-        let (until, end) = until(evidence, frontier, origin, device, speaks);
-        (*origin, Writer { until, end, ..*writer })
-    });
-    ended.collect()
+    logs.filter_map(|origin| Some((*origin, granted(evidence, frontier, owners, *origin)?))).collect()
 }
 
-/// Where the rights of a log begin.
-fn granted<'a>(
-    evidence: &Evidence,
-    frontier: &Frontier,
-    owners: &'a Owners,
-    origin: Origin,
-) -> Option<(Writer, &'a Device)> {
-    let identity = match evidence.logs().entries(&origin, frontier).next()?.body {
-        Body::PackageGenesis(genesis) => genesis.creator,
-        Body::PackageJoin(join) => join.identity,
-        _ => return None,
-    };
+/// Where a device begins to speak.
+fn granted<'a>(evidence: &Evidence, frontier: &Frontier, owners: &'a Owners, origin: Origin) -> Option<Grant<'a>> {
+    let identity = writer_of(evidence, frontier, &origin)?;
     let device = owners.get(&identity)?.devices.get(&origin.key)?;
     let from = if device.is_first {
         0
@@ -59,10 +100,41 @@ fn granted<'a>(
         let mut seats = evidence.logs().entries(&origin, frontier);
         seats.find(|seat| is_admitted(&|log| seat.point.covers(log)))?.point.index
     };
-    Some((Writer { identity, from, until: u64::MAX, end: None }, device))
+    Some(Grant { identity, from, device })
 }
 
-/// Where the rights of a log end, and why.
+/// The logs of which any entry counts, and which of them.
+pub(super) fn writers(
+    evidence: &Evidence,
+    frontier: &Frontier,
+    owners: &Owners,
+    grants: &Grants<'_>,
+    chain: &Chain<'_>,
+) -> BTreeMap<Origin, Writer> {
+    let is_heard = |identity: &IdentityId| chain.rights().role(identity) >= Some(Role::Maintainer);
+    let is_active = |grant: &Grant<'_>| grant.device.status == DeviceStatus::Active && is_heard(&grant.identity);
+    let speaks = |origin: &Origin| match origin.subject {
+        Subject::Package(_) => grants.get(origin).is_some_and(is_active),
+        Subject::Identity(identity) => {
+            is_heard(&identity) && owners.get(&identity).is_some_and(|owner| owner.is_active(&origin.key))
+        }
+    };
+    let mut writers = BTreeMap::new();
+    for (origin, grant) in grants {
+        let voices = chain.voices(evidence, frontier, origin, grant.identity);
+        let Some(first) = voices.iter().find(|(_, voice)| *voice != Voice::None) else { continue };
+        let from = first.0.max(grant.from);
+        let (until, end) = until(evidence, frontier, origin, grant.device, speaks);
+        // Nothing after the last entry that may do anything will count, unless a change lets it.
+        let last = voices.iter().rposition(|(_, voice)| matches!(voice, Voice::Role(_)));
+        let silent_from = voices.get(last.map_or(0, |last| last + 1)).map_or(u64::MAX, |(index, _)| *index);
+        let (until, end) = if silent_from < until { (silent_from, Some(End::Revoked)) } else { (until, end) };
+        writers.insert(*origin, Writer { identity: grant.identity, from, until, end, voices });
+    }
+    writers
+}
+
+/// Where the rights of a log's device end, and why.
 fn until(
     evidence: &Evidence,
     frontier: &Frontier,

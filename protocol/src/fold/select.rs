@@ -93,8 +93,8 @@ pub enum SelectError {
         /// The version.
         version: Version,
     },
-    /// The release was published by a device after the point up to which it counts.
-    #[error("version {version} was published by a device that was suspended or revoked before")]
+    /// The release was published after the point up to which its writer counts.
+    #[error("version {version} was published by somebody whose right was taken away before")]
     Revoked {
         /// The version.
         version: Version,
@@ -188,7 +188,7 @@ impl PackageState {
         let published = self.releases.get(&named).ok_or(SelectError::NoRelease(named))?;
         let version = || published.release.version.clone();
         let mut warning = match published.standing {
-            Standing::Settled | Standing::SameAs(_) => None,
+            Standing::Settled | Standing::SameAs(_) | Standing::Contributed => None,
             Standing::Contested => match self.versions.get(&published.release.version) {
                 Some(VersionState::Contested(with)) => Some(Warning::Contested { with: with.clone() }),
                 _ => unreachable!("standings and versions are folded together"),

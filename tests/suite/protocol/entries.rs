@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use syncra_protocol::entry::{
     AddDevice, Body, Cut, Decoded, Dependency, DeviceCuts, DeviceRole, Entry, EntryError, HEADER_BYTES, Recover,
-    Statement, StatementId, Suspend, decode,
+    RefClass, Role, Roles, Statement, StatementId, Suspend, decode,
 };
 use syncra_protocol::id::{EntryId, IdentityId, LogHash, PackageId, ReleaseId, base32};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
-use syncra_protocol::limits::{DEVICE_CUTS, ENTRY_BYTES, SEEN_PER_ENTRY};
+use syncra_protocol::limits::{DEVICE_CUTS, ENTRY_BYTES, ROLE_CHANGES, ROLE_CUTS, SEEN_PER_ENTRY};
 use syncra_protocol::version::VersionReq;
 
 use crate::decoders::try_decoder;
@@ -96,6 +96,8 @@ fn fields(entry: &Entry) -> serde_json::Value {
             "nonce": base32(&body.nonce),
         }),
         Body::PackageJoin(body) => json!({"package": body.package.to_string(), "identity": body.identity.to_string()}),
+        Body::Roles(body) => roles(body),
+        Body::Endorse(body) => json!({"entry": body.entry.to_string()}),
         Body::Release(body) => json!({
             "version": body.version.to_string(),
             "tree_id": body.tree_id.to_string(),
@@ -148,6 +150,22 @@ fn fields(entry: &Entry) -> serde_json::Value {
     json!({"seen": seen, "body": body})
 }
 
+fn roles(roles: &Roles) -> serde_json::Value {
+    use serde_json::json;
+    let cut = |cut: &Option<Cut>| cut.map(|cut| json!({"size": cut.size, "root": cut.root.to_string()}));
+    let role = |role: &Option<Role>| role.map(|role| role.to_string());
+    json!({
+        "previous": roles.previous.map(|id| id.to_string()),
+        "changes": roles.changes.iter().map(|(id, to)| json!([id.to_string(), role(to)])).collect::<Vec<_>>(),
+        "owner_threshold": roles.owner_threshold,
+        "protect": roles.protect.iter()
+            .map(|(class, name, is_protected)| json!([class.to_string(), name.to_string(), is_protected]))
+            .collect::<Vec<_>>(),
+        "cuts": roles.cuts.iter().map(|(key, at)| json!([key.to_string(), cut(at)])).collect::<Vec<_>>(),
+        "rules": roles.rules,
+    })
+}
+
 fn added(add: &AddDevice) -> serde_json::Value {
     let role = match add.role {
         DeviceRole::Manager => "manager",
@@ -172,7 +190,7 @@ fn with_header(version: u8, kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
 fn later_kinds_and_versions_are_unknown_and_their_seen_is_read() {
     let (_, sample) = samples().into_iter().find(|(name, _)| *name == "release that saw two heads").unwrap();
     let body = &sample.encode().unwrap()[HEADER_BYTES..];
-    for (version, kind, critical) in [(1, 3, true), (1, 13, false), (2, 5, true), (2, 12, false), (1, 255, false)] {
+    for (version, kind, critical) in [(1, 14, true), (1, 13, false), (2, 5, true), (2, 12, false), (1, 255, false)] {
         let bytes = with_header(version, kind, u8::from(critical), body);
         let seen = sample.seen.clone();
         assert_eq!(decode(&bytes), Ok(Decoded::Unknown { kind, version, critical, seen }));
@@ -241,6 +259,7 @@ fn broken_bodies(body: &Body) -> Vec<Body> {
         .into_iter()
         .map(Body::Release)
         .collect(),
+        Body::Roles(body) => broken_roles(body),
         Body::Ref(body) => vec![Body::Ref(with(body, |b| b.old = b.new))],
         Body::Suspend(body) => broken_cuts(&body.cuts).map(|cuts| Body::Suspend(Suspend { cuts })).collect(),
         Body::Recover(body) => vec![
@@ -258,6 +277,31 @@ fn broken_bodies(body: &Body) -> Vec<Body> {
         .collect(),
         _ => Vec::new(),
     }
+}
+
+fn broken_roles(roles: &Roles) -> Vec<Body> {
+    let one = (IdentityId::from_bytes([1; 32]), Some(Role::Owner));
+    let many = |n: usize| (0..=u8::try_from(n).unwrap());
+    let name = syncra_protocol::name::RefName::stable();
+    let key = |n: u8| DeviceKey::from_bytes([n; 32]);
+    [
+        Roles { changes: vec![one, one], ..roles.clone() },
+        Roles {
+            changes: many(ROLE_CHANGES).map(|n| (IdentityId::from_bytes([n; 32]), None)).collect(),
+            ..roles.clone()
+        },
+        Roles { owner_threshold: 0, ..roles.clone() },
+        Roles {
+            protect: vec![(RefClass::Channel, name.clone(), true), (RefClass::Channel, name, false)],
+            ..roles.clone()
+        },
+        Roles { cuts: vec![(key(1), None), (key(1), None)], ..roles.clone() },
+        Roles { cuts: vec![(key(1), Some(Cut { size: 0, root: LogHash::from_bytes([1; 32]) }))], ..roles.clone() },
+        Roles { cuts: many(ROLE_CUTS).map(|n| (key(n), None)).collect(), ..roles.clone() },
+    ]
+    .into_iter()
+    .map(Body::Roles)
+    .collect()
 }
 
 fn again(statement: Statement) -> Recover {

@@ -1,9 +1,9 @@
 //! Entries of every kind, small and full, with names for the vectors.
 
 use syncra_protocol::entry::{
-    AddDevice, Body, Cut, Dependency, DeviceCuts, DeviceRole, Entry, HandleClaim, IdentityGenesis, IdentityJoin,
-    NameClaim, PackageGenesis, PackageJoin, RefClass, RefMove, Release, SeenHead, Statement, StatementId, Suspend,
-    Yank,
+    AddDevice, Body, Cut, Dependency, DeviceCuts, DeviceRole, Endorse, Entry, HandleClaim, IdentityGenesis,
+    IdentityJoin, NameClaim, PackageGenesis, PackageJoin, RefClass, RefMove, Release, Role, Roles, SeenHead, Statement,
+    StatementId, Suspend, Yank,
 };
 use syncra_protocol::id::{BlobId, ContentRoot, EntryId, IdentityId, LogHash, PackageId, ReleaseId, TreeId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
@@ -86,6 +86,33 @@ fn ref_move(class: RefClass, name: &str, old: Option<u8>, new: Option<u8>) -> Bo
     })
 }
 
+fn roles() -> Roles {
+    let changes = vec![(identity(3), Some(Role::Maintainer))];
+    Roles { previous: None, changes, owner_threshold: 1, protect: vec![], cuts: vec![], rules: None }
+}
+
+fn full_roles() -> Roles {
+    let name = |text: &str| RefName::parse(text).unwrap();
+    let changes =
+        [(1, None), (2, Some(Role::Owner)), (3, Some(Role::Maintainer)), (4, Some(Role::Contributor))].into_iter();
+    Roles {
+        previous: Some(EntryId::from_bytes([0x0e; 32])),
+        changes: changes.map(|(n, role)| (identity(n), role)).collect(),
+        owner_threshold: 3,
+        protect: vec![
+            (RefClass::Branch, name("main"), true),
+            (RefClass::Tag, name("v1"), false),
+            (RefClass::Channel, name("stable"), true),
+        ],
+        cuts: vec![(key(1), Some(cut(12))), (key(2), None)],
+        rules: Some(700),
+    }
+}
+
+fn endorse(n: u8) -> Body {
+    Body::Endorse(Endorse { entry: EntryId::from_bytes([n; 32]) })
+}
+
 fn name(name: &str, package: Option<PackageId>) -> Body {
     Body::Name(NameClaim { name: PackageName::parse(name).unwrap(), package })
 }
@@ -133,6 +160,10 @@ pub(crate) fn samples() -> Vec<(&'static str, Entry)> {
         ("genesis of a pack", genesis(PackageKind::Pack, &[4, 250], 2)),
         ("join", Body::PackageJoin(PackageJoin { package: package(1), identity: identity(2) })),
         ("join of another", Body::PackageJoin(PackageJoin { package: package(0xff), identity: identity(0) })),
+        ("maintainer named", Body::Roles(roles())),
+        ("everything that changes rights", Body::Roles(full_roles())),
+        ("endorsed", endorse(1)),
+        ("another endorsed", endorse(0xfe)),
         ("release", Body::Release(release("1.0.0"))),
         ("release with everything", Body::Release(full_release())),
         ("channel set", ref_move(RefClass::Channel, "stable", None, Some(1))),

@@ -285,11 +285,11 @@ fn later_kinds_are_skipped_or_stop_the_log() {
     let mut world = World::new(2);
     world.writers[0].append_bytes(unknown(13, false));
     let before = world.publish(0, vec![], "1.0.0", 1);
-    world.writers[0].append_bytes(unknown(3, true));
+    world.writers[0].append_bytes(unknown(14, true));
     world.publish(0, vec![], "1.1.0", 2);
     let bobs = world.publish(1, vec![], "1.2.0", 3);
     let evidence = world.full_evidence();
-    let reason = StopReason::NewerClient { kind: 3, version: 1 };
+    let reason = StopReason::NewerClient { kind: 14, version: 1 };
     let alice = world.writers[0].origin();
     assert_eq!(evidence.blocked(), [(alice, Blocked::Stopped { index: 3, reason })].into());
     assert_eq!(selected(&evidence, &exactly("1.0.0")), Ok((before, None)));

@@ -81,8 +81,8 @@ pub(super) fn trusting(reference: Reference, trust: Option<&str>) -> Result<Refe
 /// Remembers that the owner of what was named is who the user means.
 pub(super) async fn pin(parts: &Parts, named: &Named, trust: Option<&str>) -> Result<(), Problem> {
     let Some(trust) = trust else { return Ok(()) };
-    let owners = &named.history.state.genesis.owners;
-    let identity = owners.iter().copied().find(|owner| {
+    let mut owners = named.history.state.rights.owners();
+    let identity = owners.find(|owner| {
         let text = owner.to_string();
         text.starts_with(trust)
     });

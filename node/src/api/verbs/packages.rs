@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, VersionState};
-use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::id::{EntryId, IdentityId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
+use super::roles::{self, OpenInfo, RefNameInfo, RoleInfo};
 use crate::api::types::{CheckpointInfo, Empty, ForkInfo, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
@@ -108,6 +109,18 @@ pub struct InfoResponse {
     pub kind: String,
     /// Who owns it.
     pub owners: Vec<OwnerInfo>,
+    /// Everybody who has a role in it, owners first.
+    #[serde(default)]
+    pub roles: Vec<RoleInfo>,
+    /// Refs that move only when enough owners agree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<RefNameInfo>,
+    /// Changes that wait for agreement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<OpenInfo>,
+    /// Rules of this number are needed to read what was written since; this version does not know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer_rules: Option<u16>,
     /// What it says it is, if that is held.
     pub description: Option<String>,
     /// Its releases, the highest version first.
@@ -202,6 +215,10 @@ impl Verb for Info {
             package_id: state.package.to_string(),
             kind: state.genesis.kind.as_str().to_owned(),
             owners: owners(parts, state)?,
+            roles: roles::roles_of(parts, state)?,
+            protected: roles::protected(state),
+            open: roles::open_of(parts, state)?,
+            newer_rules: state.newer_rules,
             description,
             releases: releases(parts, state),
             channels: channels
@@ -220,17 +237,18 @@ impl Verb for Info {
 }
 
 pub(super) fn owners(parts: &Parts, state: &PackageState) -> Result<Vec<OwnerInfo>, Problem> {
-    let mut owners = Vec::new();
-    for identity in &state.genesis.owners {
-        let handle = parts.histories.identity(*identity)?.and_then(|state| state.handle.clone());
-        owners.push(OwnerInfo {
-            identity: identity.to_string(),
-            handle: handle.map(|handle| handle.to_string()),
-            petname: parts.histories.journal().truth().petname(identity).map(str::to_owned),
-            own: *identity == parts.identity(),
-        });
-    }
-    Ok(owners)
+    state.rights.owners().map(|identity| person(parts, identity)).collect()
+}
+
+/// What is known of somebody.
+pub(super) fn person(parts: &Parts, identity: IdentityId) -> Result<OwnerInfo, Problem> {
+    let handle = parts.histories.identity(identity)?.and_then(|state| state.handle.clone());
+    Ok(OwnerInfo {
+        identity: identity.to_string(),
+        handle: handle.map(|handle| handle.to_string()),
+        petname: parts.histories.journal().truth().petname(&identity).map(str::to_owned),
+        own: identity == parts.identity(),
+    })
 }
 
 fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
@@ -364,6 +382,8 @@ fn kind_of(body: &Body) -> &'static str {
     match body {
         Body::PackageGenesis(_) | Body::IdentityGenesis(_) => "genesis",
         Body::PackageJoin(_) | Body::IdentityJoin(_) => "join",
+        Body::Roles(_) => "roles",
+        Body::Endorse(_) => "endorse",
         Body::Release(_) => "release",
         Body::Ref(_) => "ref",
         Body::Yank(_) => "yank",
@@ -389,6 +409,10 @@ fn summary(history: &History, body: &Body) -> String {
         Body::Release(release) => {
             format!("{}: {} files, {} bytes", release.version, release.n_files, release.total_bytes)
         }
+        Body::Roles(roles) => {
+            format!("wants: {}", roles::lines(roles, history.state.genesis.owner_threshold).join(", "))
+        }
+        Body::Endorse(endorse) => format!("agrees to {}", endorse.entry.fmt_short()),
         Body::Ref(moved) => {
             let to = moved.new.as_ref().map_or_else(|| "nothing".to_owned(), version);
             format!("{} `{}` points to {to}", moved.class, moved.name)

@@ -119,6 +119,9 @@ pub struct PublishResponse {
     pub channel: Option<String>,
     /// The branch that points to it; none if a channel does.
     pub branch: Option<String>,
+    /// That is protected, and stays where it is until owners agree to this change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// Whether the same files had been published under this version before: then nothing new was signed but, perhaps,
     /// the channel.
     pub already: bool,
@@ -239,6 +242,7 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
         n_files: done.release.n_files.into(),
         channel,
         branch,
+        waits: done.waits.map(|change| change.to_string()),
         already: done.already,
     })
 }

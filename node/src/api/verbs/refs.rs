@@ -116,8 +116,11 @@ pub struct SetRefResponse {
     pub old: Vec<PlaceInfo>,
     /// Where it points; none if it is removed.
     pub new: Option<PlaceInfo>,
-    /// Whether it was so before.
+    /// Whether it was so, or said, before.
     pub already: bool,
+    /// The move waits for the agreement of owners to this change: the ref is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// The head of this device's log of the package, if it grew.
     pub checkpoint: Option<CheckpointInfo>,
     /// Whether nothing was written because nothing should be.
@@ -167,6 +170,7 @@ async fn set(service: &Service, request: SetRefRequest) -> Result<SetRefResponse
         old: done.old.iter().map(|release| place(state, *release)).collect(),
         new: done.new.map(|release| place(state, release)),
         already: done.already,
+        waits: done.waits.map(|change| change.to_string()),
         checkpoint: done.checkpoint.as_ref().map(CheckpointInfo::from),
         dry_run,
         reference: named.reference,
@@ -178,7 +182,7 @@ fn place(state: &PackageState, release: ReleaseId) -> PlaceInfo {
     PlaceInfo { release_id: release.to_string(), version }
 }
 
-fn class_of(text: &str) -> Result<RefClass, Problem> {
+pub(super) fn class_of(text: &str) -> Result<RefClass, Problem> {
     let classes = [RefClass::Branch, RefClass::Tag, RefClass::Channel];
     classes
         .into_iter()

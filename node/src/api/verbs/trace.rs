@@ -98,6 +98,7 @@ fn word(state: &PackageState, id: ReleaseId, published: &Published) -> &'static 
         Standing::SameAs(_) => "same",
         Standing::Contested => "contested",
         Standing::Reused(_) => "reused",
+        Standing::Contributed => "contributed",
         Standing::Forked => "forked",
         Standing::Revoked => "revoked",
     }

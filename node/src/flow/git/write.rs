@@ -44,7 +44,7 @@ pub(super) async fn write(
     let entries = Entries::collect(plan, packed, state)?;
     keep(parts, package, entries.roots(packed)).await?;
     let seen = match (&history, &genesis) {
-        (Some(history), _) => history::seen(history),
+        (Some(history), _) => parts.histories.seen(history),
         // The name first: cut off here, it names nothing yet, and the next call names the new package.
         (None, _) if genesis.is_some() => {
             let claim = Body::Name(NameClaim { name: plan.name.clone(), package: Some(package) });

@@ -7,7 +7,7 @@ use syncra_protocol::name::PackageName;
 
 use super::super::checkout::{self, Base};
 use super::super::{Parts, merge, resolve};
-use super::{Plan, PublishError, Published, Target};
+use super::{Plan, PublishError, Published, Target, place};
 use crate::history::History;
 
 /// The package that the directory was checked out from, if this device may publish to it.
@@ -20,9 +20,7 @@ pub(super) fn checked_out(
     merge::check_finished(&plan.dir, base).map_err(Box::new)?;
     let not_here = || PublishError::NotHere { name: name.clone(), package: base.package };
     let history = parts.histories.package(base.package)?.ok_or_else(not_here)?;
-    if !history.state.may_write(&parts.identity(), &parts.device) {
-        return Err(PublishError::NotAWriter(resolve::text(&parts.histories, base.package)?));
-    }
+    place::ensure_writer(parts, &plan.place(), &history.state)?;
     match resolve::name_of(&parts.histories, base.package)? {
         Some((_, was)) if was != *name => Err(PublishError::OtherName { name: name.clone(), was }),
         _ => Ok(history),

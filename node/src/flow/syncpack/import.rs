@@ -190,8 +190,20 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     // Whose rights come from where: identities before packages.
     let is_identity = |log: &&SurveyedLog| matches!(log.head.origin().subject, Subject::Identity(_));
     let (identities, packages): (Vec<_>, Vec<_>) = surveyed.logs.iter().partition(is_identity);
-    for log in identities.into_iter().chain(packages) {
-        growth.extend(grow(&mut evidence, log)?);
+    // A device's log may stand before the one that admits it, and who has a role before who names them.
+    let mut open: Vec<&SurveyedLog> = identities.into_iter().chain(packages).collect();
+    while !open.is_empty() {
+        let n_open = open.len();
+        let mut later = Vec::new();
+        for log in open {
+            match grow(&mut evidence, log) {
+                Err(ImportError::Evidence { source: EvidenceError::NoDevice, .. }) if later.len() + 1 < n_open => {
+                    later.push(log);
+                }
+                grown => growth.extend(grown?),
+            }
+        }
+        open = later;
     }
     let first = Origin::package(package, evidence.genesis().log_key);
     if evidence.log(&first).is_none() {

@@ -20,6 +20,19 @@ impl Follower {
         }
         if let Some(shown) = self.on_note(now, peer, note) {
             self.tell_notice(peer, shown);
+            self.ask_who(now, peer, &shown.0);
+        }
+    }
+
+    /// A log of nobody who is known may be of somebody who just got a role: whoever writes it has the identity's logs too.
+    fn ask_who(&mut self, now: Timestamp, peer: Peer, origin: &Origin) {
+        let may_be = self.evidence.as_ref().is_some_and(|known| known.lacks_people() && !known.wants(origin));
+        if let Some(state) = self.peers.get_mut(&peer).filter(|_| may_be)
+            && !state.is_barred
+            && !state.heads_asked
+            && state.rests_until <= now
+        {
+            state.heads_at = now;
         }
     }
 

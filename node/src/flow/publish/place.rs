@@ -1,0 +1,74 @@
+//! What points to a release: who may move it, from where it moves, and whether the move waits for agreement.
+
+use syncra_protocol::entry::{Body, RefClass, RefMove, Role};
+use syncra_protocol::fold::{PackageState, Published, RefState, Standing};
+use syncra_protocol::id::{EntryId, PackageId, ReleaseId, TreeId};
+use syncra_protocol::key::DeviceKey;
+use syncra_protocol::origin::Origin;
+
+use super::super::checkout::Place;
+use super::super::devices::DevicesError;
+use super::super::{Parts, resolve, roles};
+use super::{Plan, PublishError, Target};
+use crate::history::LoadError;
+
+/// Whoever maintains the package publishes as it likes; who contributes has the branches that are not protected.
+pub(super) fn ensure_writer(parts: &Parts, place: &Place, state: &PackageState) -> Result<(), PublishError> {
+    let me = parts.identity();
+    let is_protected = state.rights.protected.contains(&(place.class, place.name.clone()));
+    let speaks = state.owners.get(&me).is_some_and(|own| own.is_active(&parts.device));
+    match state.role(&me, &parts.device) {
+        Some(Role::Maintainer | Role::Owner) => Ok(()),
+        Some(Role::Contributor) if place.class == RefClass::Branch && !is_protected => Ok(()),
+        Some(Role::Contributor) => Err(PublishError::Contributes(resolve::text(&parts.histories, state.package)?)),
+        None if state.rights.role(&me).is_some() && !speaks => Err(Box::new(DevicesError::Silenced(me)).into()),
+        None => Err(PublishError::NotAWriter(resolve::text(&parts.histories, state.package)?)),
+    }
+}
+
+/// This device, if what it publishes takes no version.
+pub(super) fn contributor(parts: &Parts, state: &PackageState) -> Option<DeviceKey> {
+    let role = state.role(&parts.identity(), &parts.device);
+    (role == Some(Role::Contributor)).then_some(parts.device)
+}
+
+/// A contributor's release that is this one already: it has no version by which it would be found.
+pub(super) fn contributed(state: &PackageState, target: &Target<'_>, tree: TreeId) -> Option<ReleaseId> {
+    let device = target.contributor?;
+    let is_same = |published: &Published| {
+        published.standing == Standing::Contributed
+            && published.writer.key == device
+            && published.release.version == target.version
+            && published.release.tree_id == tree
+    };
+    state.releases.iter().find(|(_, published)| is_same(published)).map(|(id, _)| *id)
+}
+
+/// Where a branch or channel points now; of several tips the first.
+pub(super) fn tip(state: &PackageState, place: &Place) -> Option<ReleaseId> {
+    let known = state.refs.get(&(place.class, place.name.clone()))?;
+    known.tips.iter().find_map(|tip| tip.value)
+}
+
+/// The move of what will point to the release. One that is diverged is moved though a tip is there already: that heals it.
+pub(super) fn ref_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> Option<Body> {
+    let Place { class, name } = plan.place();
+    let known = target.state.and_then(|state| state.refs.get(&(class, name.clone())));
+    let values: Vec<ReleaseId> = known.into_iter().flat_map(RefState::values).flatten().collect();
+    let is_diverged = known.is_some_and(RefState::is_diverged);
+    let old = values.iter().copied().find(|value| *value != release);
+    (is_diverged || values.first() != Some(&release)).then_some(Body::Ref(RefMove {
+        class,
+        name,
+        old,
+        new: Some(release),
+    }))
+}
+
+/// The move by this device that waits for owners to agree, if what it moves is protected.
+pub(super) fn waits(parts: &Parts, plan: &Plan, package: PackageId) -> Result<Option<EntryId>, LoadError> {
+    let history = parts.histories.package(package)?;
+    let (origin, Place { class, name }) = (Origin::package(package, parts.device), plan.place());
+    let open = history.as_ref().and_then(|history| roles::waiting(&history.state, &origin, class, &name));
+    Ok(open.map(|open| open.entry))
+}

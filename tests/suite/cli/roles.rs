@@ -1,0 +1,232 @@
+//! Several people in one package, without a network: histories are carried.
+
+use serde_json::Value;
+use syncra_tests::Home;
+
+use crate::releases::{package, publish, text};
+
+/// Carries all that `from` knows of a package.
+fn carry(from: &Home, to: &[&Home], exact: &str) {
+    let file = from.work().join("carried.syncpack");
+    drop(std::fs::remove_file(&file));
+    let file = file.to_str().expect("text");
+    from.json(["export", exact, "-o", file]);
+    for home in to {
+        home.json(["import", file]);
+    }
+}
+
+fn code(failure: &(i32, Value)) -> (i32, &str) {
+    (failure.0, text(&failure.1, "code"))
+}
+
+fn identity(home: &Home) -> String {
+    text(&home.json(["id"]), "identity").to_owned()
+}
+
+/// A package of somebody, known by its id.
+fn begun() -> (Home, String) {
+    let alice = Home::new();
+    package(&alice, "lamp", "1.0.0", "turn()");
+    let exact = format!("syncra:{}", text(&publish(&alice, "lamp"), "package_id"));
+    (alice, exact)
+}
+
+/// Checks out what `stable` points to and changes it to another version.
+fn work_on(home: &Home, exact: &str, version: &str) -> String {
+    let mut dir = format!("co-{version}");
+    while home.work().join(&dir).exists() {
+        dir.push('x');
+    }
+    home.json(["checkout", exact, &dir]);
+    let manifest = format!("[package]\nname = \"lamp\"\nversion = \"{version}\"\nkind = \"script\"\n");
+    std::fs::write(home.work().join(&dir).join("syncra.toml"), manifest).expect("written");
+    std::fs::write(home.work().join(&dir).join("src/main.syn"), version).expect("written");
+    dir
+}
+
+/// Publishes another version of a package, one's own or not.
+fn publish_to(home: &Home, exact: &str, version: &str, more: &[&str]) -> Value {
+    let dir = work_on(home, exact, version);
+    home.json([&["publish", &dir, "--yes"], more].concat())
+}
+
+/// Tries the same.
+fn publish_fails(home: &Home, exact: &str, version: &str, more: &[&str]) -> (i32, Value) {
+    let dir = work_on(home, exact, version);
+    home.fails([&["publish", &dir, "--yes"], more].concat())
+}
+
+fn role_of(home: &Home, exact: &str, who: &str) -> Option<String> {
+    let found = home.json(["role", exact]);
+    let roles = found["roles"].as_array().expect("a list").clone();
+    roles.iter().find(|known| known["identity"] == who).map(|known| text(known, "role").to_owned())
+}
+
+fn versions(home: &Home, exact: &str) -> Vec<String> {
+    let info = home.json(["info", exact]);
+    info["releases"].as_array().expect("a list").iter().map(|known| text(known, "version").to_owned()).collect()
+}
+
+/// The story of somebody who is named, goes on after being removed, and whom nobody believes then.
+#[test]
+fn a_maintainer_publishes_from_when_named_until_removed() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    let refused = publish_fails(&bob, &exact, "1.1.0", &[]);
+    assert_eq!(code(&refused), (4, "E0407"));
+    assert!(text(&refused.1, "hint").contains("syncra role"), "it says what to ask for: {}", refused.1);
+    assert_eq!(code(&bob.fails(["channel", &exact, "stable", "1.0.0"])), (4, "E0407"));
+    assert_eq!(code(&bob.fails(["role", &exact, "me", "maintainer"])), (4, "E0410"));
+
+    let would = alice.json(["role", &exact, &identity(&bob), "maintainer", "--dry-run"]);
+    assert_eq!((&would["dry_run"], &would["change"]), (&Value::Bool(true), &Value::Null));
+    assert_eq!(role_of(&alice, &exact, &identity(&bob)), None);
+    let named = alice.json(["role", &exact, &identity(&bob), "maintainer"]);
+    assert_eq!((&named["in_effect"], &named["already"]), (&Value::Bool(true), &Value::Bool(false)));
+    assert_eq!(alice.json(["role", &exact, &identity(&bob), "maintainer"])["already"], true);
+    carry(&alice, &[&bob], &exact);
+    let done = publish_to(&bob, &exact, "1.1.0", &[]);
+    assert_eq!(text(&done, "package_id"), exact.trim_start_matches("syncra:"));
+    carry(&bob, &[&alice], &exact);
+    assert_eq!(versions(&alice, &exact), ["1.1.0", "1.0.0"]);
+    let info = alice.json(["info", &exact]);
+    assert_eq!((info["owners"].as_array().map(Vec::len), info["roles"].as_array().map(Vec::len)), (Some(1), Some(2)));
+
+    alice.json(["role", &exact, &identity(&bob), "none", "--yes"]);
+    publish_to(&bob, &exact, "6.6.6", &[]);
+    let (first, second) = (Home::new(), Home::new());
+    for (reader, order) in [(&first, [&alice, &bob]), (&second, [&bob, &alice])] {
+        order.map(|from| carry(from, &[reader], &exact));
+        assert_eq!(code(&reader.fails(["get", &format!("{exact}@6.6.6"), "-o", "out"])), (5, "E0505"));
+        reader.json(["get", &format!("{exact}@1.1.0"), "-o", "out"]);
+    }
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(code(&publish_fails(&bob, &exact, "6.6.7", &[])), (4, "E0407"));
+}
+
+/// What somebody published who turned out to be a thief is taken back.
+#[test]
+fn a_removal_takes_back_from_a_release_on() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    alice.json(["role", &exact, &identity(&bob), "maintainer"]);
+    carry(&alice, &[&bob], &exact);
+    publish_to(&bob, &exact, "1.1.0", &[]);
+    publish_to(&bob, &exact, "6.6.6", &[]);
+    carry(&bob, &[&alice], &exact);
+    let bad = format!("{exact}@6.6.6");
+    alice.json(["role", &exact, &identity(&bob), "none", "--before", &bad, "--yes"]);
+    assert_eq!(code(&alice.fails(["get", &bad, "-o", "out"])), (5, "E0505"));
+    alice.json(["get", &format!("{exact}@1.1.0"), "-o", "out"]);
+}
+
+#[test]
+fn a_contributor_publishes_onto_branches() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    alice.json(["role", &exact, &identity(&bob), "contributor"]);
+    carry(&alice, &[&bob], &exact);
+    let refused = publish_fails(&bob, &exact, "1.1.0", &[]);
+    assert_eq!(code(&refused), (4, "E0407"));
+    assert!(text(&refused.1, "hint").contains("--branch"), "{}", refused.1);
+    publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"]);
+    assert_eq!(publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"])["already"], true);
+    assert_eq!(code(&bob.fails(["yank", &format!("{exact}@1.0.0"), "--reason", "no"])), (4, "E0407"));
+    carry(&bob, &[&alice], &exact);
+    assert_eq!(versions(&alice, &exact), ["1.0.0"], "it takes no version");
+    alice.json(["get", &format!("{exact}@work/fins"), "-o", "fins"]);
+    let fins = std::fs::read_to_string(alice.work().join("fins/src/main.syn")).expect("there");
+    assert_eq!(fins, "1.1.0");
+    alice.json(["role", &exact, "--protect", "branch:work/fins"]);
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(code(&publish_fails(&bob, &exact, "1.2.0", &["--branch", "work/fins"])), (4, "E0407"));
+}
+
+/// Two owners: each change, and each move of a protected channel, is said by one and agreed to by the other.
+#[test]
+fn owners_agree_each_in_its_own_time() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    let invited = alice.json(["role", &exact, &identity(&bob), "owner"]);
+    assert_eq!((&invited["in_effect"], &invited["needs"][0]["n_more"]), (&Value::Bool(false), &Value::from(1)));
+    let change = text(&invited, "change").to_owned();
+    assert_eq!(alice.json(["role", &exact, &identity(&bob), "owner"])["already"], true, "once is enough");
+    assert_eq!(code(&alice.fails(["endorse", &exact, "nonsense"])), (3, "E0300"));
+    assert_eq!(alice.json(["endorse", &exact, &change])["already"], true);
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(bob.json(["role", &exact])["open"][0]["waits_for_you"], true);
+    assert_eq!(bob.json(["endorse", &exact, &change[..12], "--dry-run"])["dry_run"], true);
+    assert_eq!(bob.json(["endorse", &exact, &change[..12]])["in_effect"], true);
+    carry(&bob, &[&alice], &exact);
+    assert_eq!(role_of(&alice, &exact, &identity(&bob)).as_deref(), Some("owner"));
+    // Who came to own it calls it as it was called.
+    package(&bob, "lamp", "1.1.0", "ours");
+    let done = bob.json(["publish", "lamp", "--yes"]);
+    assert_eq!(text(&done, "package_id"), exact.trim_start_matches("syncra:"));
+    carry(&bob, &[&alice], &exact);
+
+    let protect = text(&alice.json(["role", &exact, "--protect", "channel:stable"]), "change").to_owned();
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(bob.json(["endorse", &exact, &protect])["in_effect"], true);
+    let moved = publish_to(&bob, &exact, "1.2.0", &[]);
+    let waits = text(&moved, "waits").to_owned();
+    let at = |home: &Home| home.json(["channel", &exact])["refs"][0]["places"][0]["version"].clone();
+    assert_eq!(at(&bob), "1.1.0", "published, and the channel stays");
+    carry(&bob, &[&alice], &exact);
+    assert_eq!(alice.json(["endorse", &exact, &waits])["in_effect"], true);
+    assert_eq!(at(&alice), "1.2.0");
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(at(&bob), "1.2.0");
+
+    // Nobody is put out by one alone, and who owns it alone does not leave it to nobody.
+    let out = alice.json(["role", &exact, &identity(&bob), "none", "--yes"]);
+    assert_eq!(out["in_effect"], false);
+    assert_eq!(code(&alice.fails(["role", &exact, "--threshold", "1"])), (2, "E0202"));
+    carry(&alice, &[&bob], &exact);
+    let leaves = bob.json(["role", &exact, "me", "none", "--yes"]);
+    assert_eq!(leaves["in_effect"], false);
+    carry(&bob, &[&alice], &exact);
+    assert_eq!(alice.json(["endorse", &exact, text(&leaves, "change")])["in_effect"], true);
+    assert_eq!(code(&alice.fails(["role", &exact, "me", "none", "--yes"])), (7, "E0700"));
+    assert_eq!(versions(&alice, &exact), ["1.2.0", "1.1.0", "1.0.0"], "who goes leaves everything behind");
+}
+
+#[test]
+fn a_package_is_handed_on_when_the_other_agrees() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(code(&bob.fails(["transfer", &exact, &identity(&alice), "--yes"])), (4, "E0410"));
+    let handed = alice.json(["transfer", &exact, &identity(&bob), "--yes"]);
+    assert_eq!(handed["in_effect"], false);
+    package(&alice, "lamp", "1.1.0", "still mine");
+    publish(&alice, "lamp");
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(bob.json(["endorse", &exact, text(&handed, "change")])["in_effect"], true);
+    carry(&bob, &[&alice], &exact);
+    package(&alice, "lamp", "1.2.0", "not mine any more");
+    assert_eq!(code(&alice.fails(["publish", "lamp", "--yes"])), (4, "E0407"));
+    publish_to(&bob, &exact, "1.2.0", &[]);
+    assert_eq!(versions(&bob, &exact), ["1.2.0", "1.1.0", "1.0.0"]);
+    assert_eq!(bob.json(["info", &exact])["owners"][0]["own"], true);
+    let named = bob.json(["info", &exact]);
+    assert!(text(&named, "ref").contains(&identity(&bob)[..12]), "it is called by whom it belongs to: {named}");
+}
+
+#[test]
+fn what_is_no_role_or_change_is_refused() {
+    let (alice, exact) = begun();
+    let me = identity(&alice);
+    assert_eq!(code(&alice.fails(["role", &exact, &me, "king"])), (2, "E0202"));
+    assert_eq!(code(&alice.fails(["role", &exact, "nobody", "owner"])).0, 3);
+    assert_eq!(code(&alice.fails(["role", &exact, "--protect", "stable"])), (2, "E0202"));
+    assert_eq!(code(&alice.fails(["role", &exact, "--protect", "thing:stable"])), (2, "E0202"));
+    assert_eq!(code(&alice.fails(["role", &exact, "--threshold", "2"])), (2, "E0202"));
+    assert_eq!(code(&alice.fails(["endorse", &exact, "abcdefgh"])), (3, "E0300"));
+    assert_eq!(alice.json(["role", &exact, &me, "owner"])["already"], true);
+}
