@@ -16,7 +16,7 @@ use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::message::{have, log, pair};
+use syncra_protocol::message::{have, log, pair, propose};
 use syncra_tests::{Home, Node};
 
 /// Frames carry their length.
@@ -73,7 +73,7 @@ impl Asker {
     async fn answer(&self, protocol: Protocol, request: &[u8]) -> Vec<u8> {
         match protocol {
             Protocol::Blobs => self.whole(protocol, request).await,
-            Protocol::Log | Protocol::Have | Protocol::Pair => self.frame(protocol, request).await,
+            Protocol::Log | Protocol::Have | Protocol::Pair | Protocol::Propose => self.frame(protocol, request).await,
         }
     }
 }
@@ -113,6 +113,10 @@ fn assert_understood(protocol: Protocol, request: &[u8], answer: &[u8]) {
             assert_eq!(codec::encode(&pair::decode_hello(&request[4..]).expect("a hello")), request[4..]);
             assert_eq!(codec::encode(&pair::decode_reply(&answer[4..]).expect("a reply")), answer[4..]);
         }
+        Protocol::Propose => {
+            assert_eq!(codec::encode(&propose::decode_request(&request[4..]).expect("a request")), request[4..]);
+            assert_eq!(codec::encode(&propose::decode_answer(&answer[4..]).expect("an answer")), answer[4..]);
+        }
         // The library's: whether a fetch goes through, with these bytes sent by us, is what recording tells.
         Protocol::Blobs => {}
     }
@@ -124,7 +128,7 @@ pub(crate) fn record(home: &Home) -> Value {
     run(async {
         let asker = Asker::new(home).await;
         let mut exchanges = Vec::new();
-        for package in packages {
+        for package in packages.iter().copied() {
             let request = log::encode_request(&log::Request::Heads { package });
             exchanges.push(("heads", Protocol::Log, framed(&request)));
         }
@@ -137,6 +141,10 @@ pub(crate) fn record(home: &Home) -> Value {
         for root in &roots {
             let request = have::encode_request(&have::Request { root: *root, follow: false });
             exchanges.push(("parts", Protocol::Have, framed(&request)));
+        }
+        for package in &packages {
+            let request = codec::encode(&propose::Request::List { package: *package });
+            exchanges.push(("proposals", Protocol::Propose, framed(&request)));
         }
         let root = *roots.first().expect("a release");
         let hello = pair::Hello { number: 4821, element: Blob(vec![1; pair::ELEMENT_BYTES]) };
