@@ -102,7 +102,7 @@ pub(super) async fn keep_following(
             task.run(&mut inbox, &stop).await;
         }
     };
-    incidents.keep_running("package", stop, begin).await;
+    Box::pin(incidents.keep_running("package", stop, begin)).await;
 }
 
 struct Task {

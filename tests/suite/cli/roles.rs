@@ -98,7 +98,7 @@ fn a_maintainer_publishes_from_when_named_until_removed() {
     publish_to(&bob, &exact, "6.6.6", &[]);
     let (first, second) = (Home::new(), Home::new());
     for (reader, order) in [(&first, [&alice, &bob]), (&second, [&bob, &alice])] {
-        order.map(|from| carry(from, &[reader], &exact));
+        order.into_iter().for_each(|from| carry(from, &[reader], &exact));
         assert_eq!(code(&reader.fails(["get", &format!("{exact}@6.6.6"), "-o", "out"])), (5, "E0505"));
         reader.json(["get", &format!("{exact}@1.1.0"), "-o", "out"]);
     }

@@ -14,7 +14,8 @@ const RSS_KIB: u64 = 1 << 20;
 const FILES: usize = 512 + 256;
 
 fn assert_bounded(figures: &crowd::Figures) {
-    let crowd::Figures { rss_kib, n_files, status, .. } = figures;
+    let crowd::Figures { rss_kib, n_files, status, gathering, .. } = figures;
+    assert!(!gathering.is_zero(), "nobody came");
     assert!(*rss_kib < RSS_KIB && *n_files < FILES, "{figures:?}");
     // Nothing broke.
     assert_eq!(status.get("troubles").unwrap_or(&json!([])), &json!([]), "{figures:?}");

@@ -281,7 +281,7 @@ fn broken_bodies(body: &Body) -> Vec<Body> {
 
 fn broken_roles(roles: &Roles) -> Vec<Body> {
     let one = (IdentityId::from_bytes([1; 32]), Some(Role::Owner));
-    let many = |n: usize| (0..=u8::try_from(n).unwrap());
+    let many = |n: usize| 0..=u8::try_from(n).unwrap();
     let name = syncra_protocol::name::RefName::stable();
     let key = |n: u8| DeviceKey::from_bytes([n; 32]);
     [

@@ -218,11 +218,6 @@ impl Team {
             }
         }
     }
-
-    pub(crate) fn person_of(&self, origin: &Origin) -> usize {
-        let is_theirs = |person: &Person| person.devices.iter().any(|device| device.key == origin.key);
-        self.people.iter().position(is_theirs).unwrap()
-    }
 }
 
 fn begin(person: usize) -> (IdentityId, DeviceKey, Vec<u8>) {

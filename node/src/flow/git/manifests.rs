@@ -1,6 +1,7 @@
 //! What releases of a history say about themselves: the `syncra.toml` of their commit, if it can be used.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use syncra_protocol::entry::Dependency;
 use syncra_protocol::id::PackageId;
@@ -58,15 +59,15 @@ impl Manifests {
             }
         };
         let Some(file) = file else { return Ok(None) };
-        if !self.by_file.contains_key(&file) {
-            let read = match objects.read(file, Type::Blob, limits::MANIFEST_BYTES as u64) {
+        let read = match self.by_file.entry(file) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(match objects.read(file, Type::Blob, limits::MANIFEST_BYTES as u64) {
                 Ok(bytes) => parse(bytes),
                 Err(GitError::TooLarge { size, .. }) => Err(format!("it has {size} bytes")),
                 Err(error) => return Err(error),
-            };
-            self.by_file.insert(file, read);
-        }
-        Ok(self.by_file.get(&file).cloned())
+            }),
+        };
+        Ok(Some(read.clone()))
     }
 
     /// The manifest of a release of this tree. Name and kind are the package's, and the version is the release's.

@@ -55,11 +55,11 @@ impl<'a> Checker<'a> {
 
     fn directory(&mut self, tree: Oid, prefix: &str) -> Result<Facts, Found> {
         let key = (tree, prefix.is_empty());
-        if let Some(facts) = self.known.get(&key).copied() {
-            if prefix.len() + facts.longest <= limits::PATH_BYTES && depth(prefix) + facts.deepest <= limits::PATH_DEPTH
-            {
-                return Ok(facts);
-            }
+        let fits = |facts: &Facts| {
+            prefix.len() + facts.longest <= limits::PATH_BYTES && depth(prefix) + facts.deepest <= limits::PATH_DEPTH
+        };
+        if let Some(facts) = self.known.get(&key).copied().filter(fits) {
+            return Ok(facts);
         }
         let bytes = self.objects.read(tree, Type::Tree, TREE_BYTES)?;
         let (mut facts, mut folded) = (Facts::default(), HashSet::new());
