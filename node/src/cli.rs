@@ -19,6 +19,7 @@ mod demo;
 mod devices;
 mod diff;
 mod doctor;
+mod draft;
 mod events;
 mod explain;
 mod export;
@@ -102,6 +103,7 @@ enum Verb {
     Propose(propose::Args),
     Review(review::Args),
     Close(review::CloseArgs),
+    Draft(draft::Args),
     List(list::Args),
     Info(info::Args),
     Log(log::Args),
@@ -159,6 +161,7 @@ impl Verb {
             Self::Propose(args) => args.run(context).await,
             Self::Review(args) => args.run(context).await,
             Self::Close(args) => args.run(context).await,
+            Self::Draft(args) => args.run(context).await,
             Self::List(args) => args.run(context).await,
             Self::Info(args) => args.run(context).await,
             Self::Log(args) => args.run(context).await,
@@ -207,7 +210,11 @@ impl Verb {
 
     /// The verb that stays in the foreground stops in its own order when it is interrupted.
     fn handles_interrupt(&self) -> bool {
-        matches!(self, Self::Up(_))
+        match self {
+            Self::Up(_) => true,
+            Self::Draft(args) => args.goes_on(),
+            _ => false,
+        }
     }
 
     /// How much is logged without `-v`: a node in the foreground as the settings say, a command only what is wrong.

@@ -9,6 +9,7 @@ pub mod content;
 pub mod devices;
 pub mod diff;
 pub mod doctor;
+pub mod draft;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod follow;

@@ -7,6 +7,7 @@ mod checkout;
 mod codes;
 mod contact;
 mod convert;
+mod draft;
 mod flows;
 mod git;
 mod install;

@@ -27,6 +27,7 @@ use crate::incident::Incidents;
 use crate::net::frame::FrameError;
 use crate::net::{Inbound, Inbounds};
 
+mod draft;
 mod have;
 mod log;
 mod pair;
@@ -120,7 +121,7 @@ fn roots_of(release: &Release) -> impl Iterator<Item = (BlobId, Access)> {
 
 /// Answers until `stop`. Every task has ended when this returns.
 pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, stop: CancellationToken) {
-    let Inbounds { blobs, log, have, pair, propose } = inbounds;
+    let Inbounds { blobs, log, have, pair, propose, draft } = inbounds;
     let turns = || Turns::new(ANSWERED_AT_ONCE, ANSWERED_PER_PEER);
     let (of_blobs, of_log, of_have, of_propose) = (turns(), turns(), turns(), turns());
     let watches = log::watches();
@@ -138,7 +139,17 @@ pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, s
     let on_propose = with.each(("propose server", "propose answer"), propose, |inbound| {
         propose::answer(Arc::clone(&parts), of_propose.clone(), inbound)
     });
-    futures::join!(on_blobs, on_log, on_have, on_pair, on_propose);
+    let on_draft =
+        with.each(("draft server", "draft answer"), draft, |inbound| draft::answer(Arc::clone(&parts), inbound));
+    futures::join!(on_blobs, on_log, on_have, on_pair, on_propose, on_draft);
+}
+
+/// What this peer may fetch below a root: what everybody may, or what a draft names that it may see.
+fn access(parts: &Parts, served: &Served, root: &BlobId, peer: &DeviceKey) -> Access {
+    match served.access(root) {
+        Access::None => parts.drafts.access(&parts.histories, root, peer),
+        access => access,
+    }
 }
 
 /// What a stream that failed says of its peer. Connections break; that is nobody's fault.
@@ -222,7 +233,8 @@ async fn blob_stream(parts: Arc<Parts>, served: Arc<Served>, turns: Turns, inbou
     };
     let Inbound { peer, stream } = inbound;
     let line = Line { turns, peer };
-    let stats = blobs.serve_in_line(stream, BLOB_IDLE, |root| served.access(root), &line).await;
+    let access = |root: &BlobId| access(&parts, &served, root, &peer);
+    let stats = blobs.serve_in_line(stream, BLOB_IDLE, access, &line).await;
     tracing::debug!(peer = peer.fmt_short(), ?stats, "answered a blob request");
     if let (None, Err(error)) = (stats.root, &stats.outcome) {
         judge(&parts, peer, deed_of_blob_request(error)).await;

@@ -91,6 +91,8 @@ pub const DEPENDENCIES: usize = 256;
 
 /// Bytes of one frame on a `/syncra/log/1` or `/syncra/have/1` stream.
 pub const FRAME_BYTES: usize = 1 << 20;
+/// Bytes of one draft: ids, numbers and the longest name need half of it.
+pub const DRAFT_BYTES: usize = 512;
 /// Entries in one answer frame.
 pub const ENTRIES_PER_FRAME: usize = 1_024;
 /// Logs that may speak for one package: its own logs and those of its identities.

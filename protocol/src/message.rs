@@ -1,10 +1,12 @@
-//! What nodes say to each other on `/syncra/log/1`, `/syncra/have/1`, `/syncra/pair/1` and `/syncra/propose/1`. Written
+//! What nodes say to each other on `/syncra/log/1`, `/syncra/have/1`, `/syncra/pair/1`, `/syncra/propose/1` and
+//! `/syncra/draft/1`. Written
 //! down in `docs/spec/wire.md`.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`log`] | heads, entries, watching, offers |
 //! | [`have`] | which parts of a content root a node holds |
+//! | [`draft`] | a working directory as it is now |
 //! | [`pair`] | a device becomes one of an identity's |
 //! | [`propose`] | proposals and reviews of a package |
 //! | [`frame`] | the length before each message |
@@ -14,6 +16,7 @@
 //! `decode_request` and `decode_answer` of each module are the only doors for peers' bytes: what comes out is canonical
 //! and within every limit, and **not yet verified**; notes, entries and genesis bytes verify by themselves.
 
+pub mod draft;
 pub mod frame;
 pub mod have;
 pub mod log;

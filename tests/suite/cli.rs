@@ -12,6 +12,8 @@ mod daemon;
 mod devices;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/drafts.rs"]
+mod drafts;
 #[path = "cli/full_disk.rs"]
 mod full_disk;
 #[path = "cli/git.rs"]

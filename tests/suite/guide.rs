@@ -154,6 +154,11 @@ fn merge() {
 }
 
 #[test]
+fn draft() {
+    run("draft.md");
+}
+
+#[test]
 fn git() {
     run("git.md");
 }

@@ -112,6 +112,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::syncpack::Import>(),
         Route::of::<verbs::git::ImportGit>(),
         Route::of::<verbs::git::ExportGit>(),
+        Route::of::<verbs::draft::PushDraft>(),
+        Route::of::<verbs::draft::NextDraft>(),
         Route::of::<verbs::identity::ShowIdentity>(),
         Route::of::<verbs::identity::SetHandle>(),
         Route::of::<verbs::identity::Recovery>(),

@@ -5,6 +5,7 @@ pub mod config;
 pub mod devices;
 pub mod diff;
 pub mod doctor;
+pub mod draft;
 mod find;
 pub mod follow;
 pub mod gc;

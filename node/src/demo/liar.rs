@@ -63,11 +63,11 @@ impl Liar {
             Lie::OldLog => inbounds,
             Lie::WrongByte => {
                 let (_, nothing) = mpsc::channel(1);
-                let Inbounds { blobs, log, have, pair, propose } = inbounds;
+                let Inbounds { blobs, log, have, pair, propose, draft } = inbounds;
                 let lying =
                     Lying { parts: Arc::clone(&parts), served: Arc::clone(&served), n_lies: Arc::clone(&n_lies) };
                 tasks.spawn(lying.run(blobs, stop.clone()));
-                Inbounds { blobs: nothing, log, have, pair, propose }
+                Inbounds { blobs: nothing, log, have, pair, propose, draft }
             }
         };
         tasks.spawn(serve::serve(Arc::clone(&parts), served, inbounds, stop.clone()));

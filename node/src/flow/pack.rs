@@ -30,7 +30,7 @@ const LARGE_BYTES: u64 = 8 << 20;
 /// Segments of a large file that its hashing may lag behind its cutting.
 const UNSEALED: usize = 2;
 /// Bytes read at once from a small file; the first of them are looked through for secrets.
-const READ_BYTES: usize = secrets::SCANNED_BYTES;
+pub(super) const READ_BYTES: usize = secrets::SCANNED_BYTES;
 
 /// A tree in the blob store, kept by the import's pins and not yet synced.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ async fn send(segments: &mpsc::Sender<Segment>, segment: Segment) -> Result<(), 
     segments.send(segment).await.map_err(|_| BlobError::Stopped.into())
 }
 
-async fn store(import: &Import, segment: Segment) -> Result<(), PackTreeError> {
+pub(super) async fn store(import: &Import, segment: Segment) -> Result<(), PackTreeError> {
     import.add_hashed(segment.id.hash, segment.bytes.into(), segment.pairs).await?;
     if let (Some(id), Some(list)) = (segment.id.chunks, segment.chunk_list) {
         import.add_as(id, Bytes::from(list)).await?;
@@ -165,6 +165,19 @@ fn cut_batch(
             Ok((job.file, cut))
         })
         .collect()
+}
+
+/// Cuts one file, looked through for secrets; its segments go to `segments`.
+///
+/// # Errors
+/// [`PackTreeError`].
+pub(super) fn cut_one(
+    file: &SourceFile,
+    params: PackParams,
+    segments: &mpsc::Sender<Segment>,
+    buffer: &mut [u8],
+) -> Result<CutFile, PackTreeError> {
+    cut_file(&Job { file: file.clone(), scan: true }, params, segments, buffer)
 }
 
 fn cut_file(
@@ -257,7 +270,7 @@ fn as_it_was(file: &SourceFile, open: &File, cut: &CutFile) -> Result<(), ReadEr
     if cut.size() == file.size { Ok(()) } else { Err(ReadError::Changed { path: file.source.clone() }) }
 }
 
-fn hand_out(segments: &mpsc::Sender<Segment>, done: Vec<Segment>) -> Result<(), PackTreeError> {
+pub(super) fn hand_out(segments: &mpsc::Sender<Segment>, done: Vec<Segment>) -> Result<(), PackTreeError> {
     done.into_iter().try_for_each(|segment| segments.blocking_send(segment).map_err(|_| BlobError::Stopped.into()))
 }
 

@@ -7,6 +7,7 @@ use syncra_protocol::id::IdentityId;
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use tokio::sync::OnceCell;
 
+use super::draft::Drafts;
 use super::identity::{self, IdentityError};
 use super::pair::Offers;
 use crate::blobs::{self, Blobs};
@@ -56,6 +57,8 @@ pub struct Parts {
     pub pairing: Offers,
     /// Records about proposals to packages that are held.
     pub proposals: Proposals,
+    /// Working directories that are shown, and those that are followed.
+    pub drafts: Drafts,
     /// Held while the recovery key speaks: one statement follows the other.
     pub(super) recovering: tokio::sync::Mutex<()>,
     /// Held while a publish decides what it becomes and signs it.
@@ -146,6 +149,7 @@ impl Parts {
         }
         let own = DeviceSecret::from_seed(&secret.seed());
         let witnesses = Arc::new(Witnesses::open(journal.clone(), &config, own));
+        let drafts = Drafts::new(DeviceSecret::from_seed(&secret.seed()));
         let histories = Histories::open(journal, logs, secret, Arc::clone(&witnesses)).await?;
         let identity = identity::own(&histories, &layout, device).await?;
         if let Err(error) = identity::settle_recovery(&histories, &layout, identity) {
@@ -167,6 +171,7 @@ impl Parts {
             events,
             incidents: Incidents::default(),
             pairing: Offers::default(),
+            drafts,
             proposals: Proposals::new(layout.proposals()),
             recovering: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),

@@ -294,7 +294,10 @@ pub(super) fn genesis(parts: &Parts, kind: PackageKind) -> Result<(PackageId, Bo
 }
 
 /// The package that this device's identity calls so; none if the name is free.
-pub(super) fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
+///
+/// # Errors
+/// [`PublishError`].
+pub fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
     let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
     if !state.is_active(&parts.device) {
         return Err(Box::new(DevicesError::Silenced(state.identity)).into());

@@ -24,9 +24,16 @@ pub struct SourceFile {
 
 /// What tells that a file changed while it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     size: u64,
     modified: Option<std::time::SystemTime>,
+}
+
+impl Stamp {
+    /// Whether the file was last written longer ago than `span` before `now`.
+    pub(super) fn is_older_than(&self, now: std::time::SystemTime, span: std::time::Duration) -> bool {
+        self.modified.and_then(|modified| now.duration_since(modified).ok()).is_some_and(|age| age > span)
+    }
 }
 
 /// What the author wants to leave out or in, beyond the defaults (`[files]` of the manifest).
@@ -165,6 +172,11 @@ pub fn walk(root: &Path, selection: &Selection) -> Result<Vec<SourceFile>, WalkE
 }
 
 impl SourceFile {
+    /// What tells that it changed.
+    pub(super) const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// Opens the file and checks that it is still the one that was found.
     ///
     /// # Errors

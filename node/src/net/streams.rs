@@ -36,11 +36,13 @@ pub enum Protocol {
     Pair,
     /// Proposals to packages, and reviews of them.
     Propose,
+    /// Working directories as they are now.
+    Draft,
 }
 
 impl Protocol {
     /// Every protocol we speak.
-    pub const ALL: [Self; 5] = [Self::Blobs, Self::Log, Self::Have, Self::Pair, Self::Propose];
+    pub const ALL: [Self; 6] = [Self::Blobs, Self::Log, Self::Have, Self::Pair, Self::Propose, Self::Draft];
 
     /// The id on the wire.
     #[must_use]
@@ -51,6 +53,7 @@ impl Protocol {
             Self::Have => "/syncra/have/1",
             Self::Pair => "/syncra/pair/1",
             Self::Propose => "/syncra/propose/1",
+            Self::Draft => "/syncra/draft/1",
         }
     }
 }
@@ -89,6 +92,8 @@ pub struct Inbounds {
     pub pair: mpsc::Receiver<Inbound>,
     /// Streams of [`Protocol::Propose`].
     pub propose: mpsc::Receiver<Inbound>,
+    /// Streams of [`Protocol::Draft`].
+    pub draft: mpsc::Receiver<Inbound>,
 }
 
 /// The sending ends of [`Inbounds`] and the places for inbound streams in all; outlives restarts of the network task.
@@ -99,6 +104,7 @@ pub(super) struct Doors {
     have: mpsc::Sender<Inbound>,
     pair: mpsc::Sender<Inbound>,
     propose: mpsc::Sender<Inbound>,
+    draft: mpsc::Sender<Inbound>,
     places: Arc<Semaphore>,
 }
 
@@ -110,9 +116,17 @@ impl Doors {
         let (have, have_in) = mpsc::channel(queue);
         let (pair, pair_in) = mpsc::channel(queue);
         let (propose, propose_in) = mpsc::channel(queue);
+        let (draft, draft_in) = mpsc::channel(queue);
         let places = Arc::new(Semaphore::new(limits::INBOUND_STREAMS));
-        let inbounds = Inbounds { blobs: blobs_in, log: log_in, have: have_in, pair: pair_in, propose: propose_in };
-        (Arc::new(Self { blobs, log, have, pair, propose, places }), inbounds)
+        let inbounds = Inbounds {
+            blobs: blobs_in,
+            log: log_in,
+            have: have_in,
+            pair: pair_in,
+            propose: propose_in,
+            draft: draft_in,
+        };
+        (Arc::new(Self { blobs, log, have, pair, propose, draft, places }), inbounds)
     }
 
     fn queue(&self, protocol: Protocol) -> &mpsc::Sender<Inbound> {
@@ -122,6 +136,7 @@ impl Doors {
             Protocol::Have => &self.have,
             Protocol::Pair => &self.pair,
             Protocol::Propose => &self.propose,
+            Protocol::Draft => &self.draft,
         }
     }
 }

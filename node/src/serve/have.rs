@@ -22,10 +22,10 @@ pub(super) async fn answer(parts: Arc<Parts>, served: Arc<Served>, turns: Turns,
 }
 
 async fn converse(parts: &Parts, served: &Served, turns: &Turns, inbound: Inbound) -> Result<(), FrameError> {
-    let mut stream = inbound.stream;
+    let (mut stream, peer) = (inbound.stream, inbound.peer);
     let Some(request) = read_frame(&mut stream, PATIENCE, decode_request).await? else { return Ok(()) };
-    let turn = turns.take(inbound.peer).await;
-    let answer = match served.access(&request.root.into()) {
+    let turn = turns.take(peer).await;
+    let answer = match super::access(parts, served, &request.root.into(), &peer) {
         Access::Sequence => held(parts, request.root.into()).await,
         Access::None | Access::Blob => Answer::Refused(Refusal::NotFound),
     };

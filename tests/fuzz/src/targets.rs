@@ -12,7 +12,7 @@ use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
 use syncra_protocol::entry::{self, Decoded, RefClass};
 use syncra_protocol::evidence::Evidence;
-use syncra_protocol::id::{ContentRoot, EntryId, IdentityId, LogHash, PackageId, ReleaseId};
+use syncra_protocol::id::{ContentRoot, EntryId, IdentityId, LogHash, PackageId, ReleaseId, TreeId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::link::{Invitation, Link, PeerAddress};
@@ -25,7 +25,7 @@ use syncra_protocol::log::proof::{ConsistencyProof, InclusionProof, PrefixProof}
 use syncra_protocol::log::tiles::Tile;
 use syncra_protocol::log::witness::{Statement, Witness};
 use syncra_protocol::manifest::{Manifest, ResolvedManifest};
-use syncra_protocol::message::{Refusal, frame, have, log, pair, propose};
+use syncra_protocol::message::{Refusal, draft, frame, have, log, pair, propose};
 use syncra_protocol::name::{Handle, PackageName, RefName};
 use syncra_protocol::origin::Origin;
 use syncra_protocol::path::EntryPath;
@@ -80,6 +80,9 @@ pub const ALL: &[Target] = &[
     target("log-answer", log_answer, log_answers),
     target("have-request", have_request, || vec![have::encode_request(&have::Request { root: root(), follow: true })]),
     target("have-answer", have_answer, || vec![have::encode_answer(&have::Answer::of([1, 3].into_iter(), 9))]),
+    target("draft", draft_itself, || vec![codec::encode(&a_draft())]),
+    target("draft-request", draft_request, || vec![[&[7; 32][..], b"\x04work\x07"].concat()]),
+    target("draft-answer", draft_answer, draft_answers),
     target("pair-hello", pair_hello, || vec![codec::encode(&pair::Hello { number: 4821, element: element() })]),
     target("pair-reply", pair_reply, || vec![codec::encode(&pair::Reply::Element(element()))]),
     target("pair-confirm", pair_confirm, || vec![[&[7; 32][..], b"\x06laptop"].concat()]),
@@ -282,6 +285,36 @@ fn proposal_records() -> Vec<Vec<u8>> {
 
 fn have_request(bytes: &[u8]) {
     same(bytes, have::decode_request(bytes).ok().map(|request| have::encode_request(&request)));
+}
+
+fn a_draft() -> draft::Draft {
+    draft::Draft {
+        package: PackageId::from_bytes([1; 32]),
+        name: RefName::parse("work").expect("a name"),
+        rev: 7,
+        tree_id: TreeId::from_bytes([2; 32]),
+        content_root: ContentRoot::from_bytes([3; 32]),
+        total_bytes: 9,
+        n_files: 1,
+    }
+}
+
+fn draft_answers() -> Vec<Vec<u8>> {
+    let signed = draft::SignedDraft::sign(&a_draft(), &DeviceSecret::from_seed(&[1; 32]));
+    let answers = [draft::Answer::Refused(Refusal::NotFound), draft::Answer::Unchanged, draft::Answer::Draft(signed)];
+    answers.iter().map(codec::encode).collect()
+}
+
+fn draft_itself(bytes: &[u8]) {
+    same(bytes, draft::decode_draft(bytes).ok().map(|draft| codec::encode(&draft)));
+}
+
+fn draft_request(bytes: &[u8]) {
+    same(bytes, draft::decode_request(bytes).ok().map(|request| codec::encode(&request)));
+}
+
+fn draft_answer(bytes: &[u8]) {
+    same(bytes, draft::decode_answer(bytes).ok().map(|answer| codec::encode(&answer)));
 }
 
 fn element() -> pair::Element {

@@ -3,10 +3,10 @@
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
 use syncra_protocol::entry::DeviceRole;
-use syncra_protocol::id::{ContentRoot, IdentityId, LogHash, PackageId};
-use syncra_protocol::key::DeviceKey;
+use syncra_protocol::id::{ContentRoot, IdentityId, LogHash, PackageId, TreeId};
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::{ENTRIES_PER_FRAME, FRAME_BYTES, OFFERED_RECORDS, PROOF_HASHES, WATCHED_PACKAGES};
-use syncra_protocol::message::{MessageError, Refusal, frame, have, log, pair, propose};
+use syncra_protocol::message::{MessageError, Refusal, draft, frame, have, log, pair, propose};
 use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
 
@@ -94,6 +94,7 @@ fn damaged_messages_are_refused_or_themselves() {
         try_decoder("have answer", &seeds, |bytes| Some(have::encode_answer(&have::decode_answer(bytes).ok()?)));
     assert!(tried.n_accepted < tried.n_tried);
     damaged_pairing_messages();
+    damaged_draft_messages();
     damaged_messages_about_proposals();
 }
 
@@ -113,6 +114,34 @@ fn damaged_messages_about_proposals() {
         propose::decode_request(&codec::encode(&propose::Request::Offer { records: vec![Blob(vec![1]); n] }))
     };
     assert!(offered(OFFERED_RECORDS).is_ok() && offered(OFFERED_RECORDS + 1).is_err());
+}
+
+fn damaged_draft_messages() {
+    let drafts: Vec<_> = (0..20_u8)
+        .map(|n| draft::Draft {
+            package: PackageId::from_bytes([n; 32]),
+            name: RefName::parse(&format!("work/{n}")).unwrap(),
+            rev: 1 << n,
+            tree_id: TreeId::from_bytes([n; 32]),
+            content_root: ContentRoot::from_bytes([n; 32]),
+            total_bytes: u64::from(n),
+            n_files: 1,
+        })
+        .collect();
+    let seeds: Vec<_> = drafts.iter().map(codec::encode).collect();
+    let tried = try_decoder("draft", &seeds, |b| draft::decode_draft(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let request =
+        |draft: &draft::Draft| draft::Request { package: draft.package, name: draft.name.clone(), after: draft.rev };
+    let seeds: Vec<_> = drafts.iter().map(|draft| codec::encode(&request(draft))).collect();
+    let tried = try_decoder("draft request", &seeds, |b| draft::decode_request(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
+    let secret = DeviceSecret::from_seed(&[1; 32]);
+    let answers = drafts.iter().map(|draft| draft::Answer::Draft(draft::SignedDraft::sign(draft, &secret)));
+    let answers = answers.chain([draft::Answer::Unchanged, draft::Answer::Refused(Refusal::NotFound)]);
+    let seeds: Vec<_> = answers.map(|answer| codec::encode(&answer)).collect();
+    let tried = try_decoder("draft answer", &seeds, |b| draft::decode_answer(b).ok().map(|m| codec::encode(&m)));
+    assert!(tried.n_accepted < tried.n_tried);
 }
 
 fn damaged_pairing_messages() {

@@ -16,7 +16,7 @@ use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
 use syncra_protocol::id::{BlobId, ContentRoot};
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::message::{have, log, pair, propose};
+use syncra_protocol::message::{draft, have, log, pair, propose};
 use syncra_tests::{Home, Node};
 
 /// Frames carry their length.
@@ -73,7 +73,9 @@ impl Asker {
     async fn answer(&self, protocol: Protocol, request: &[u8]) -> Vec<u8> {
         match protocol {
             Protocol::Blobs => self.whole(protocol, request).await,
-            Protocol::Log | Protocol::Have | Protocol::Pair | Protocol::Propose => self.frame(protocol, request).await,
+            Protocol::Log | Protocol::Have | Protocol::Pair | Protocol::Propose | Protocol::Draft => {
+                self.frame(protocol, request).await
+            }
         }
     }
 }
@@ -112,6 +114,10 @@ fn assert_understood(protocol: Protocol, request: &[u8], answer: &[u8]) {
         Protocol::Pair => {
             assert_eq!(codec::encode(&pair::decode_hello(&request[4..]).expect("a hello")), request[4..]);
             assert_eq!(codec::encode(&pair::decode_reply(&answer[4..]).expect("a reply")), answer[4..]);
+        }
+        Protocol::Draft => {
+            assert_eq!(codec::encode(&draft::decode_request(&request[4..]).expect("a request")), request[4..]);
+            assert_eq!(codec::encode(&draft::decode_answer(&answer[4..]).expect("an answer")), answer[4..]);
         }
         Protocol::Propose => {
             assert_eq!(codec::encode(&propose::decode_request(&request[4..]).expect("a request")), request[4..]);

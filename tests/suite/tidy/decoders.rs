@@ -61,6 +61,17 @@ const DECODERS: &[(&str, &str, Care)] = &[
         "decode_request",
         Both("have-request", "damaged_messages_are_refused_or_themselves"),
     ),
+    (
+        "protocol/src/message/draft.rs",
+        "decode_answer",
+        Both("draft-answer", "damaged_messages_are_refused_or_themselves"),
+    ),
+    ("protocol/src/message/draft.rs", "decode_draft", Both("draft", "damaged_messages_are_refused_or_themselves")),
+    (
+        "protocol/src/message/draft.rs",
+        "decode_request",
+        Both("draft-request", "damaged_messages_are_refused_or_themselves"),
+    ),
     ("protocol/src/message/log.rs", "decode_answer", Both("log-answer", "damaged_messages_are_refused_or_themselves")),
     (
         "protocol/src/message/log.rs",
@@ -117,6 +128,8 @@ const DECODERS: &[(&str, &str, Care)] = &[
         Flips("every_cut_and_every_changed_byte_is_refused_or_read_as_it_stands"),
     ),
     ("node/src/flow/contact.rs", "parse", Part),
+    ("node/src/flow/git/note.rs", "parse", Flips("every_cut_and_every_changed_byte_is_read_or_is_no_note")),
+    ("node/src/flow/git/object.rs", "parse_hex", Flips("only_whole_ids_are_ids")),
     ("node/src/flow/backup.rs", "open", Flips("a_backup_is_refused_after_any_damage")),
     ("node/src/flow/backup.rs", "restore", Part),
     ("node/src/flow/git/names.rs", "decode", Flips("damaged_spellings_are_nothing_or_another_name")),

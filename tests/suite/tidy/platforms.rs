@@ -6,6 +6,7 @@ use crate::repository::rust_files;
 const FILES: &[(&str, &str)] = &[
     ("node/src/api/client.rs", "the door file: loopback TCP with a token of this run"),
     ("node/src/api/doors.rs", "the door file"),
+    ("node/src/cli/draft.rs", "Ctrl-C alone"),
     ("node/src/cli/up.rs", "Ctrl-C alone"),
     ("node/src/descriptors.rs", "the system sets no limit to open files"),
     ("node/src/durable.rs", "the rights of the user's own directory"),

@@ -33,10 +33,10 @@ pub(super) fn to_syncra(name: &[u8]) -> Option<RefName> {
 /// The name in git of a ref, if git allows it: the inverse.
 pub(super) fn to_git(name: &RefName) -> Option<Vec<u8>> {
     let text = name.as_str();
-    let bytes = match text.strip_prefix(PREFIX).and_then(|spelt| decode(spelt.as_bytes())) {
-        // Who made this name did not spell a git name: it stands for itself.
-        Some(bytes) if to_syncra(&bytes).as_ref() == Some(name) => bytes,
-        _ => text.as_bytes().to_vec(),
+    let bytes = match text.strip_prefix(PREFIX) {
+        // Who made this name did not spell a git name: it would be in the way of one that is.
+        Some(spelt) => decode(spelt.as_bytes()).filter(|bytes| to_syncra(bytes).as_ref() == Some(name))?,
+        None => text.as_bytes().to_vec(),
     };
     is_allowed(&bytes).then_some(bytes)
 }
@@ -99,6 +99,26 @@ mod tests {
         assert_eq!(to_syncra(&[b'A'; 40]), None);
     }
 
+    /// Two refs that are one in git would be one too few.
+    #[test]
+    fn no_two_ref_names_are_one_name_in_git() {
+        let letters = ["a", "q", "z", "4", "1", "/", "-", "2e"];
+        let mut seen = std::collections::BTreeMap::new();
+        let mut names = vec![String::new()];
+        for _ in 0..4 {
+            names = names.iter().flat_map(|name| letters.map(|letter| format!("{name}{letter}"))).collect();
+            for name in names.iter().flat_map(|name| [name.clone(), format!("git/{name}")]) {
+                let Ok(name) = RefName::parse(&name) else { continue };
+                let Some(git) = to_git(&name) else { continue };
+                if let Some(other) = seen.insert(git, name.clone()) {
+                    panic!("{other} and {name}");
+                }
+            }
+            names.truncate(2_000);
+        }
+        assert!(seen.len() > 1_000, "{}", seen.len());
+    }
+
     #[test]
     fn damaged_spellings_are_nothing_or_another_name() {
         let letters = *b"azq0f./-";
@@ -130,7 +150,7 @@ mod tests {
     fn a_name_that_git_refuses_and_one_that_only_looks_spelt_are_told_apart() {
         let name = |text: &str| RefName::parse(text).unwrap();
         assert_eq!(to_git(&name("a.lock")), None);
-        assert_eq!(to_git(&name("git/q")), Some(b"git/q".to_vec()));
+        assert_eq!(to_git(&name("git/q")), None);
         assert_eq!(to_git(&name("git/q2e")), None, "a dot alone is no name in git");
     }
 }

@@ -120,6 +120,27 @@ mod tests {
         assert_eq!(back(b"tree 1\nauthor A <a> 0 +0000\n\n"), b"tree 1\nauthor A <a> 0 +0000\n\n");
     }
 
+    /// A note is whatever its author wrote: damaged it is no note of ours, or says of another object.
+    #[test]
+    fn every_cut_and_every_changed_byte_is_read_or_is_no_note() {
+        let raw = b"tree 1\nauthor A <a> 0 +0000\n\nhello\n";
+        let notes = [of_commit(id(), raw), of_tag(id(), raw), of_commit(id(), b"tree 1\n\n\xff"), of_name(b"v1", id())];
+        let mut n_ours = 0;
+        for (n, note) in notes.into_iter().enumerate() {
+            let whole = parse(&note);
+            assert!(whole.is_some());
+            for at in 0..note.len() {
+                n_ours += usize::from(note.get(..at).and_then(parse).is_some());
+                let mut bytes = note.clone().into_bytes();
+                bytes[at] ^= 1;
+                // What people read of the other two is no part of the object.
+                let other = String::from_utf8(bytes).ok().and_then(|text| parse(&text));
+                assert!(n > 1 || other != whole, "byte {at} of {note:?} says nothing");
+            }
+        }
+        assert!(n_ours > 0, "headers may be cut: git says then whether it takes them");
+    }
+
     #[test]
     fn what_is_too_long_is_cut_and_still_a_note() {
         let message = "x".repeat(100_000);

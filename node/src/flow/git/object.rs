@@ -180,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn only_whole_ids_are_ids() {
+        for len in 0..80 {
+            let is_whole = len == 40 || len == 64;
+            assert_eq!(Oid::parse_hex(&vec![b'7'; len]).is_some(), is_whole, "{len} digits");
+        }
+        for byte in 0..=u8::MAX {
+            let mut digits = [b'7'; 40];
+            digits[11] = byte;
+            assert_eq!(Oid::parse_hex(&digits).is_some(), byte.is_ascii_hexdigit(), "{byte}");
+        }
+    }
+
+    #[test]
     fn headers_keep_their_continuation_lines() {
         let raw = b"tree 1\ngpgsig -----\n line\n \n end\nauthor A <a> 0 +0000\n\nhello\n\nworld";
         let (head, message) = split_message(raw);

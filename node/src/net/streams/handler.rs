@@ -132,7 +132,7 @@ impl Accept {
 
 impl UpgradeInfo for Accept {
     type Info = Protocol;
-    type InfoIter = std::array::IntoIter<Protocol, 5>;
+    type InfoIter = std::array::IntoIter<Protocol, 6>;
 
     fn protocol_info(&self) -> Self::InfoIter {
         Protocol::ALL.into_iter()

@@ -10,7 +10,7 @@ use syncra_protocol::id::ContentRoot;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::FRAME_BYTES;
 use syncra_protocol::message::log::{self, Answer, Heads, Request};
-use syncra_protocol::message::{Refusal, have, pair, propose};
+use syncra_protocol::message::{Refusal, draft, have, pair, propose};
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::follow::{Ask, Failure};
 use syncra_protocol::sync::score::Deed;
@@ -34,6 +34,8 @@ enum Outcome {
     Pair(pair::Reply),
     /// One answer.
     Propose(propose::Answer),
+    /// One answer.
+    Draft(draft::Answer),
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
@@ -60,7 +62,7 @@ async fn send(from: &Net, to: &Host, protocol: Protocol, bytes: &[u8]) -> Vec<u8
 
 /// (protocol, what is wrong, bytes, outcome)
 fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static str, Vec<u8>, Outcome)> {
-    use Protocol::{Blobs, Have, Log, Pair, Propose};
+    use Protocol::{Blobs, Draft, Have, Log, Pair, Propose};
     let heads = log::encode_request(&Request::Heads { package: published.package });
     let entries = |from, limit| log::encode_request(&Request::Entries { origin, from, limit });
     let not_found = || Outcome::Log(Answer::Refused(Refusal::NotFound));
@@ -73,7 +75,17 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
     trailing.push(0);
     let hello_of = |n| codec::encode(&(9_000_u32, vec![1_u8; n]));
     let hello = hello_of(pair::ELEMENT_BYTES);
+    let name = syncra_protocol::name::RefName::parse("draft").unwrap();
+    let wanted = codec::encode(&draft::Request { package: published.package, name, after: 0 });
     let mut rows = vec![
+        (
+            Draft,
+            "a draft that nobody shows",
+            framed(&wanted),
+            Outcome::Draft(draft::Answer::Refused(Refusal::NotFound)),
+        ),
+        (Draft, "half of a request", framed(&wanted)[..20].to_vec(), Outcome::Silence),
+        (Draft, "a request of another protocol", framed(&heads), Outcome::Silence),
         (Log, "a request that was cut", framed(&heads)[..20].to_vec(), Outcome::Silence),
         (Log, "a length that was cut", vec![7, 0], Outcome::Silence),
         (Log, "nothing", Vec::new(), Outcome::Silence),
@@ -183,6 +195,7 @@ async fn damaged_requests_are_refused_each_in_its_way() {
             Protocol::Log => Outcome::Log(log::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Have => Outcome::Have(have::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Pair => Outcome::Pair(pair::decode_reply(read_frame(&heard)).unwrap()),
+            Protocol::Draft => Outcome::Draft(draft::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Propose => Outcome::Propose(propose::decode_answer(read_frame(&heard)).unwrap()),
             Protocol::Blobs => panic!("{what}: {} bytes of an answer", heard.len()),
         };
@@ -249,7 +262,7 @@ async fn requests_that_trickle_in_are_given_up_and_counted_and_leave_their_place
             // As long as any request may be; of blobs one that asks for more and more.
             let body = match protocol {
                 Protocol::Blobs => [&[0][..], &[6; 32], &[0xff; 9_000]].concat(),
-                Protocol::Log | Protocol::Have | Protocol::Pair | Protocol::Propose => {
+                Protocol::Log | Protocol::Have | Protocol::Pair | Protocol::Propose | Protocol::Draft => {
                     [&9_000_u32.to_le_bytes()[..], &[0; 9_000]].concat()
                 }
             };

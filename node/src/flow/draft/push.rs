@@ -1,0 +1,146 @@
+//! A directory as it is now becomes the newest draft.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use syncra_protocol::id::PackageId;
+use syncra_protocol::message::draft::Draft;
+use syncra_protocol::name::RefName;
+use syncra_protocol::reference::Reference;
+
+use super::repack::repack;
+use super::{DraftError, speaks};
+use crate::clock;
+use crate::flow::pack::PackTreeError;
+use crate::flow::walk::{self, ReadError, Selection, WalkError};
+use crate::flow::{Parts, manifest, publish, resolve};
+
+/// How often a directory in which somebody writes is read again, and how long it is left alone between.
+const ATTEMPTS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// What to show.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The package; else the own one that `syncra.toml` names.
+    pub package: Option<Reference>,
+    /// What the draft is called.
+    pub name: RefName,
+    /// Whether anybody may see it, and not only who works on the package.
+    pub is_public: bool,
+    /// Only look.
+    pub dry_run: bool,
+}
+
+/// What is shown now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The package.
+    pub package: PackageId,
+    /// The draft's number.
+    pub rev: u64,
+    /// Files.
+    pub n_files: u64,
+    /// Their bytes.
+    pub total_bytes: u64,
+    /// Bytes that were not in the store before.
+    pub new_bytes: u64,
+    /// The files are those of the draft before: nobody is told anything.
+    pub unchanged: bool,
+}
+
+/// Reads a directory and shows it as the newest draft.
+///
+/// # Errors
+/// [`DraftError`]; then the draft before is still shown.
+pub async fn push(parts: &Parts, request: Request) -> Result<Pushed, DraftError> {
+    // One after the other: the newest is what was read last.
+    let mut caches = parts.drafts.pushing.lock().await;
+    let package = package(parts, &request)?;
+    let blobs = parts.blobs().await?;
+    let cache = caches.entry(request.dir.clone()).or_default();
+    let mut attempt = 1;
+    let (index, import) = loop {
+        let packed = match walked(&request).await {
+            Ok(files) => repack(blobs, files, cache).await.map_err(DraftError::from),
+            Err(error) => Err(error),
+        };
+        match packed {
+            // Somebody writes at this moment, or a file went between being seen and being read.
+            Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
+                attempt += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            packed => break packed?,
+        }
+    };
+    let before = parts.drafts.newest(&(package, request.name.clone()));
+    let declared = index.declared();
+    // Numbers go on after a restart: they begin at the clock.
+    let rev = before.as_ref().map_or(0, |before| before.rev + 1).max(clock::now().0);
+    let unchanged = before.as_ref().is_some_and(|before| before.tree_id == declared.tree_id);
+    let rev = if unchanged { before.map_or(rev, |before| before.rev) } else { rev };
+    let new_bytes = import.totals().new_bytes;
+    if !unchanged && !request.dry_run {
+        let draft = Draft {
+            package,
+            name: request.name,
+            rev,
+            tree_id: declared.tree_id,
+            content_root: declared.content_root,
+            total_bytes: declared.total_bytes,
+            n_files: declared.n_files,
+        };
+        parts.drafts.show(draft, request.is_public, import)?;
+    }
+    let (n_files, total_bytes) = (declared.n_files.into(), declared.total_bytes);
+    Ok(Pushed { package, rev, n_files, total_bytes, new_bytes, unchanged })
+}
+
+/// The package, which this device may write to.
+fn package(parts: &Parts, request: &Request) -> Result<PackageId, DraftError> {
+    let (package, shown) = match &request.package {
+        Some(reference) => {
+            let named =
+                resolve::package(parts, reference).map_err(|_| DraftError::NotAWriter(reference.to_string()))?;
+            (named.history.state.package, named.reference)
+        }
+        None => {
+            let written = manifest::read(&request.dir)?.ok_or_else(|| DraftError::NoPackage(request.dir.clone()))?;
+            let name = written.header.name;
+            let history = publish::own_package(parts, &name).ok().flatten();
+            let history = history.ok_or_else(|| DraftError::NotAWriter(name.to_string()))?;
+            (history.state.package, name.to_string())
+        }
+    };
+    let history = parts.histories.package(package)?;
+    match history.is_some_and(|history| speaks(&history.state, &parts.device)) {
+        true => Ok(package),
+        false => Err(DraftError::NotAWriter(shown)),
+    }
+}
+
+async fn walked(request: &Request) -> Result<Vec<walk::SourceFile>, DraftError> {
+    let selection = match manifest::read(&request.dir)? {
+        Some(manifest) => Selection {
+            include: manifest.files.include.iter().map(ToString::to_string).collect(),
+            exclude: manifest.files.exclude.iter().map(ToString::to_string).collect(),
+        },
+        None => Selection::default(),
+    };
+    let dir = request.dir.clone();
+    let walked = tokio::task::spawn_blocking(move || walk::walk(&dir, &selection)).await;
+    Ok(walked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+}
+
+/// Whether it may be otherwise a moment later.
+fn is_passing(error: &DraftError) -> bool {
+    matches!(
+        error,
+        DraftError::Pack(PackTreeError::Read(ReadError::Changed { .. } | ReadError::Unreadable { .. }))
+            | DraftError::Walk(WalkError::Unreadable { .. } | WalkError::Empty)
+            | DraftError::Manifest(_)
+    )
+}

@@ -1,0 +1,271 @@
+//! Live drafts between two nodes: what is saved here is there, whatever way it is saved; and what is nobody's business is not.
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::Value;
+use syncra_tests::program::signal;
+use syncra_tests::{Home, Node};
+
+const LISTEN: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+
+/// A verb that goes on, and the lines that it prints.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(home: &Home, args: &[&str]) -> Self {
+        let mut command = home.command(args);
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().expect("the program starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, lines }
+    }
+
+    /// The next line's data.
+    fn next(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line");
+        let mut value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line:?}"));
+        match value["data"].take() {
+            Value::Null => value,
+            data => data,
+        }
+    }
+
+    /// Ends it as somebody at a terminal does.
+    fn end(mut self) {
+        signal(self.child.id(), "INT");
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The files of a directory but those of Syncra: path, bytes, and whether they may be executed.
+fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, bool)> {
+    let mut found = BTreeMap::new();
+    let mut ahead = vec![dir.to_owned()];
+    while let Some(at) = ahead.pop() {
+        for entry in fs::read_dir(&at).into_iter().flatten() {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(dir).expect("below").to_str().expect("text").to_owned();
+            // The second is not published, so it is no part of a draft.
+            if name == ".syncra" || name == ".syncraignore" {
+                continue;
+            }
+            match fs::symlink_metadata(&path).expect("there") {
+                meta if meta.is_dir() => ahead.push(path),
+                meta => {
+                    let bytes = fs::read(&path).unwrap_or_default();
+                    drop(found.insert(name, (bytes, meta.permissions().mode() & 0o100 != 0)));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Somebody with a published package who shows its directory, and somebody else who is connected.
+struct Two {
+    alice: Home,
+    bob: Home,
+    package: String,
+    _nodes: (Node, Node),
+}
+
+impl Two {
+    fn new() -> Self {
+        let (alice, bob) = (Home::in_memory("alice"), Home::in_memory("bob"));
+        alice.json(["new", "world", "island"]);
+        alice.json(["publish", "island", "--yes"]);
+        let package = alice.json(["list"])["packages"][0]["ref"].as_str().expect("a package").to_owned();
+        let up = alice.up(LISTEN);
+        let at = up.ready()["listen"][0].as_str().expect("an address").to_owned();
+        let theirs = bob.up([LISTEN[0], LISTEN[1], "--bootstrap", &at]);
+        bob.json(["connect", &at]);
+        Self { alice, bob, package, _nodes: (up, theirs) }
+    }
+
+    fn island(&self) -> std::path::PathBuf {
+        self.alice.work().join("island")
+    }
+
+    fn live(&self) -> std::path::PathBuf {
+        self.bob.work().join("live")
+    }
+
+    fn follow(&self) -> Running {
+        Running::start(&self.bob, &["draft", &self.package, "--follow", "-o", "live"])
+    }
+
+    /// Lets both sides go on until what is there is what is here.
+    fn until_equal(&self, follow: &mut Running) {
+        while files(&self.live()) != files(&self.island()) {
+            follow.next();
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_here_is_there_however_it_is_saved() {
+    let two = Two::new();
+    let mut show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    let first = show.next();
+    let mut follow = two.follow();
+    follow.next();
+    assert_eq!(files(&two.live()), files(&two.island()));
+    // As editors do: another file, renamed over the first.
+    let island = two.island();
+    fs::write(island.join(".main.swp"), "x").expect("written");
+    fs::write(island.join("new~"), "shore").expect("written");
+    fs::rename(island.join("new~"), island.join("shore.syn")).expect("renamed");
+    fs::remove_file(island.join(".main.swp")).expect("removed");
+    let wanted = || files(&island).into_iter().filter(|(name, _)| !name.ends_with(".swp") && !name.ends_with('~'));
+    let seen = follow.next();
+    assert!(seen["rev"].as_u64() > first["rev"].as_u64(), "{seen}");
+    // A storm, with files that go while they are read.
+    fs::create_dir_all(island.join("deep/er")).expect("made");
+    for n in 0..300 {
+        fs::write(island.join(format!("deep/er/{n}")), format!("{n}").repeat(n)).expect("written");
+        if n % 3 == 0 {
+            fs::remove_file(island.join(format!("deep/er/{n}"))).expect("removed");
+        }
+    }
+    fs::write(island.join("run"), "#!/bin/sh\n").expect("written");
+    fs::set_permissions(island.join("run"), fs::Permissions::from_mode(0o755)).expect("executable");
+    two.until_equal(&mut follow);
+    // Only what is new travels: a large file once, then what was changed of it.
+    let mut large: Vec<u8> = (0..4_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(island.join("large"), &large).expect("written");
+    two.until_equal(&mut follow);
+    large[2_000_000] ^= 1;
+    fs::write(island.join("large"), &large).expect("written");
+    let mut fetched = 0;
+    while files(&two.live()) != files(&island) {
+        fetched += follow.next()["fetched_bytes"].as_u64().expect("bytes");
+    }
+    assert!(fetched < 2_000_000, "{fetched} bytes came for one");
+    fs::remove_dir_all(island.join("deep")).expect("removed");
+    two.until_equal(&mut follow);
+    assert!(!two.live().join("deep").exists(), "directories that are empty go too");
+    assert_eq!(wanted().count(), files(&two.live()).len());
+    // It is no history, until it is published.
+    assert_eq!(two.alice.json(["info", &two.package])["releases"].as_array().map(Vec::len), Some(1));
+    show.end();
+    let (code, error) = two.bob.fails(["draft", &two.package, "--follow", "-o", "late", "--once"]);
+    assert_eq!((code, error["code"].as_str()), (6, Some("E0600")), "it ended with its command: {error}");
+    let manifest = fs::read_to_string(island.join("syncra.toml")).expect("there").replace("0.1.0", "0.2.0");
+    fs::write(island.join("syncra.toml"), manifest).expect("written");
+    two.alice.json(["publish", "island"]);
+    assert_eq!(two.alice.json(["info", &two.package])["releases"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn what_somebody_changed_where_he_follows_is_not_written_over() {
+    let two = Two::new();
+    let show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    let (island, live) = (two.island(), two.live());
+    fs::write(island.join("mine"), "1").expect("written");
+    fs::write(island.join("gone"), "1").expect("written");
+    let mut follow = two.follow();
+    while !live.join("gone").exists() || !live.join("mine").exists() {
+        follow.next();
+    }
+    fs::write(live.join("mine"), "bob's").expect("written");
+    fs::write(live.join("gone"), "bob's").expect("written");
+    let outside = two.bob.work().join("outside");
+    fs::create_dir(&outside).expect("made");
+    symlink(&outside, live.join("sub")).expect("linked");
+    symlink(outside.join("file"), live.join("link")).expect("linked");
+    fs::remove_file(island.join("gone")).expect("removed");
+    fs::write(island.join("mine"), "2").expect("written");
+    fs::create_dir(island.join("sub")).expect("made");
+    fs::write(island.join("sub/x"), "2").expect("written");
+    fs::write(island.join("link"), "2").expect("written");
+    fs::write(island.join("other"), "2").expect("written");
+    let mut conflicts = Vec::new();
+    while conflicts.len() < 4 || !live.join("other").exists() {
+        let seen = follow.next();
+        conflicts = seen["conflicts"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|c| c.as_str().map(str::to_owned))
+            .collect();
+    }
+    conflicts.sort();
+    assert_eq!(conflicts, ["gone", "link", "mine", "sub/x"]);
+    let read = |name: &str| fs::read_to_string(live.join(name)).expect("there");
+    assert_eq!((read("mine").as_str(), read("gone").as_str(), read("other").as_str()), ("bob's", "bob's", "2"));
+    assert_eq!(fs::read_dir(&outside).expect("there").count(), 0, "nothing is written through a link");
+    // Whoever takes the draft's for his own goes on with it.
+    fs::write(live.join("mine"), "2").expect("written");
+    fs::write(island.join("mine"), "3").expect("written");
+    while read("mine") != "3" {
+        follow.next();
+    }
+    drop(show);
+}
+
+#[test]
+fn who_does_not_work_on_the_package_sees_nothing() {
+    let two = Two::new();
+    two.alice.json(["draft", "island", "--once"]);
+    let follow = |home: &Home, dir: &str| home.fails(["draft", &two.package, "--follow", "-o", dir, "--once"]);
+    let (code, error) = follow(&two.bob, "live");
+    assert_eq!((code, error["code"].as_str()), (6, Some("E0600")), "{error}");
+    // Who publishes it to everybody says so.
+    two.alice.json(["draft", "island", "--once", "--public"]);
+    fs::write(two.island().join("later"), "1").expect("written");
+    two.alice.json(["draft", "island", "--once", "--public"]);
+    two.bob.json(["draft", &two.package, "--follow", "-o", "live", "--once"]);
+    assert_eq!(files(&two.live()), files(&two.island()));
+    // A directory of somebody's is not taken.
+    fs::create_dir(two.bob.work().join("taken")).expect("made");
+    fs::write(two.bob.work().join("taken/file"), "bob's").expect("written");
+    let (code, error) = follow(&two.bob, "taken");
+    assert_eq!((code, error["code"].as_str()), (7, Some("E0701")), "{error}");
+    // Nobody shows drafts of others' packages; what looks like a secret, or is a link, is not shown.
+    fs::write(two.bob.work().join("file"), "x").expect("written");
+    let (code, error) = two.bob.fails(["draft", "taken", "--package", &two.package, "--once"]);
+    assert_eq!((code, error["code"].as_str()), (4, Some("E0407")), "{error}");
+    fs::write(two.island().join("key"), format!("-----BEGIN {} KEY-----\n", "PRIVATE")).expect("written");
+    assert_eq!(two.alice.fails(["draft", "island", "--once"]).0, 8);
+    fs::remove_file(two.island().join("key")).expect("removed");
+    symlink("main", two.island().join("link")).expect("linked");
+    assert_eq!(two.alice.fails(["draft", "island", "--once"]).0, 1);
+    // It ends when it is ended, and its content is nobody's then.
+    fs::remove_file(two.island().join("link")).expect("removed");
+    two.alice.json(["draft", "island", "--end"]);
+    let (code, _) = follow(&two.bob, "late");
+    assert_eq!(code, 6);
+    assert_eq!(two.alice.fails(["draft", "island", "--end"]).0, 3);
+}
+
+#[test]
+fn without_a_node_or_a_package_there_is_no_draft() {
+    let home = Home::in_memory("home");
+    home.json(["new", "world", "island"]);
+    let (code, error) = home.fails(["draft", "island", "--once"]);
+    assert_eq!((code, error["code"].as_str()), (10, Some("E1000")), "{error}");
+    let _up = home.up([""; 0]);
+    let (code, error) = home.fails(["draft", "island", "--once"]);
+    assert_eq!((code, error["code"].as_str()), (4, Some("E0407")), "nothing was published: {error}");
+    home.json(["publish", "island", "--yes"]);
+    let looked = home.json(["draft", "island", "--dry-run"]);
+    assert_eq!((&looked["dry_run"], looked["n_files"].as_u64() > Some(0)), (&true.into(), true), "{looked}");
+    assert_eq!(home.fails(["draft", "island", "--end"]).0, 3, "a look shows nothing");
+}
