@@ -323,7 +323,7 @@ impl From<PublishError> for Problem {
             PublishError::Merge(error) => return (*error).into(),
             PublishError::Nothing => Code::Conflict,
             PublishError::NotAWriter(_) => {
-                let hint = "`syncra propose` offers your changes to those who may";
+                let hint = "`syncra propose` offers your changes to those who may; `syncra role PKG` shows whom to ask for a role";
                 return Self::from_error(Code::NotAWriter, &error).with_hint(hint);
             }
             PublishError::Contributes(_) => {
