@@ -10,11 +10,12 @@ use super::{Event, LATENCY_MS, MINUTE, SECOND, Sim};
 use crate::check::Invariant;
 use crate::disk::OwnLog;
 
-/// Within this everybody honest has everything: heads are asked for every 5 minutes, nobody is left alone for longer than
-/// 5 minutes after failures, and a request takes at most 45 seconds; twice, as what is asked first may fail once more.
-const CONVERGENCE_MS: u64 = 20 * MINUTE;
+/// Within this everybody honest has everything: who was told nothing new for long is asked for heads once an hour
+/// (`HEADS_INTERVAL_MOST`), nobody is left alone for longer than 5 minutes after failures, and a request takes at most 45
+/// seconds; twice, as what is asked first may fail once more.
+const CONVERGENCE_MS: u64 = 80 * MINUTE;
 /// The same for a ring, where news goes from hand to hand.
-const RING_CONVERGENCE_MS: u64 = 40 * MINUTE;
+const RING_CONVERGENCE_MS: u64 = 120 * MINUTE;
 
 impl Sim {
     /// Everything that was wrong ends: what is down starts, and what a person would have to start anew is.

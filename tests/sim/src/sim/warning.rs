@@ -88,12 +88,19 @@ impl Sim {
         }
     }
 
+    /// Whoever holds some of the log, and is connected with somebody who knows over others who hold some, knows too. Who
+    /// holds nothing of it is warned with the first head that it is shown.
     pub(super) fn must_be_warned(&mut self, origin: &Origin) {
-        // Who holds nothing of it is warned with the first head that it is shown.
         let knows = |who: usize| self.truth(who).is_some_and(|truth| truth.forks.contains_key(origin));
-        let is_warned = |who: &usize| knows(*who) || !self.holds(*who, origin);
-        let unwarned = (0..self.nodes.len()).filter(|who| self.is_honest(*who)).find(|who| !is_warned(who));
-        if let Some(who) = unwarned {
+        let holders: BTreeSet<usize> =
+            (0..self.nodes.len()).filter(|who| self.is_honest(*who) && self.holds(*who, origin)).collect();
+        let mut open: Vec<usize> = holders.iter().copied().filter(|who| knows(*who)).collect();
+        let mut reached: BTreeSet<usize> = open.iter().copied().collect();
+        while let Some(who) = open.pop() {
+            let near = holders.iter().filter(|other| self.connected.contains_key(&super::pair(who, **other)));
+            open.extend(near.copied().filter(|other| reached.insert(*other)));
+        }
+        if let Some(who) = reached.into_iter().find(|who| !knows(*who)) {
             let what = format!("it does not know after {ROUNDS} rounds that {origin} is forked");
             self.violate(who, Invariant::WarnedInTime, what);
         }
