@@ -176,9 +176,9 @@ fn quiet(seed: [u8; 32]) -> NetConfig {
 async fn tarpit(number: usize, victim: Multiaddr) -> Net {
     let mut seed = [0x7a; 32];
     seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
-    let (net, Inbounds { blobs, log, have, pair, propose }) = Net::start(quiet(seed)).await.expect("it starts");
+    let (net, Inbounds { blobs, log, have, pair, propose, draft }) = Net::start(quiet(seed)).await.expect("it starts");
     let drips = number % 2 == 1;
-    for streams in [blobs, log, have, pair, propose] {
+    for streams in [blobs, log, have, pair, propose, draft] {
         tokio::spawn(hold(streams, drips));
     }
     let victim = net.dial(victim).await.expect("it is let in");

@@ -96,10 +96,10 @@ impl Running {
         let inbounds = match lie {
             Lie::OldLog => inbounds,
             Lie::WrongByteAt(wrong_at) => {
-                let Inbounds { blobs, log, have, pair, propose } = inbounds;
+                let Inbounds { blobs, log, have, pair, propose, draft } = inbounds;
                 let (parts, served) = (Arc::clone(&parts), Arc::clone(&served));
                 tasks.spawn(Lying { parts, served, wrong_at, n_lies }.run(blobs, stop.clone()));
-                Inbounds { blobs: mpsc::channel(1).1, log, have, pair, propose }
+                Inbounds { blobs: mpsc::channel(1).1, log, have, pair, propose, draft }
             }
         };
         tasks.spawn(serve::serve(Arc::clone(&parts), served, inbounds, stop.clone()));

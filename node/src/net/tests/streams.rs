@@ -39,6 +39,7 @@ async fn every_kind_reaches_its_own_queue() {
                 Protocol::Have => &mut inbound.have,
                 Protocol::Pair => &mut inbound.pair,
                 Protocol::Propose => &mut inbound.propose,
+                Protocol::Draft => &mut inbound.draft,
             };
             let mut taken = queue.recv().await.expect("arrives");
             assert_eq!(taken.peer, a.key());
@@ -52,7 +53,8 @@ async fn every_kind_reaches_its_own_queue() {
             assert_eq!(read_exactly(&mut stream, 3).await, b"yes");
         }
         let traffic = a.peers().await.expect("peers").remove(0);
-        assert_eq!((traffic.received_bytes, traffic.sent_bytes), (12, 56));
+        let sent = Protocol::ALL.iter().map(|protocol| protocol.id().len() as u64).sum::<u64>();
+        assert_eq!((traffic.received_bytes, traffic.sent_bytes), (3 * Protocol::ALL.len() as u64, sent));
     })
     .await;
 }
