@@ -13,8 +13,8 @@ use crate::problem::Problem;
 /// Show who may do what in a package, or change it
 ///
 /// An owner changes roles, a maintainer publishes, moves refs and yanks, a contributor publishes
-/// onto branches (`syncra publish --branch`). A change takes effect when enough owners agree:
-/// more than half of them, and a new owner itself. Without a person this lists roles and what
+/// onto branches (`syncra publish --branch`). A change takes effect when more than half of the
+/// owners agree, as they are and as they will be: a second owner has to. Without a person this lists roles and what
 /// waits for whom; `syncra endorse` agrees.
 ///
 /// Who loses a role keeps what is known of it here; `--before` takes a release back, too.
@@ -57,7 +57,7 @@ pub(super) struct Args {
 /// Agree to a change that waits for you
 ///
 /// `syncra role PKG` lists the changes with their ids. Each owner agrees on a device of its own,
-/// whenever it likes; nobody collects signatures. Who is to become an owner agrees, too.
+/// whenever it likes; nobody collects signatures. Who is to become an owner may be asked, too.
 ///
 /// Examples:
 ///   syncra endorse @alice/rocket k3v9x2m4q7ab
@@ -77,9 +77,9 @@ pub(super) struct EndorseArgs {
 
 /// Hand your ownership of a package to somebody else
 ///
-/// In one change they become an owner and you have no role any more. It takes effect when they
-/// agree, and more than half of the owners do; until then everything stays as it is, and you may go
-/// on publishing. Its id stays, and so does everything that was published.
+/// In one change they become an owner and you have no role any more. It takes effect when more
+/// than half of the owners agree, as they are and as they will be: of one owner the new one. Until
+/// then everything stays as it is, and you may go on publishing. Its id stays, and so does everything that was published.
 ///
 /// Examples:
 ///   syncra transfer @alice/rocket @bob~k3v9x2m4q7ab --yes
