@@ -131,7 +131,7 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
         (Pair, "a request of another protocol", framed(&heads), Outcome::Silence),
         (Pair, "a code that nobody waits for", framed(&hello), Outcome::Pair(pair::Reply::Refused(Refusal::NotFound))),
         (Propose, "no message", framed(&[0xff; 40]), Outcome::Silence),
-        (Propose, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Propose, "a request of another protocol", framed(&hello), Outcome::Silence),
         (Propose, "a list of four billion records", framed(&[1, 0xff, 0xff, 0xff, 0xff, 0x0f, 1]), Outcome::Silence),
         (
             Propose,
