@@ -112,26 +112,29 @@ impl Logs {
         missing
     }
 
-    /// The largest size of log `of` that entries after `word` in the same log name as seen, up to the first that `is_open`
-    /// does not say of.
-    pub(crate) fn named_after(
+    /// The largest size of log `of` that entries of log `by` name as seen for which `counts`, up to the first naming one that
+    /// is not `open`.
+    pub(crate) fn named_while(
         &self,
-        word: &Point,
+        by: &Origin,
         frontier: &Frontier,
         of: &Origin,
-        is_open: impl Fn(&Point) -> bool,
+        open: impl Fn(&Point) -> bool,
+        counts: impl Fn(&Point) -> bool,
     ) -> u64 {
-        let Some(held) = self.held.get(&word.origin) else { return 0 };
+        let Some(held) = self.held.get(by) else { return 0 };
         let mut size = 0;
-        for index in word.index + 1..frontier.size(&word.origin) {
-            let Some(item) = usize::try_from(index).ok().and_then(|index| held.items().get(index)) else { break };
+        for (index, item) in (0..frontier.size(by)).zip(held.items()) {
             let named = item.seen.iter().filter(|head| head.origin == *of).map(|head| head.size).max();
             let Some(named) = named else { continue };
             let Some(clock) = held.clocks.at(index) else { break };
-            if !is_open(&Point { origin: word.origin, index, clock: Arc::clone(clock) }) {
+            let point = Point { origin: *by, index, clock: Arc::clone(clock) };
+            if !open(&point) {
                 break;
             }
-            size = named.max(size);
+            if counts(&point) {
+                size = named.max(size);
+            }
         }
         size
     }

@@ -27,6 +27,8 @@ pub(super) struct Chain<'a> {
     /// One more than links.
     rights: Vec<Rights>,
     endorsed: BTreeMap<EntryId, Vec<Word>>,
+    /// Whose logs there are.
+    logs: Vec<(IdentityId, Origin)>,
     /// Changes after the last one that lack agreement.
     open: Vec<Link<'a>>,
     /// The last change asks for rules that this version does not know: what comes after it cannot be read.
@@ -110,6 +112,13 @@ impl Quorum {
         self.owners.intersection(agreed).count() >= self.n
     }
 
+    /// The largest size that `n` of the owners have told at least; none if it takes nobody.
+    fn agreed(&self, n: usize, told: &BTreeMap<IdentityId, u64>) -> Option<u64> {
+        let mut sizes: Vec<u64> = self.owners.iter().filter_map(|owner| told.get(owner).copied()).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        n.checked_sub(1).map(|last| sizes.get(last).copied().unwrap_or(0))
+    }
+
     fn needs(&self, agreed: &BTreeSet<IdentityId>) -> Needs {
         let n_agreed = self.owners.intersection(agreed).count();
         Needs { n_more: self.n.saturating_sub(n_agreed), of: self.owners.difference(agreed).copied().collect() }
@@ -124,6 +133,11 @@ impl Link<'_> {
         self.old.is_met(&agreed) && self.new.is_met(&agreed)
     }
 
+    /// Whether the change had been proposed, or agreed to by anybody, in the past of an entry.
+    fn is_proposed(&self, point: &Point) -> bool {
+        self.votes.iter().any(|(_, vote)| vote.is_before(point))
+    }
+
     fn agreed(&self) -> BTreeSet<IdentityId> {
         self.votes.iter().map(|(identity, _)| *identity).collect()
     }
@@ -133,9 +147,35 @@ impl Link<'_> {
         self.old.is_met(&agreed) && self.new.is_met(&agreed)
     }
 
-    /// Whether any of those who agreed had the entry in its past.
+    /// Whether as many of the old owners as it takes had the entry in the past of their words. One alone could agree again
+    /// by another device, later than the entry.
     fn has_seen(&self, point: &Point) -> bool {
-        self.votes.iter().any(|(_, vote)| vote.covers(&point.origin) > point.index)
+        let has = |(_, vote): &&Word| vote.covers(&point.origin) > point.index;
+        self.old.is_met(&self.votes.iter().filter(has).map(|(identity, _)| *identity).collect())
+    }
+
+    /// The largest size that as many others than `who` agreed on as it takes of the old owners, or of the new ones: what
+    /// their words had in their past. Whose own word was needed counts among the old. So no single owner moves it by agreeing
+    /// once more, later.
+    fn agreed_size(&self, log: &Origin, who: IdentityId) -> u64 {
+        let mut sizes = BTreeMap::<IdentityId, u64>::new();
+        for (identity, vote) in self.votes.iter().filter(|(identity, _)| *identity != who) {
+            let size = sizes.entry(*identity).or_insert(0);
+            *size = vote.covers(log).max(*size);
+        }
+        let by_new = self.new.agreed(self.new.n, &sizes).unwrap_or(0);
+        // Who decided alone keeps what it knew when it did.
+        self.old.agreed(self.n_others(who), &sizes).unwrap_or_else(|| self.by.1.covers(log)).max(by_new)
+    }
+
+    /// How many of the old owners but `who` it takes.
+    fn n_others(&self, who: IdentityId) -> usize {
+        self.old.n - usize::from(!self.is_met_without(who))
+    }
+
+    /// Whether the old owners' agreement is there without somebody's.
+    fn is_met_without(&self, who: IdentityId) -> bool {
+        self.old.is_met(&self.votes.iter().map(|(identity, _)| *identity).filter(|by| *by != who).collect())
     }
 }
 
@@ -167,7 +207,8 @@ pub(super) fn chain<'a>(evidence: &'a Evidence, frontier: &Frontier, grants: &'a
         }
     }
     let rights = vec![Rights::of(evidence.genesis())];
-    let chain = Chain { links: Vec::new(), rights, endorsed, open: Vec::new(), newer: None };
+    let logs = grants.iter().map(|(origin, grant)| (grant.identity, *origin)).collect();
+    let chain = Chain { links: Vec::new(), rights, endorsed, logs, open: Vec::new(), newer: None };
     Builder { evidence, frontier, grants, proposals, chain }.finish()
 }
 
@@ -357,21 +398,33 @@ impl Chain<'_> {
             return None;
         }
         let link = &self.links[n];
-        let known = link.votes.iter().map(|(_, vote)| vote.covers(log)).max().unwrap_or(0);
-        let agrees = link.votes.iter().any(|(identity, _)| *identity == who);
+        let known = || link.agreed_size(log, who);
         let named = link.roles.cuts.iter().find(|(key, _)| *key == log.key);
         let size = match named {
-            // Who goes by itself keeps what the others knew when they agreed.
-            Some((_, cut)) if !agrees => evidence.logs().cut_size(log, cut.as_ref(), frontier),
-            Some(_) | None => known,
+            Some((_, cut)) => {
+                let size = evidence.logs().cut_size(log, cut.as_ref(), frontier);
+                // Whose agreement was needed keeps what the others knew when they agreed. One that comes when it is no
+                // longer needed changes nothing: who is removed must not be able to choose how far.
+                if link.is_met_without(who) { size } else { size.max(known()) }
+            }
+            None => known(),
         };
-        // While a removal waits for agreement, those who have agreed may go on building on what it will take away.
-        let built_on = link
-            .votes
-            .iter()
-            .filter(|(identity, _)| *identity != who)
-            .map(|(_, vote)| evidence.logs().named_after(vote, frontier, log, |point| !link.is_in(point)));
-        Some(size.max(built_on.max().unwrap_or(0)))
+        // What as many owners as it takes have built on, who knew of the proposal and not that it was agreed to, stays: a word
+        // that was withheld undoes none of that, and no single owner who looks away keeps anybody in.
+        let mut built = BTreeMap::<IdentityId, u64>::new();
+        let others = self.logs.iter().filter(|(identity, _)| *identity != who && link.old.owners.contains(identity));
+        for (identity, by) in others {
+            let size = built.entry(*identity).or_insert(0);
+            let named = evidence.logs().named_while(
+                by,
+                frontier,
+                log,
+                |point| !link.is_in(point),
+                |point| link.is_proposed(point),
+            );
+            *size = named.max(*size);
+        }
+        Some(size.max(link.old.agreed(link.n_others(who), &built).unwrap_or(0)))
     }
 
     /// Whose agreement a move of a ref needs that has `level` changes in its past; none if nobody's.

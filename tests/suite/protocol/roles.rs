@@ -234,9 +234,9 @@ fn two_owners_who_disagree_keep_their_package() {
     assert_eq!(exactly(&state, second), Ok(second), "who goes leaves everything behind");
 }
 
-/// Carol agreed long ago and tells nobody until later: what the others have built on meanwhile stays.
+/// Carol agreed long ago and tells nobody until later: what as many others as it takes have built on meanwhile stays.
 #[test]
-fn an_agreement_that_was_withheld_undoes_nothing_that_others_built_on() {
+fn an_agreement_that_was_withheld_undoes_nothing_that_enough_others_built_on() {
     let mut team = Team::new(3, 1);
     let change = team.change(None, 2, &[(DAVE, MAINTAINER)]);
     let named = team.say(ALICE, Body::Roles(change));
@@ -245,18 +245,78 @@ fn an_agreement_that_was_withheld_undoes_nothing_that_others_built_on() {
     let removal = team.change(Some(named), 2, &[(DAVE, None)]);
     let removal = team.say(ALICE, Body::Roles(removal));
     let everything = team.seen((CAROL, 0), |_| true);
-    // Not removed yet: Dave goes on, and Alice builds on it.
+    // Not removed yet: Dave goes on, and Alice and Bob build on it.
     let settled = team.publish(DAVE, "1.1.0", 2);
-    let onto = team.publish(ALICE, "1.2.0", 3);
+    let onto = [team.publish(ALICE, "1.2.0", 3), team.publish(BOB, "1.2.1", 3)];
     let loose = team.publish(DAVE, "1.3.0", 4);
+    // One alone does not keep it.
+    let vouched = team.publish(ALICE, "1.4.0", 5);
     assert_eq!(exactly(&team.state(), loose), Ok(loose));
     team.say_knowing((CAROL, 0), everything, Body::Endorse(syncra_protocol::entry::Endorse { entry: removal }));
     let state = team.state();
-    for release in [first, settled, onto] {
+    for release in [first, settled, onto[0], onto[1], vouched] {
         assert_eq!(exactly(&state, release), Ok(release));
     }
-    assert!(exactly(&state, loose).is_err(), "the last one nobody has built on");
+    assert!(exactly(&state, loose).is_err(), "the last one only Alice has built on");
     assert_eq!(state.rights.role(&team.id(DAVE)), None);
+}
+
+/// The story of an owner who is put out and then agrees to it, so as to choose how much of its log stays.
+#[test]
+fn who_agrees_to_its_own_removal_too_late_keeps_nothing_by_it() {
+    let mut team = Team::new(3, 1);
+    let honest = team.publish(CAROL, "1.0.0", 1);
+    let removal = team.change(None, 2, &[(CAROL, None)]);
+    let removal = team.say(ALICE, Body::Roles(removal));
+    team.endorse(BOB, removal);
+    let known = team.seen((CAROL, 0), |_| true);
+    let evil = team.publish_blind(CAROL, "6.6.6", 6);
+    team.say_blind((CAROL, 0), channel(evil));
+    team.say_knowing((CAROL, 0), known, Body::Endorse(syncra_protocol::entry::Endorse { entry: removal }));
+    let state = team.state();
+    assert_eq!(exactly(&state, honest), Ok(honest));
+    assert!(exactly(&state, evil).is_err());
+    assert_eq!(at(&state, RefClass::Channel, "stable"), None);
+    assert_eq!(team.newcomer(), state);
+}
+
+/// One of the owners who stay helps somebody who was removed: by agreeing once more having seen what came later, and by building
+/// on it while looking away.
+#[test]
+fn no_single_owner_keeps_in_who_was_removed() {
+    let mut team = Team::new(3, 1);
+    let change = team.change(None, 2, &[(DAVE, MAINTAINER)]);
+    let named = team.say(ALICE, Body::Roles(change));
+    team.endorse(BOB, named);
+    let honest = team.publish(DAVE, "1.0.0", 1);
+    // No cut is named, as for a log that nobody knew of.
+    let mut removal = team.change(Some(named), 2, &[(DAVE, None)]);
+    removal.cuts.clear();
+    let removal = team.say(ALICE, Body::Roles(removal));
+    team.endorse(BOB, removal);
+    let later = team.publish_blind(DAVE, "6.6.6", 6);
+    team.endorse(CAROL, removal);
+    team.publish(CAROL, "6.6.7", 7);
+    let state = team.state();
+    assert_eq!(exactly(&state, honest), Ok(honest));
+    assert!(exactly(&state, later).is_err());
+    assert_eq!(team.newcomer(), state);
+}
+
+/// A protected channel, and an owner who has a move ready that does not know of the protection, and agrees to that afterwards.
+#[test]
+fn who_agrees_to_a_protection_once_more_moves_nothing_past_it() {
+    let mut team = Team::new(3, 0);
+    let good = team.publish(ALICE, "1.0.0", 1);
+    team.say(ALICE, channel(good));
+    let blind = team.seen((CAROL, 0), |_| true);
+    let protection = team.say(ALICE, protect(None, 2));
+    team.endorse(BOB, protection);
+    let evil = team.publish_blind(CAROL, "6.6.6", 6);
+    team.say_knowing((CAROL, 0), blind, channel(evil));
+    assert_eq!(at(&team.state(), RefClass::Channel, "stable"), Some([Some(good)].into()));
+    team.endorse(CAROL, protection);
+    assert_eq!(at(&team.state(), RefClass::Channel, "stable"), Some([Some(good)].into()));
 }
 
 /// The same for a grant: rights that were given in secret make nothing of what was written in public.
