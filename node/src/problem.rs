@@ -12,6 +12,7 @@ mod flows;
 mod git;
 mod install;
 mod network;
+mod people;
 
 use std::fmt;
 

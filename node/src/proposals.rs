@@ -88,22 +88,30 @@ impl Proposals {
         self.known().as_ref().map(|known| known.records.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// Keeps a record, if there is a place for one of such an author. One of a stranger makes place for others.
+    /// Keeps a record, if there is a place for one of such an author. One of a stranger makes place for others, and one whose
+    /// device does not speak for its author (`standing` is none) for all: before an author's logs were known anybody could sign
+    /// in that name. For the same reason a stranger's place is taken over only by the device that has it.
     ///
     /// # Errors
     /// [`WriteError`].
     pub fn take(
         &self,
         record: Record,
-        standing: impl Fn(&Record) -> Standing,
+        standing: impl Fn(&Record) -> Option<Standing>,
         now: Instant,
     ) -> Result<Taken, WriteError> {
-        let (package, slot, rank) = (record.statement().target, record.slot(), standing(&record));
+        let (package, slot) = (record.statement().target, record.slot());
+        let Some(rank) = standing(&record) else { return Ok(Taken::Full) };
         let mut guard = self.known();
         let Some(known) = guard.as_mut() else { return Ok(Taken::Full) };
         let (mut since, mut n_quick) = (now, 0);
         if let Some(kept) = known.records.get(&package).and_then(|of| of.get(&slot)) {
-            if !record.replaces(&kept.record) {
+            let is_other = kept.record.statement().device != record.statement().device;
+            let is_genuine = standing(&kept.record) >= Some(rank);
+            if is_genuine && is_other && rank == Standing::Stranger {
+                return Ok(Taken::Full);
+            }
+            if is_genuine && !record.replaces(&kept.record) {
                 return Ok(Taken::Had);
             }
             if let Some(before) = kept.since.filter(|since| now.saturating_duration_since(*since) < PACE) {
@@ -140,11 +148,12 @@ impl Proposals {
         of: &BTreeMap<Slot, Kept>,
         record: &Record,
         rank: Standing,
-        standing: &impl Fn(&Record) -> Standing,
+        standing: &impl Fn(&Record) -> Option<Standing>,
     ) -> Place {
         let by = record.statement().by;
-        let strangers = || of.iter().filter(|(_, kept)| standing(&kept.record) == Standing::Stranger);
-        let n_by = of.values().filter(|kept| kept.record.statement().by == by).count();
+        let strangers = || of.iter().filter(|(_, kept)| standing(&kept.record) <= Some(Standing::Stranger));
+        let is_of_author = |kept: &&Kept| kept.record.statement().by == by && standing(&kept.record) >= Some(rank);
+        let n_by = of.values().filter(is_of_author).count();
         if rank < Standing::Own && n_by >= RECORDS_PER_IDENTITY {
             return Place::None;
         }
@@ -241,12 +250,40 @@ mod tests {
     }
 
     /// Identities below 10 are known here, 1 is our own.
-    fn standing(record: &Record) -> Standing {
-        match record.statement().by.as_bytes()[0] {
+    fn standing(record: &Record) -> Option<Standing> {
+        Some(match record.statement().by.as_bytes()[0] {
             1 => Standing::Own,
             2..10 => Standing::Known,
             _ => Standing::Stranger,
+        })
+    }
+
+    #[test]
+    fn who_signs_in_anothers_name_keeps_nobody_out_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Proposals::new(dir.path().join("proposals"));
+        let now = Instant::now();
+        let forged = |proposal: u8, number: u8| {
+            let secret = DeviceSecret::from_seed(&[66; 32]);
+            let honest = record(20, proposal, number, u32::MAX).statement().clone();
+            Record::sign(Statement { device: secret.public(), ..honest }, &secret).unwrap()
+        };
+        let all = |proposal: u8| (0..16).map(move |number| (proposal, number));
+        // Nobody knows who 20 is. A place that it has stays its own, whatever number comes in its name.
+        assert_eq!(kept.take(record(20, 9, 0, 1), standing, now).unwrap(), Taken::New);
+        assert_eq!(kept.take(forged(9, 0), standing, now).unwrap(), Taken::Full);
+        let flood = all(2).chain(all(3)).map(|(proposal, number)| forged(proposal, number));
+        let n_new = flood.filter(|record| kept.take(record.clone(), standing, now).unwrap() == Taken::New).count();
+        assert_eq!(n_new, RECORDS_PER_IDENTITY - 1);
+        // Once its logs are known, its word takes the forged one's place, and forged ones count for nothing.
+        let key = record(20, 9, 0, 1).statement().device;
+        let known = |record: &Record| (record.statement().device == key).then_some(Standing::Known);
+        assert_eq!(kept.take(record(20, 2, 0, 1), known, now).unwrap(), Taken::New);
+        assert!(kept.of(PackageId::from_bytes([1; 32])).contains(&record(20, 2, 0, 1)));
+        for number in 0..16 {
+            assert_eq!(kept.take(record(20, 4, number, 1), known, now).unwrap(), Taken::New, "{number}");
         }
+        assert_eq!(kept.take(forged(5, 0), known, now).unwrap(), Taken::Full);
     }
 
     #[test]
@@ -269,7 +306,7 @@ mod tests {
         let all = kept.of(PackageId::from_bytes([1; 32]));
         assert_eq!(all.len(), PROPOSAL_RECORDS);
         assert!(all.contains(&record(2, 9, 0, 1)));
-        assert!(all.iter().all(|record| standing(record) == Standing::Known));
+        assert!(all.iter().all(|record| standing(record) == Some(Standing::Known)));
         assert_eq!(take(record(1, 2, 0, 1)), Taken::New);
         assert_eq!(take(record(20, 2, 0, 1)), Taken::Full);
         // What is on disk is what is known.

@@ -12,7 +12,7 @@ use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::message::draft::{Draft, SignedDraft};
 use syncra_protocol::name::RefName;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::manifest::ReadManifestError;
 use super::pack::PackTreeError;
@@ -39,6 +39,8 @@ const DRAFTS: usize = 64;
 const KEPT: usize = 3;
 /// Peers that wait for news at the same time, over all drafts.
 const WAITING: usize = 256;
+/// Of those, of one peer: it waits for one draft with each, and leaves places to others.
+const WAITING_PER_PEER: usize = 8;
 
 /// What a draft is found by.
 type Key = (PackageId, RefName);
@@ -48,13 +50,55 @@ type Key = (PackageId, RefName);
 pub struct Drafts {
     secret: DeviceSecret,
     shown: Mutex<BTreeMap<Key, Shown>>,
+    /// What a push that is under way will show, unless that is ended meanwhile. Taken after `shown`.
+    under_way: Mutex<Option<Key>>,
     /// One push of a directory after the other.
     pushing: tokio::sync::Mutex<HashMap<PathBuf, repack::Cache>>,
     /// What was applied last in a directory, kept until the next: most of that is the same.
     followed: Mutex<HashMap<PathBuf, (ContentRoot, Pins)>>,
     /// Places of those who wait.
-    pub(crate) places: Semaphore,
+    pub(crate) places: Places,
 }
+
+/// The peers that wait, and with how many streams each.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<HashMap<DeviceKey, usize>>);
+
+/// A place; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
+    places: &'a Places,
+    peer: DeviceKey,
+}
+
+impl Places {
+    /// A place if there is one now, and the peer does not have its share already.
+    pub(crate) fn try_take(&self, peer: DeviceKey) -> Option<Waiting<'_>> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_peer = taken.get(&peer).copied().unwrap_or_default();
+        if of_peer >= WAITING_PER_PEER || taken.values().sum::<usize>() >= WAITING {
+            return None;
+        }
+        taken.insert(peer, of_peer + 1);
+        Some(Waiting { places: self, peer })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.peer) {
+            Some(n) if *n > 1 => *n -= 1,
+            _ => {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// A content, whether it may be public when its draft is, and what holds it: what was not shown to all is not, either, when
+/// a later one is.
+type Content = (ContentRoot, bool, Import);
 
 /// A draft that is shown.
 #[derive(Debug)]
@@ -63,7 +107,7 @@ struct Shown {
     draft: Draft,
     is_public: bool,
     /// The newest contents, newest first; their pins keep them.
-    contents: VecDeque<(ContentRoot, Import)>,
+    contents: VecDeque<Content>,
     /// The newest rev; whoever waits is told.
     news: watch::Sender<u64>,
 }
@@ -142,15 +186,33 @@ impl Drafts {
         Self {
             secret,
             shown: Mutex::default(),
+            under_way: Mutex::default(),
             pushing: tokio::sync::Mutex::default(),
             followed: Mutex::default(),
-            places: Semaphore::new(WAITING),
+            places: Places::default(),
         }
     }
 
-    /// Shows a draft no more. False if it was not shown.
+    /// Shows a draft no more, nor what a push of it that is under way has read. False if it was not shown and none is.
     pub fn end(&self, package: PackageId, name: &RefName) -> bool {
-        self.shown().remove(&(package, name.clone())).is_some()
+        let key = (package, name.clone());
+        let mut shown = self.shown();
+        let was_under_way = self.under_way().take_if(|pushed| *pushed == key).is_some();
+        shown.remove(&key).is_some() || was_under_way
+    }
+
+    /// A push begins or has ended; there is one at a time.
+    fn set_under_way(&self, key: Option<Key>) {
+        *self.under_way() = key;
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Option<Key>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a draft that is shown keeps this content.
+    fn holds(&self, content: ContentRoot) -> bool {
+        self.shown().values().any(|found| found.contents.iter().any(|(root, ..)| *root == content))
     }
 
     /// The newest draft for a peer, and where it hears of the next; none if there is none that it may see.
@@ -171,9 +233,14 @@ impl Drafts {
     #[must_use]
     pub fn access(&self, histories: &Histories, root: &BlobId, peer: &DeviceKey) -> Access {
         let shown = self.shown();
-        let names = |found: &&Shown| found.contents.iter().any(|(content, _)| BlobId::from(*content) == *root);
-        let may_see = |found: &Shown| found.is_public || is_collaborator(histories, found.draft.package, peer);
-        match shown.values().filter(names).any(may_see) {
+        let names = |content: &&Content| BlobId::from(content.0) == *root;
+        let may_see = |found: &Shown| {
+            let mut named = found.contents.iter().filter(names).peekable();
+            named.peek().is_some()
+                && (found.is_public && named.any(|(_, is_public, _)| *is_public)
+                    || is_collaborator(histories, found.draft.package, peer))
+        };
+        match shown.values().any(may_see) {
             true => Access::Sequence,
             false => Access::None,
         }
@@ -188,20 +255,35 @@ impl Drafts {
         self.shown().get(key).map(|shown| shown.draft.clone())
     }
 
+    /// The draft that is shown is the one that was read again: only who may see it may be others now.
+    fn show_same(&self, key: &Key, is_public: bool) -> Result<(), DraftError> {
+        let mut shown = self.shown();
+        let found = shown.get_mut(key).ok_or_else(|| DraftError::NotShown(key.1.clone()))?;
+        found.show_to_all(is_public);
+        if let Some((_, newest, _)) = found.contents.front_mut() {
+            *newest = is_public;
+        }
+        Ok(())
+    }
+
     /// Shows a draft; `import` holds what it names.
     fn show(&self, draft: Draft, is_public: bool, import: Import) -> Result<(), DraftError> {
         let mut shown = self.shown();
         let key = (draft.package, draft.name.clone());
+        if self.under_way().as_ref() != Some(&key) {
+            return Err(DraftError::NotShown(draft.name));
+        }
         if shown.len() >= DRAFTS && !shown.contains_key(&key) {
             return Err(DraftError::TooMany);
         }
         let signed = SignedDraft::sign(&draft, &self.secret);
-        let (rev, content) = (draft.rev, (draft.content_root, import));
+        let (rev, content) = (draft.rev, (draft.content_root, is_public, import));
         match shown.get_mut(&key) {
             Some(found) => {
+                found.show_to_all(is_public);
                 found.contents.push_front(content);
                 found.contents.truncate(KEPT);
-                (found.signed, found.draft, found.is_public) = (signed, draft, is_public);
+                (found.signed, found.draft) = (signed, draft);
                 found.news.send_replace(rev);
             }
             None => {
@@ -214,6 +296,18 @@ impl Drafts {
     }
 }
 
+impl Shown {
+    /// From now on it is public, or not; what was not public so far stays so.
+    fn show_to_all(&mut self, is_public: bool) {
+        self.is_public = is_public;
+        if !is_public {
+            for (_, was_public, _) in &mut self.contents {
+                *was_public = false;
+            }
+        }
+    }
+}
+
 /// Whether a device may see drafts that are not public: one that speaks for an owner.
 fn is_collaborator(histories: &Histories, package: PackageId, device: &DeviceKey) -> bool {
     let history = histories.package(package).ok().flatten();
@@ -223,4 +317,61 @@ fn is_collaborator(histories: &Histories, package: PackageId, device: &DeviceKey
 /// Whether a device speaks for an owner of the package.
 fn speaks(state: &PackageState, device: &DeviceKey) -> bool {
     state.owners.keys().any(|owner| state.may_write(owner, device))
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::id::TreeId;
+
+    use super::*;
+    use crate::flow::fixture;
+
+    #[tokio::test]
+    async fn what_was_not_public_stays_so_when_the_draft_becomes_public() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = fixture::open(dir.path()).await;
+        let stranger = DeviceSecret::from_seed(&[7; 32]).public();
+        let key = (PackageId::from_bytes([1; 32]), RefName::stable());
+        let root = |n| ContentRoot::from_bytes([n; 32]);
+        let drafts = &parts.drafts;
+        let show = async |n: u8, is_public| {
+            let draft = Draft {
+                package: key.0,
+                name: key.1.clone(),
+                rev: n.into(),
+                tree_id: TreeId::from_bytes([n; 32]),
+                content_root: root(n),
+                total_bytes: 1,
+                n_files: 1,
+            };
+            drafts.set_under_way(Some(key.clone()));
+            let import = parts.blobs().await.unwrap().import();
+            drafts.show(draft, is_public, import).unwrap();
+        };
+        let seen = || [1, 2].map(|n| drafts.access(&parts.histories, &root(n).into(), &stranger) == Access::Sequence);
+        show(1, false).await;
+        show(2, false).await;
+        assert_eq!(seen(), [false, false]);
+        drafts.show_same(&key, true).unwrap();
+        assert_eq!(seen(), [false, true]);
+        assert!(drafts.see(&parts.histories, &key, &stranger).is_some());
+        drafts.show_same(&key, false).unwrap();
+        assert_eq!(seen(), [false, false]);
+        assert!(drafts.see(&parts.histories, &key, &stranger).is_none());
+        // One that ended is not shown again by a push that began before.
+        assert!(drafts.end(key.0, &key.1));
+        assert!(drafts.show_same(&key, true).is_err());
+        assert!(!drafts.end(key.0, &key.1));
+    }
+
+    #[test]
+    fn a_peer_with_many_streams_leaves_places_to_others() {
+        let places = Places::default();
+        let [one, other] = [1, 2].map(|n| DeviceSecret::from_seed(&[n; 32]).public());
+        let mut held: Vec<_> = std::iter::from_fn(|| places.try_take(one)).collect();
+        assert_eq!(held.len(), WAITING_PER_PEER);
+        assert!(places.try_take(other).is_some());
+        held.pop();
+        assert!(places.try_take(one).is_some());
+    }
 }

@@ -147,11 +147,13 @@ pub enum GitError {
         /// What it was asked to do.
         verb: &'static str,
     },
-    /// No repository there.
-    #[error("`{}` is not the top of a git repository", dir.display())]
+    /// No repository there, or one of which something lies elsewhere: only what was named is taken in.
+    #[error("`{}` is not the top of a git repository{}", dir.display(), Elsewhere(outside.as_deref()))]
     NoRepository {
         /// The directory.
         dir: PathBuf,
+        /// What lies outside of it and would be read.
+        outside: Option<PathBuf>,
     },
     /// Its history is cut off.
     #[error("the repository in `{}` is shallow: the beginning of its history is not there", dir.display())]
@@ -177,10 +179,12 @@ pub enum GitError {
         wanted: Type,
     },
     /// An object that cannot be read.
-    #[error("object {id} is malformed")]
+    #[error("object {id} {how}")]
     Malformed {
         /// The object.
         id: Oid,
+        /// What is wrong.
+        how: Bad,
     },
     /// An object is larger than it may be.
     #[error("object {id} has {size} bytes, at most {limit} are read")]
@@ -280,6 +284,31 @@ pub enum GitError {
     /// The identity's log did not grow.
     #[error(transparent)]
     Devices(#[from] Box<DevicesError>),
+}
+
+/// What is wrong with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Bad {
+    /// It is not what objects of its type look like.
+    #[error("is malformed")]
+    Form,
+    /// Its bytes have another id: somebody put them in its place.
+    #[error("has other bytes than its id says")]
+    Bytes,
+}
+
+/// What a repository reads from elsewhere, and what to name instead.
+struct Elsewhere<'a>(Option<&'a std::path::Path>);
+
+impl std::fmt::Display for Elsewhere<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(path) => {
+                write!(f, ", but reads `{}`, which is outside: name the repository there, or a clone", path.display())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl From<PeekError> for GitError {

@@ -137,9 +137,7 @@ fn is_blocked(parts: &Parts, identity: &IdentityId) -> bool {
 }
 
 fn keep(parts: &Parts, record: Record) -> Result<Taken, WriteError> {
-    // Of one that is kept and whose author was silenced since, anybody may take the place.
-    let rank = |record: &Record| standing(parts, record).unwrap_or(Standing::Stranger);
-    let taken = parts.proposals.take(record.clone(), rank, Instant::now())?;
+    let taken = parts.proposals.take(record.clone(), |record| standing(parts, record), Instant::now())?;
     if taken == Taken::New
         && let Statement { target, proposal, said: Said::Proposal { title, is_withdrawn: false, .. }, .. } =
             record.statement()
@@ -346,7 +344,7 @@ pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError
     for record in records.iter().filter(|record| !record.slot().is_review) {
         let proposed = parts.histories.package(record.statement().proposal)?;
         let is_owner = proposed.as_ref().is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by));
-        if !is_owner || standing(parts, record).is_none() {
+        if !is_owner || standing(parts, record).is_none() || is_blocked(parts, &record.statement().by) {
             continue;
         }
         let about = |review: &&Record| {
@@ -372,9 +370,10 @@ fn state_of(
     record: &Record,
     reviews: &[(Record, Option<Standing>)],
 ) -> State {
-    let Said::Proposal { release, is_withdrawn, .. } = &record.statement().said else { return State::Open };
+    let Said::Proposal { is_withdrawn, .. } = &record.statement().said else { return State::Open };
+    // Only what stands in its own history: a record may name any release of the package as its own.
     let its_releases: BTreeSet<ReleaseId> =
-        proposed.into_iter().flat_map(|own| own.state.releases.keys().copied()).chain([*release]).collect();
+        proposed.into_iter().flat_map(|own| own.state.releases.keys().copied()).collect();
     let mut parents = history.state.releases.values().flat_map(|published| &published.release.parents);
     let may_close = |record: &Record| {
         let Statement { by, device, said, .. } = record.statement();
@@ -410,9 +409,10 @@ pub fn find(parts: &Parts, text: &str) -> Result<Record, ProposeError> {
         proposed.is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by))
     });
     let ids: BTreeSet<PackageId> = found.iter().map(|record| record.statement().proposal).collect();
-    match (ids.len(), found.len()) {
-        (0, _) => Err(ProposeError::Unknown(text.to_owned())),
-        (1, 1) => Ok(found.remove(0)),
+    match ids.len() {
+        0 => Err(ProposeError::Unknown(text.to_owned())),
+        // Of several claims to it any will do until its history is here, which says whose it is.
+        1 => Ok(found.remove(0)),
         _ => Err(ProposeError::Ambiguous(text.to_owned())),
     }
 }

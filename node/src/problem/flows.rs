@@ -8,21 +8,17 @@ use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
 use crate::flow::backup::BackupError;
 use crate::flow::blame::BlameError;
-use crate::flow::devices::DevicesError;
 use crate::flow::diff::DiffError;
 use crate::flow::fork::ForkFileError;
 use crate::flow::get::GetError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
-use crate::flow::pair::PairError;
 use crate::flow::peek::PeekError;
 use crate::flow::publish::PublishError;
 use crate::flow::refs::RefError;
-use crate::flow::regard::RegardError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
-use crate::flow::roles::RolesError;
 use crate::flow::syncpack::frame::FrameError;
 use crate::flow::syncpack::{ExportError, ImportError, SurveyError};
 use crate::flow::tiles::ExportTilesError;
@@ -144,69 +140,6 @@ impl From<IdentityError> for Problem {
             IdentityError::Entry(_) => Self::from_error(Code::Failed, &error),
             IdentityError::Read { ref source, .. } => Self::io(error.to_string(), source),
             IdentityError::Recovery { .. } => Self::from_error(Code::HomeDamaged, &error),
-        }
-    }
-}
-
-impl From<DevicesError> for Problem {
-    fn from(error: DevicesError) -> Self {
-        match error {
-            DevicesError::Load(error) => error.into(),
-            DevicesError::Own(error) => error.into(),
-            DevicesError::Commit(error) => error.into(),
-            DevicesError::Identity(error) => error.into(),
-            DevicesError::Unknown(_) => Self::from_error(Code::NotFound, &error)
-                .with_hint("bring any package of it here first, for example by `syncra info @owner~key/name`"),
-            DevicesError::NoDevice(_) => {
-                Self::from_error(Code::NotFound, &error).with_hint("`syncra devices` lists them")
-            }
-            DevicesError::Ambiguous { .. } => Self::from_error(Code::Ambiguous, &error),
-            DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)
-                .with_hint("do it on a device that may: `syncra devices` lists their roles"),
-            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
-            DevicesError::Suspended(_) => Self::from_error(Code::Conflict, &error)
-                .with_hint("only the recovery key ends that: `syncra id recover --lift`"),
-            DevicesError::NoPackage(_) => Self::from_error(Code::NotFound, &error)
-                .with_hint("bring it here first, for example by `syncra info syncra:PACKAGE`"),
-            DevicesError::Revoked(_) => Self::from_error(Code::Conflict, &error)
-                .with_hint("give that device a new home, so that it has another key, and pair it again"),
-            DevicesError::HasJoined { .. } => Self::from_error(Code::Conflict, &error)
-                .with_hint("give it a new home, by `--home`, to make it somebody else's"),
-            DevicesError::HasPackages { .. } => Self::from_error(Code::Conflict, &error)
-                .with_hint("pair a fresh home: packages stay with the identity that began them"),
-            DevicesError::Evidence(_) | DevicesError::OtherIdentity(_) => {
-                Self::from_error(Code::HistoryInvalid, &error)
-            }
-            DevicesError::WrongKey => Self::from_error(Code::PermissionDenied, &error)
-                .with_hint("after `syncra id rotate` only the newest one counts"),
-            DevicesError::TooLong => Self::from_error(Code::RequestTooLarge, &error)
-                .with_hint("add it by the recovery key instead: `syncra id recover` on the new device"),
-            DevicesError::Unheeded => Self::from_error(Code::Conflict, &error)
-                .with_hint("`syncra devices` shows what counts; run `syncra id recover` on another device"),
-            DevicesError::Nothing => Self::from_error(Code::Usage, &error),
-        }
-    }
-}
-
-impl From<PairError> for Problem {
-    fn from(error: PairError) -> Self {
-        match error {
-            PairError::Devices(error) => error.into(),
-            PairError::Ended => Self::from_error(Code::NotFound, &error).with_hint("make a new code by `syncra pair`"),
-            PairError::Nobody => {
-                Self::from_error(Code::Timeout, &error).with_hint("make a new code by `syncra pair`")
-            }
-            PairError::TooMany => Self::from_error(Code::Conflict, &error).with_hint("wait until one has lapsed"),
-            PairError::NotFound { .. } => Self::from_error(Code::Unreachable, &error).with_hint(
-                "is `syncra pair` still open on the other device? If it is not on this network, say where it is: `--at MULTIADDR`",
-            ),
-            PairError::WrongCode => {
-                Self::from_error(Code::VerificationFailed, &error).with_hint("make a new code and type it again")
-            }
-            PairError::Declined => Self::from_error(Code::PolicyRefused, &error),
-            PairError::Frame(error) => Self::from_error(Code::Unreachable, &error),
-            PairError::Open(error) => Self::from_error(Code::Unreachable, &error),
-            PairError::Handed(_) => Self::from_error(Code::HistoryInvalid, &error),
         }
     }
 }
@@ -365,28 +298,6 @@ impl From<ResolveError> for Problem {
     }
 }
 
-impl From<RegardError> for Problem {
-    fn from(error: RegardError) -> Self {
-        let code = match error {
-            RegardError::Load(error) => return error.into(),
-            RegardError::Installed(error) => return error.into(),
-            RegardError::Journal(error) => return error.into(),
-            RegardError::Resolve(error) => return error.into(),
-            RegardError::Reference(error) => return error.into(),
-            RegardError::Unknown(_) => {
-                let problem = Self::from_error(Code::NotFound, &error);
-                return problem.with_hint("say it as `@handle~key`, as a whole identity, or by a package of theirs");
-            }
-            RegardError::Ambiguous { .. } => {
-                return Self::from_error(Code::Ambiguous, &error).with_hint("name one exactly, as listed");
-            }
-            RegardError::Own => Code::BadArgument,
-            RegardError::Taken { .. } => Code::Conflict,
-        };
-        Self::from_error(code, &error)
-    }
-}
-
 impl From<SelectError> for Problem {
     fn from(error: SelectError) -> Self {
         let code = match &error {
@@ -497,28 +408,6 @@ impl From<RefError> for Problem {
             RefError::NoRef { .. } => Self::from_error(Code::NotFound, &error),
             RefError::TagIsSet(_) => {
                 Self::from_error(Code::Conflict, &error).with_hint("use a channel or a branch for what moves")
-            }
-        }
-    }
-}
-
-impl From<RolesError> for Problem {
-    fn from(error: RolesError) -> Self {
-        match error {
-            RolesError::Own(error) => error.into(),
-            RolesError::Load(error) => error.into(),
-            RolesError::Devices(error) => error.into(),
-            RolesError::Entry(_) => Self::from_error(Code::Failed, &error),
-            RolesError::NotAnOwner(_) | RolesError::NotAsked => Self::from_error(Code::NotAnOwner, &error),
-            RolesError::NewerRules { .. } => Self::from_error(Code::NewerRules, &error),
-            RolesError::NoOwner(_) => Self::from_error(Code::Conflict, &error)
-                .with_hint("name another owner in the same change, by `syncra transfer`"),
-            RolesError::Threshold { .. } | RolesError::Full(_) => Self::from_error(Code::BadArgument, &error),
-            RolesError::NoChange { .. } => {
-                Self::from_error(Code::NotFound, &error).with_hint("`syncra role PKG` lists those that wait")
-            }
-            RolesError::Ambiguous { .. } => {
-                Self::from_error(Code::Ambiguous, &error).with_hint("write more of the change's id")
             }
         }
     }

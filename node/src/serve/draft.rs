@@ -34,9 +34,9 @@ async fn converse(parts: &Parts, inbound: Inbound) -> Result<(), FrameError> {
         // Who may not see it does not learn that it is there.
         None => Answer::Refused(Refusal::NotFound),
         Some((rev, signed, _)) if rev > request.after => Answer::Draft(signed),
-        Some((_, _, mut news)) => match parts.drafts.places.try_acquire() {
-            Err(_) => Answer::Refused(Refusal::Busy { retry_after_ms: AGAIN_MS }),
-            Ok(_place) => {
+        Some((_, _, mut news)) => match parts.drafts.places.try_take(peer) {
+            None => Answer::Refused(Refusal::Busy { retry_after_ms: AGAIN_MS }),
+            Some(_place) => {
                 let newer = news.wait_for(|rev| *rev > request.after);
                 match tokio::time::timeout(NEWS, newer).await.is_ok_and(|newer| newer.is_ok()) {
                     // Who may see it is asked again: rights may have changed meanwhile.

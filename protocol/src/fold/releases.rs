@@ -60,17 +60,24 @@ fn fold_version(version: &Version, mut claims: Vec<Claim<'_>>, folded: &mut Fold
     let forked = of(End::Forked).map(|claim| (claim, Standing::Forked));
     let mut standings: Vec<(&Claim<'_>, Standing)> =
         forked.chain(of(End::Revoked).map(|claim| (claim, Standing::Revoked))).collect();
-    let mut kept: Vec<&Claim<'_>> = Vec::new();
+    // Of each log the first that is kept comes before all others of it, and these have its tree: it alone decides, however often a
+    // log repeats it.
+    let (mut kept, mut firsts, mut begun) = (Vec::<&Claim<'_>>::new(), Vec::<&Claim<'_>>::new(), BTreeSet::new());
     for claim in &fixed {
         let is_taken_by =
             |first: &&&Claim<'_>| first.release.tree_id != claim.release.tree_id && first.point.is_before(&claim.point);
-        match kept.iter().find(is_taken_by) {
+        match firsts.iter().find(is_taken_by) {
             Some(first) => standings.push((claim, Standing::Reused(first.id))),
-            None => kept.push(claim),
+            None => {
+                kept.push(claim);
+                if begun.insert(claim.point.origin) {
+                    firsts.push(claim);
+                }
+            }
         }
     }
     let trees: BTreeSet<_> = kept.iter().map(|claim| claim.release.tree_id).collect();
-    let state = match first_of(&kept) {
+    let state = match first_of(&firsts) {
         None if of(End::Forked).next().is_some() => {
             VersionState::Forked(of(End::Forked).map(|claim| claim.id).collect())
         }
@@ -98,9 +105,9 @@ fn in_causal_order(claims: &mut [Claim<'_>]) {
 }
 
 /// Of claims to the same files the one that came before all others; of concurrent ones the one with the smallest id.
-fn first_of(kept: &[&Claim<'_>]) -> Option<ReleaseId> {
-    let is_first = |claim: &&&Claim<'_>| !kept.iter().any(|other| other.point.is_before(&claim.point));
-    kept.iter().filter(is_first).map(|claim| claim.id).min()
+fn first_of(firsts: &[&Claim<'_>]) -> Option<ReleaseId> {
+    let is_first = |claim: &&&Claim<'_>| !firsts.iter().any(|other| other.point.is_before(&claim.point));
+    firsts.iter().filter(is_first).map(|claim| claim.id).min()
 }
 
 /// The releases that are hidden. What repeats a release is hidden with it; a concurrent unyank loses.
@@ -120,11 +127,16 @@ pub(super) fn yanked(evidence: &Evidence, state: &PackageState) -> BTreeMap<Rele
             }
         }
     }
+    let mut by_release: BTreeMap<ReleaseId, Vec<(Origin, &Yank, Point)>> = BTreeMap::new();
+    for ((release, by), (yank, point)) in last {
+        by_release.entry(release).or_default().push((by, yank, point));
+    }
     let mut yanked = BTreeMap::new();
-    for ((release, by), (yank, point)) in &last {
-        let is_answered = last.iter().any(|((other, _), (_, later))| other == release && point.is_before(later));
-        if !yank.undo && !is_answered {
-            yanked.entry(*release).or_insert(YankState { by: *by, reason: yank.reason });
+    for (release, words) in &by_release {
+        for (by, yank, point) in words {
+            if !yank.undo && !words.iter().any(|(_, _, later)| point.is_before(later)) {
+                yanked.entry(*release).or_insert(YankState { by: *by, reason: yank.reason });
+            }
         }
     }
     yanked

@@ -176,7 +176,8 @@ fn what_is_saved_here_is_there_however_it_is_saved() {
 #[test]
 fn what_somebody_changed_where_he_follows_is_not_written_over() {
     let two = Two::new();
-    let show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    let mut show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    show.next();
     let (island, live) = (two.island(), two.live());
     fs::write(island.join("mine"), "1").expect("written");
     fs::write(island.join("gone"), "1").expect("written");

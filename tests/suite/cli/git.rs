@@ -369,6 +369,84 @@ fn a_repository_that_means_harm_runs_nothing() {
 }
 
 #[test]
+fn a_commit_is_what_its_id_says() {
+    if !has_git("a_commit_is_what_its_id_says") {
+        return;
+    }
+    let home = Home::in_memory("home");
+    let repo = Repo::new(&home, "repo");
+    repo.write("a", "1");
+    repo.commit("one");
+    repo.write("a", "2");
+    repo.commit("two");
+    repo.write("a", "3");
+    let last = repo.commit("three");
+    let import = ["import", "git", repo.path(), "--name", "rocket", "--kind", "asset", "--yes"];
+    // Each object in the place of another of its type and length: whole, but not what its id says.
+    let loose = |id: &str| repo.0.join(format!(".git/objects/{}/{}", &id[..2], &id[2..]));
+    for (named, other) in [("HEAD:a", "HEAD~:a"), ("HEAD^{tree}", "HEAD~^{tree}"), ("HEAD~", "HEAD~2")] {
+        let (id, other) = (repo.git(&["rev-parse", named]), repo.git(&["rev-parse", other]));
+        let whole = fs::read(loose(&id)).expect("a loose object");
+        fs::set_permissions(loose(&id), fs::Permissions::from_mode(0o644)).expect("writable");
+        fs::copy(loose(&other), loose(&id)).expect("replaced");
+        let (code, error) = home.fails(import);
+        let names_it = error["message"].as_str().is_some_and(|text| text.contains(&id));
+        assert!(code == 1 && (names_it || named == "HEAD~"), "{named}: {error}");
+        // Copied with its mode.
+        fs::remove_file(loose(&id)).expect("removed");
+        fs::write(loose(&id), whole).expect("restored");
+    }
+    assert_eq!(home.json(["list"])["packages"].as_array().map(Vec::len), Some(0));
+    // A list beside the history that says that the last has no parents.
+    fs::create_dir_all(repo.0.join(".git/info")).expect("made");
+    fs::write(repo.0.join(".git/info/grafts"), format!("{last}\n")).expect("written");
+    assert_eq!(repo.git(&["rev-list", "--count", "HEAD"]), "1", "an ordinary call obeys it");
+    let done = home.json(import);
+    assert_eq!(done["new_commits"].as_u64(), Some(3), "{done}");
+}
+
+#[test]
+fn only_the_repository_that_was_named_is_taken_in() {
+    if !has_git("only_the_repository_that_was_named") {
+        return;
+    }
+    let home = Home::in_memory("home");
+    // A list of places where git looks no further up is separated by colons.
+    let repo = Repo::new(&home, "a:b");
+    repo.write("private", "1");
+    repo.commit("one");
+    fs::create_dir(repo.0.join("sub")).expect("made");
+    let theirs = home.work().join("theirs");
+    let refused = |dir: &Path, told: &str| {
+        let dir = dir.to_str().expect("text");
+        let (code, error) = home.fails(["import", "git", dir, "--name", "rocket", "--kind", "asset", "--yes"]);
+        let is_told = error["message"].as_str().is_some_and(|text| text.contains(told));
+        assert!(code == 3 && is_told, "{dir}: {error}");
+    };
+    refused(&repo.0.join("sub"), "is not the top");
+    fs::create_dir(&theirs).expect("made");
+    fs::write(theirs.join(".git"), format!("gitdir: {}/.git\n", repo.path())).expect("written");
+    refused(&theirs, "which is outside");
+    fs::remove_file(theirs.join(".git")).expect("removed");
+    symlink(repo.0.join(".git"), theirs.join(".git")).expect("linked");
+    refused(&theirs, "which is outside");
+    repo.git(&["worktree", "add", "--quiet", "../tree"]);
+    refused(&home.work().join("tree"), "which is outside");
+    repo.git(&["clone", "--quiet", "--shared", ".", "../shared"]);
+    refused(&home.work().join("shared"), "which is outside");
+    let linked = Repo::new(&home, "linked");
+    fs::remove_dir_all(linked.0.join(".git/refs/heads")).expect("removed");
+    symlink(repo.0.join(".git/refs/heads"), linked.0.join(".git/refs/heads")).expect("linked");
+    refused(&linked.0, "which is outside");
+    assert_eq!(home.json(["list"])["packages"].as_array().map(Vec::len), Some(0));
+    // The whole one, by its own name, and a bare one.
+    repo.git(&["clone", "--quiet", "--bare", ".", "../bare"]);
+    for (dir, name) in [(repo.0.clone(), "whole"), (home.work().join("bare"), "bare")] {
+        home.json(["import", "git", dir.to_str().expect("text"), "--name", name, "--kind", "asset", "--yes"]);
+    }
+}
+
+#[test]
 fn what_is_no_whole_repository_is_told() {
     if !has_git("what_is_no_whole_repository") {
         return;

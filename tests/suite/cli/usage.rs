@@ -10,7 +10,7 @@ fn wrong_calls_exit_2_with_a_hint_and_nothing_on_stdout() {
     for (args, code, hint) in [
         (&["--nonsense"][..], "E0200", ""),
         (&["status", "--jsom"], "E0200", "--json"),
-        (&["upadte"], "E0201", "`status`"),
+        (&["doctr"], "E0201", "`doctor`"),
         (&["publsih"], "E0201", ""),
         (&[], "E0200", "--help"),
         (&["status", "--timeout", "-1"], "E0200", ""),
@@ -32,11 +32,11 @@ fn wrong_calls_exit_2_with_a_hint_and_nothing_on_stdout() {
 #[test]
 fn people_get_words_and_scripts_get_json() {
     let home = Home::new();
-    let people = home.run(["upadte"]);
+    let people = home.run(["doctr"]);
     assert_eq!((people.code, people.stdout.as_str()), (2, ""));
-    assert_eq!(people.stderr, "error: there is no verb `upadte` [E0201]\nhint: did you mean `update`?\n");
-    let (_, error) = home.fails(["upadte"]);
-    assert_eq!(error["message"], "there is no verb `upadte`");
+    assert_eq!(people.stderr, "error: there is no verb `doctr` [E0201]\nhint: did you mean `doctor`?\n");
+    let (_, error) = home.fails(["doctr"]);
+    assert_eq!(error["message"], "there is no verb `doctr`");
     assert_eq!(error["retryable"], false);
 }
 
@@ -55,9 +55,9 @@ fn help_and_version_are_data() {
 #[test]
 fn colours_are_off_without_a_terminal_and_on_when_asked_for() {
     let home = Home::new();
-    assert!(!home.run(["upadte"]).stderr.contains('\x1b'));
-    assert!(home.run(["--color", "always", "upadte"]).stderr.starts_with("\x1b[1;31merror:"));
-    assert!(!home.run(["--color=never", "upadte"]).stderr.contains('\x1b'));
+    assert!(!home.run(["doctr"]).stderr.contains('\x1b'));
+    assert!(home.run(["--color", "always", "doctr"]).stderr.starts_with("\x1b[1;31merror:"));
+    assert!(!home.run(["--color=never", "doctr"]).stderr.contains('\x1b'));
 }
 
 #[test]

@@ -191,8 +191,15 @@ impl Base {
     /// # Errors
     /// [`BaseError`].
     pub fn write(&self, dir: &Path) -> Result<(), BaseError> {
+        let (path, text) = (path(dir), self.to_string());
+        if text.len() as u64 > BASE_BYTES {
+            // It could not be read again, and so nothing be taken back.
+            let reason = format!("it would be longer than {BASE_BYTES} bytes");
+            let source = io::Error::new(io::ErrorKind::FileTooLarge, reason);
+            return Err(WriteError::from_io(&path, source).into());
+        }
         durable::make_dir(&dir.join(STATE_DIR))?;
-        Ok(durable::replace(&path(dir), self.to_string().as_bytes())?)
+        Ok(durable::replace(&path, text.as_bytes())?)
     }
 
     /// The parents of a release that is made from here, the main one first.

@@ -109,6 +109,7 @@ fn copy(
 enum CopyError {
     Io(std::io::Error),
     Blob(BlobError),
+    Look(ApplyError),
     Wrong,
 }
 
@@ -159,6 +160,18 @@ impl Target {
         index: &ContentIndex,
         copy: impl Fn(&EntryPath, &mut std::fs::File) -> Result<(), CopyError>,
     ) -> Result<Applied, ApplyError> {
+        let applied = self.write_all(index, copy);
+        // Also of what was written before something failed: else it would be somebody else's the next time.
+        let kept = self.keep();
+        let done = applied?;
+        kept.map(|()| done)
+    }
+
+    fn write_all(
+        &mut self,
+        index: &ContentIndex,
+        copy: impl Fn(&EntryPath, &mut std::fs::File) -> Result<(), CopyError>,
+    ) -> Result<Applied, ApplyError> {
         let mut done = Applied::default();
         let wanted: BTreeSet<&str> = index.files().iter().map(|file| file.entry.path.as_str()).collect();
         // Removals first: what is a directory now may have been a file.
@@ -192,8 +205,9 @@ impl Target {
             if found.is(Some(&new)) && left.is_none_or(|left| left.1 == new.1) {
                 self.left.theirs.remove(&text);
                 self.left.files.insert(text, new);
-            } else if found == Found::Nothing && left.is_none() || found.is(left) || is_taken {
-                self.replace(path, new.1, &copy)?;
+            } else if (found == Found::Nothing && left.is_none() || found.is(left) || is_taken)
+                && self.replace(path, new.1, &found, &copy)?
+            {
                 self.left.theirs.remove(&text);
                 self.left.files.insert(text.clone(), new);
                 done.written.push(text);
@@ -202,7 +216,6 @@ impl Target {
                 done.conflicts.push(text);
             }
         }
-        self.keep()?;
         Ok(done)
     }
 
@@ -255,13 +268,14 @@ impl Target {
         Ok(())
     }
 
-    /// Writes a file beside where it belongs, then renames it.
+    /// Writes a file beside where it belongs, then renames it. False if something else than `found` lies there by then.
     fn replace(
         &self,
         path: &EntryPath,
         executable: bool,
+        found: &Found,
         copy: impl Fn(&EntryPath, &mut std::fs::File) -> Result<(), CopyError>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<bool, ApplyError> {
         let whole = self.path.join(path.as_str());
         let temporary = format!("new-{:08x}", u32::from_le_bytes(clock::random()));
         let mut options = OpenOptions::new();
@@ -271,15 +285,21 @@ impl Target {
             let mut file = self.own.open_with(&temporary, &options)?.into_std();
             copy(path, &mut file)?;
             let dir = self.parent(path, true)?;
-            Ok::<_, CopyError>(self.own.rename(&temporary, &dir, path.name())?)
-        })();
-        written.map_err(|error| {
-            drop(self.own.remove_file(&temporary));
-            match error {
-                CopyError::Io(source) => write(&whole, source),
-                CopyError::Blob(error) => error.into(),
-                CopyError::Wrong => ApplyError::WrongFile(path.clone()),
+            // The bytes of a large file took their time.
+            let is_same = self.look(path).map_err(CopyError::Look)? == *found;
+            if is_same {
+                self.own.rename(&temporary, &dir, path.name())?;
             }
+            Ok::<_, CopyError>(is_same)
+        })();
+        if !matches!(written, Ok(true)) {
+            drop(self.own.remove_file(&temporary));
+        }
+        written.map_err(|error| match error {
+            CopyError::Io(source) => write(&whole, source),
+            CopyError::Blob(error) => error.into(),
+            CopyError::Look(error) => error,
+            CopyError::Wrong => ApplyError::WrongFile(path.clone()),
         })
     }
 

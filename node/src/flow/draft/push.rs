@@ -8,8 +8,8 @@ use syncra_protocol::message::draft::Draft;
 use syncra_protocol::name::RefName;
 use syncra_protocol::reference::Reference;
 
-use super::repack::repack;
-use super::{DraftError, speaks};
+use super::repack::{Cache, repack};
+use super::{DraftError, Key, speaks};
 use crate::clock;
 use crate::flow::pack::PackTreeError;
 use crate::flow::walk::{self, ReadError, Selection, WalkError};
@@ -59,15 +59,32 @@ pub async fn push(parts: &Parts, request: Request) -> Result<Pushed, DraftError>
     // One after the other: the newest is what was read last.
     let mut caches = parts.drafts.pushing.lock().await;
     let package = package(parts, &request)?;
-    let blobs = parts.blobs().await?;
+    let key = (package, request.name.clone());
+    if !request.dry_run {
+        parts.drafts.set_under_way(Some(key.clone()));
+    }
     let cache = caches.entry(request.dir.clone()).or_default();
+    let pushed = push_next(parts, request, key, cache).await;
+    parts.drafts.set_under_way(None);
+    pushed
+}
+
+async fn push_next(parts: &Parts, request: Request, key: Key, cache: &mut Cache) -> Result<Pushed, DraftError> {
+    let (package, blobs) = (key.0, parts.blobs().await?);
     let mut attempt = 1;
     let (index, import) = loop {
+        // What was cut before is in the store for as long as a draft that is shown names it.
+        let known = cache.content.filter(|content| parts.drafts.holds(*content));
+        if known.is_none() {
+            *cache = Cache::default();
+        }
         let packed = match walked(&request).await {
             Ok(files) => repack(blobs, files, cache).await.map_err(DraftError::from),
             Err(error) => Err(error),
         };
         match packed {
+            // It ended before this one's pins held its content: all is read again.
+            _ if known.is_some_and(|content| !parts.drafts.holds(content)) => {}
             // Somebody writes at this moment, or a file went between being seen and being read.
             Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
                 attempt += 1;
@@ -76,14 +93,17 @@ pub async fn push(parts: &Parts, request: Request) -> Result<Pushed, DraftError>
             packed => break packed?,
         }
     };
-    let before = parts.drafts.newest(&(package, request.name.clone()));
+    let before = parts.drafts.newest(&key);
     let declared = index.declared();
     // Numbers go on after a restart: they begin at the clock.
     let rev = before.as_ref().map_or(0, |before| before.rev + 1).max(clock::now().0);
     let unchanged = before.as_ref().is_some_and(|before| before.tree_id == declared.tree_id);
     let rev = if unchanged { before.map_or(rev, |before| before.rev) } else { rev };
     let new_bytes = import.totals().new_bytes;
-    if !unchanged && !request.dry_run {
+    cache.content = Some(declared.content_root);
+    if unchanged && !request.dry_run {
+        parts.drafts.show_same(&key, request.is_public)?;
+    } else if !request.dry_run {
         let draft = Draft {
             package,
             name: request.name,

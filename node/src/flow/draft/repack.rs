@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use syncra_protocol::id::ContentRoot;
 use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::{ContentIndex, CutFile, Pack, PackParams, Packer, Segment};
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ const IN_FLIGHT: usize = 4;
 /// Files of a directory that need not be read again.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
+    /// The content of which they are: while nothing keeps that, their segments may go.
+    pub(super) content: Option<ContentRoot>,
     files: HashMap<EntryPath, (Stamp, CutFile)>,
 }
 
@@ -45,13 +48,13 @@ pub(super) async fn repack(
     let (stored, packed) = futures::join!(store, packing);
     stored?;
     let (pack, known) = packed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    cache.files = known;
     for (id, node) in pack.nodes {
         import.add_as(id, node.into()).await?;
     }
     import.add(pack.index.hash_seq().encode().into()).await?;
     // What was not read again is in the store because the draft before names it: now this one does.
     import.pins().add_all(pack.index.hash_seq().children().iter().copied()).await;
+    cache.files = known;
     Ok((pack.index, import))
 }
 

@@ -69,6 +69,8 @@ pub struct Plan {
     pub(super) survey: Survey,
     /// Per commit: whether it is a release already, is to become one, or has no files.
     pub(super) standings: Vec<Standing>,
+    /// For commits without files, the nearest with files.
+    stand_ins: HashMap<u32, Vec<u32>>,
 }
 
 /// What a commit is here.
@@ -94,18 +96,31 @@ impl Plan {
 
     /// The nearest commits with files: the commit itself, or what stands for one without.
     pub(super) fn with_files(&self, commit: u32) -> Vec<u32> {
-        let (mut found, mut ahead, mut seen) = (Vec::new(), vec![commit], HashSet::new());
-        while let Some(at) = ahead.pop() {
-            if !seen.insert(at) {
-                continue;
-            }
-            match self.standings[at as usize] {
-                Standing::WithoutFiles => ahead.extend(self.survey.commits[at as usize].parents.iter().rev()),
-                _ => found.push(at),
+        nearest(&self.stand_ins, commit)
+    }
+}
+
+/// What stands for each commit without files, found once: a long row of them would else be walked for each of its children.
+fn stand_ins(commits: &[Commit], standings: &[Standing]) -> HashMap<u32, Vec<u32>> {
+    let mut known = HashMap::new();
+    for ((at, commit), standing) in (0..).zip(commits).zip(standings) {
+        if *standing != Standing::WithoutFiles {
+            continue;
+        }
+        let mut found = Vec::new();
+        for nearest in commit.parents.iter().flat_map(|parent| nearest(&known, *parent)) {
+            // More are no parents of any release.
+            if found.len() < write::PARENTS && !found.contains(&nearest) {
+                found.push(nearest);
             }
         }
-        found
+        known.insert(at, found);
     }
+    known
+}
+
+fn nearest(stand_ins: &HashMap<u32, Vec<u32>>, commit: u32) -> Vec<u32> {
+    stand_ins.get(&commit).cloned().unwrap_or_else(|| vec![commit])
 }
 
 /// What was taken in.
@@ -173,7 +188,8 @@ fn look(parts: &Parts, request: Request, progress: &Progress) -> Result<Plan, Gi
         return Err(GitError::Empty);
     }
     let package = state.map(|state| state.package);
-    Ok(Plan { name, kind, package, new_commits, without_files, left, request, git, survey, standings })
+    let stand_ins = stand_ins(&survey.commits, &standings);
+    Ok(Plan { name, kind, package, new_commits, without_files, left, request, git, survey, standings, stand_ins })
 }
 
 /// Name and kind of the package.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::GitError;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::{Bad, GitError};
 
 /// The id of a git object: SHA-1, or SHA-256 in newer repositories.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +87,41 @@ impl Type {
     }
 }
 
+/// Computes the id of an object from its bytes: git itself answers a loose object without looking whether they are its.
+pub(super) enum Hasher {
+    Sha1(Sha1),
+    Sha256(Sha256),
+}
+
+impl Hasher {
+    /// For an object in a repository whose ids are like `id`.
+    pub(super) fn new(id: Oid, kind: Type, size: u64) -> Self {
+        let mut hasher = match id.width() {
+            20 => Self::Sha1(Sha1::new()),
+            _ => Self::Sha256(Sha256::new()),
+        };
+        hasher.update(format!("{} {size}\0", kind.as_str()).as_bytes());
+        hasher
+    }
+
+    /// More of it.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha1(hasher) => hasher.update(bytes),
+            Self::Sha256(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Whether that was `id`.
+    pub(super) fn check(self, id: Oid) -> Result<(), GitError> {
+        let is_it = match self {
+            Self::Sha1(hasher) => hasher.finalize().as_slice() == id.raw(),
+            Self::Sha256(hasher) => hasher.finalize().as_slice() == id.raw(),
+        };
+        if is_it { Ok(()) } else { Err(GitError::Malformed { id, how: Bad::Bytes }) }
+    }
+}
+
 /// What an entry of a tree is, by its mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -107,7 +145,7 @@ pub(super) fn tree_entries(bytes: &[u8], tree: Oid) -> Result<Vec<TreeEntry<'_>>
     let mut entries = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (entry, after) = tree_entry(rest, tree.width()).ok_or(GitError::Malformed { id: tree })?;
+        let (entry, after) = tree_entry(rest, tree.width()).ok_or(GitError::Malformed { id: tree, how: Bad::Form })?;
         entries.push(entry);
         rest = after;
     }
@@ -137,6 +175,22 @@ pub(super) fn split_message(raw: &[u8]) -> (&[u8], &[u8]) {
         Some(at) => (&raw[..=at], &raw[at + 2..]),
         None => (raw, b""),
     }
+}
+
+/// Tree and parents of a commit: git, too, takes them only from where they belong, at the beginning.
+pub(super) fn links(raw: &[u8], commit: Oid, max: usize) -> Result<(Oid, Vec<Oid>), GitError> {
+    let bad = || GitError::Malformed { id: commit, how: Bad::Form };
+    let id = |hex: &[u8]| Oid::parse_hex(hex).filter(|id| id.width() == commit.width()).ok_or_else(bad);
+    let mut lines = raw.split(|byte| *byte == b'\n');
+    let tree = id(lines.next().and_then(|line| line.strip_prefix(b"tree ")).ok_or_else(bad)?)?;
+    let mut parents = Vec::new();
+    while let Some(parent) = lines.next().and_then(|line| line.strip_prefix(b"parent ")) {
+        if parents.len() >= max {
+            return Err(GitError::TooMany { what: "parents of a commit", max });
+        }
+        parents.push(id(parent)?);
+    }
+    Ok((tree, parents))
 }
 
 /// The headers, each with its continuation lines, without the end of the last line.
@@ -176,6 +230,20 @@ mod tests {
         let whole = [0, 29, 58, 86, 115, 144];
         for len in (0..tree.len()).filter(|len| !whole.contains(len)) {
             assert!(matches!(tree_entries(&tree[..len], id), Err(GitError::Malformed { .. })), "{len}");
+        }
+    }
+
+    #[test]
+    fn ids_follow_from_bytes() {
+        let id = Oid::parse_hex(b"257cc5642cb1a054f08cc83f2d943e56fd3ebe99").unwrap();
+        let of = |kind, bytes: &[u8]| {
+            let mut hasher = Hasher::new(id, kind, bytes.len() as u64);
+            bytes.iter().for_each(|byte| hasher.update(&[*byte]));
+            hasher.check(id)
+        };
+        assert!(of(Type::Blob, b"foo\n").is_ok());
+        for (kind, bytes) in [(Type::Blob, &b"foo"[..]), (Type::Tree, b"foo\n"), (Type::Blob, b"fop\n")] {
+            assert!(matches!(of(kind, bytes), Err(GitError::Malformed { how: Bad::Bytes, .. })), "{bytes:?}");
         }
     }
 

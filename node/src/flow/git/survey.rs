@@ -12,6 +12,10 @@ use super::{GitError, object};
 pub(super) const COMMITS: usize = 250_000;
 /// Branches and tags of one repository.
 const REFS: usize = 50_000;
+/// Parents of one commit: the widest merge of Linux has 66, and a release names 16.
+const PARENTS: usize = 1_000;
+/// Parents of all commits together: there are about as many as commits, and each takes memory.
+const LINKS: usize = 4 * COMMITS;
 /// Bytes of a commit or tag object: mail archives hold messages of some MiB.
 pub(super) const MESSAGE_BYTES: u64 = 16 << 20;
 /// Hexadecimal digits of a commit's id in its version: all of SHA-1's, and what a version has room for.
@@ -90,9 +94,11 @@ impl Survey {
         if refs.tips().is_empty() {
             return Err(GitError::Empty);
         }
-        let args = ["rev-list", "--topo-order", "--reverse", "--no-commit-header", "--format=%H %T %P", "--stdin"];
-        git.lines(&args, refs.tips(), |line| commits.add(line))?;
-        let Commits { list, by_id } = commits;
+        // Only the order is git's word: what a commit says is read from its own bytes, which are its id's.
+        let mut objects = git.objects()?;
+        let args = ["rev-list", "--topo-order", "--reverse", "--stdin"];
+        git.lines(&args, refs.tips(), |line| commits.add(line, &mut objects))?;
+        let Commits { list, by_id, .. } = commits;
         let place = |id: &Oid| by_id.get(id).copied();
         let branches =
             refs.branches.iter().filter_map(|(name, id)| Some((name.clone(), place(id)?))).collect::<Vec<_>>();
@@ -167,23 +173,28 @@ fn target(tag: Oid, objects: &mut super::program::Objects) -> Result<Option<Oid>
 struct Commits {
     list: Vec<Commit>,
     by_id: HashMap<Oid, u32>,
+    links: usize,
 }
 
 impl Commits {
-    fn add(&mut self, line: &[u8]) -> Result<(), GitError> {
+    fn add(&mut self, line: &[u8], objects: &mut super::program::Objects) -> Result<(), GitError> {
         if self.list.len() >= COMMITS {
             return Err(GitError::TooMany { what: "commits", max: COMMITS });
         }
         let garbled = || GitError::Garbled { verb: "rev-list" };
-        let ids = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let ids = ids.map(|word| Oid::parse_hex(word).ok_or_else(garbled)).collect::<Result<Vec<_>, _>>()?;
-        let [id, tree, parents @ ..] = ids.as_slice() else { return Err(garbled()) };
+        let id = Oid::parse_hex(line).ok_or_else(garbled)?;
+        let raw = objects.read(id, Type::Commit, MESSAGE_BYTES)?;
+        let (tree, parents) = object::links(&raw, id, PARENTS)?;
+        self.links += parents.len();
+        if self.links > LINKS {
+            return Err(GitError::TooMany { what: "parents of commits", max: LINKS });
+        }
         let place = |parent: &Oid| self.by_id.get(parent).copied().ok_or(GitError::Missing { id: *parent });
         let parents = parents.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let generation = parents.iter().map(|at| self.list[*at as usize].generation + 1).max().unwrap_or(0);
         let at = u32::try_from(self.list.len()).map_err(|_| garbled())?;
-        self.by_id.insert(*id, at);
-        self.list.push(Commit { id: *id, tree: *tree, parents, generation });
+        self.by_id.insert(id, at);
+        self.list.push(Commit { id, tree, parents, generation });
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 /// Bytes of entries in one append, about: half of what a journal record holds.
 const APPEND_BYTES: usize = 2 << 20;
 /// Parents of a release.
-const PARENTS: usize = 16;
+pub(super) const PARENTS: usize = 16;
 
 /// Signs what was packed.
 pub(super) async fn write(

@@ -1,8 +1,9 @@
 //! Writing a merge into the directory.
 //!
 //! First every file that will be written over, moved or removed is copied, and every new file made, in `.syncra/merge`; then it
-//! is noted what is under way; only then files change, each by a rename. Cut off before the note, nothing has changed; after
-//! it, `merge --abort` gives back what was there.
+//! is noted what is under way; only then files change, each by a rename. Cut off before the note, nothing has changed, and
+//! the copies of the merge before, by which that one can be taken back, are still there; after it, `merge --abort` gives back
+//! what was there. A file that somebody saves meanwhile stays as it is: the merge takes itself back.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
@@ -15,10 +16,12 @@ use syncra_protocol::path::{EntryPath, part_key};
 use syncra_protocol::tree::FileEntry;
 use syncra_protocol::tree::merge::Merged;
 
-use super::super::checkout::{Base, STATE_DIR, Touched};
+use super::super::checkout::{Base, BaseError, STATE_DIR, Touched};
 use super::super::peek::{Peek, PeekError};
 use super::super::walk::ReadError;
-use super::{MergeError, Plan, Planned, taken};
+use super::work::Work;
+use super::{MergeError, Plan, Planned, base_of, taken};
+use crate::durable;
 
 /// A file to be put in place.
 struct New {
@@ -26,18 +29,26 @@ struct New {
     path: EntryPath,
 }
 
+/// What is to be done with the directory, all bytes of it being in the store.
+struct Change {
+    gone: Vec<EntryPath>,
+    new: Vec<New>,
+    touched: Vec<Touched>,
+}
+
 /// Does what was planned. The directory then is based on both, and a publish from it has both as parents.
 ///
 /// # Errors
-/// [`MergeError`]; before anything has changed, unless the system refuses a rename half-way.
+/// [`MergeError`]; everything is as it was then, unless the system refuses to give it back too.
 pub async fn apply(peek: &Peek<'_>, dir: &Path, mut plan: Plan) -> Result<Base, MergeError> {
     let (true, Some(theirs)) = (!plan.already, plan.theirs.take()) else { return Ok(plan.base) };
     peek.bring(&theirs, taken(&plan.files)).await?;
     let root = open(dir)?;
     check_free(&root, &plan)?;
-    let (store, mut touched, mut new) = (Store::create(&root)?, Vec::new(), Vec::new());
+    let before = base_of(dir)?;
+    let (mut store, mut touched, mut new) = (Store::create(&root, &before)?, Vec::new(), Vec::new());
     for file in &plan.files {
-        touched.extend(store.keep(&plan, file, touched.len())?);
+        touched.extend(store.keep(&plan, file)?);
     }
     for file in &plan.files {
         let Some(path) = written(file) else { continue };
@@ -60,23 +71,112 @@ pub async fn apply(peek: &Peek<'_>, dir: &Path, mut plan: Plan) -> Result<Base, 
             touched.push(Touched { path: path.clone(), copy: None, executable: false });
         }
     }
-    let mut base = plan.base;
+    // Bringing and copying took its time: what somebody saved meanwhile is not what was merged.
+    check_free(&root, &plan)?;
+    let gone = plan.files.iter().filter_map(removed).cloned().collect();
+    let change = Change { gone, new, touched };
+    let base = carry_out(dir, &root, &plan.work, (&before, plan.base), change)?;
+    // Now only this one can be taken back. What cannot be removed takes space until the next.
+    drop(store.tidy(&base));
+    Ok(base)
+}
+
+/// Notes what is under way, then does it. `bases` are those before and after.
+fn carry_out(
+    dir: &Path,
+    root: &Dir,
+    work: &Work,
+    (before, mut base): (&Base, Base),
+    change: Change,
+) -> Result<Base, MergeError> {
+    for Touched { path, copy, .. } in &change.touched {
+        match copy {
+            Some(_) => check_same(root, work, path)?,
+            None => check_absent(root, path, &change.gone)?,
+        }
+    }
     if let Some(unfinished) = &mut base.unfinished {
-        unfinished.touched = touched;
+        unfinished.touched.clone_from(&change.touched);
     }
+    // The note must not outlive what it names.
+    sync(&dir.join(STATE_DIR).join(STORE))?;
+    sync(&dir.join(STATE_DIR))?;
     base.write(dir)?;
-    let gone: Vec<EntryPath> = plan.files.iter().filter_map(removed).cloned().collect();
-    for path in &gone {
-        remove(&root, path)?;
-    }
-    for New { number, path } in new {
-        put(&root, &new_name(number), &path)?;
+    let mut done = BTreeSet::new();
+    if let Err(error) = put_all(root, work, &change, &mut done).and_then(|()| sync_changed(dir, &change.touched)) {
+        // Only what was changed is given back: the file of somebody who was faster holds what nobody else has.
+        let done: Vec<Touched> = change.touched.into_iter().filter(|file| done.contains(&file.path)).collect();
+        if restore(dir, &done).is_ok() {
+            // Else the note stays, and `merge --abort` goes on.
+            drop(before.write(dir));
+        }
+        return Err(error);
     }
     if let Some(unfinished) = &mut base.unfinished {
         unfinished.complete = true;
     }
     base.write(dir)?;
     Ok(base)
+}
+
+/// Removes and renames. `done` are the paths that are no more what they were.
+fn put_all(root: &Dir, work: &Work, change: &Change, done: &mut BTreeSet<EntryPath>) -> Result<(), MergeError> {
+    let gone: BTreeSet<&EntryPath> = change.gone.iter().collect();
+    for path in &change.gone {
+        check_same(root, work, path)?;
+        remove(root, path)?;
+        done.insert(path.clone());
+    }
+    for New { number, path } in &change.new {
+        match work.source(path).is_some() && !gone.contains(path) {
+            true => check_same(root, work, path)?,
+            false => check_absent(root, path, &[])?,
+        }
+        put(root, &new_name(*number), path)?;
+        done.insert(path.clone());
+    }
+    Ok(())
+}
+
+/// A file of the directory must be the one that was planned with.
+fn check_same(root: &Dir, work: &Work, path: &EntryPath) -> Result<(), MergeError> {
+    let changed = || ReadError::Changed { path: PathBuf::from(path.as_str()) };
+    let source = work.source(path).ok_or_else(changed)?;
+    let is_file = root.symlink_metadata(path.as_str()).is_ok_and(|found| found.is_file());
+    if !is_file {
+        return Err(changed().into());
+    }
+    Ok(source.open().map(drop)?)
+}
+
+/// Where there was nothing, nothing may have come, but for directories that go with the files of `gone`.
+fn check_absent(root: &Dir, path: &EntryPath, gone: &[EntryPath]) -> Result<(), MergeError> {
+    match root.symlink_metadata(path.as_str()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(error) => Err(failed(path)(error)),
+        Ok(found) => {
+            let gone: BTreeSet<String> = gone.iter().map(|path| folded(path.as_str())).collect();
+            let makes_way = gone.contains(&folded(path.as_str())) || found.is_dir() && is_emptied(&gone, path.as_str());
+            if makes_way { Ok(()) } else { Err(MergeError::InTheWay(path.to_string())) }
+        }
+    }
+}
+
+fn sync(dir: &Path) -> Result<(), MergeError> {
+    Ok(durable::sync_dir(dir).map_err(BaseError::from)?)
+}
+
+/// Makes the names durable in all directories in which files came or went, as far as they are still there.
+fn sync_changed(dir: &Path, touched: &[Touched]) -> Result<(), MergeError> {
+    let mut dirs = BTreeSet::from([dir.to_owned()]);
+    for file in touched {
+        let mut parent = file.path.parent();
+        while let Some(above) = parent {
+            dirs.insert(dir.join(above));
+            parent = above.rsplit_once('/').map(|(above, _)| above);
+        }
+    }
+    dirs.iter().filter(|dir| dir.is_dir()).try_for_each(|dir| sync(dir))
 }
 
 /// The path at which a merge writes a file, if it writes one.
@@ -169,6 +269,10 @@ fn read_ours(
 /// `.syncra/merge`: what was there before, and what will be there.
 struct Store<'a> {
     root: &'a Dir,
+    /// Numbers of copies that are taken: those of the merge before are needed until this one is noted.
+    taken: BTreeSet<u32>,
+    /// All numbers below are taken too.
+    next: u32,
 }
 
 const STORE: &str = "merge";
@@ -177,17 +281,35 @@ fn old_name(number: u32) -> PathBuf {
     Path::new(STATE_DIR).join(STORE).join(format!("old-{number}"))
 }
 
+/// Where a file is made that is given back.
+fn back_name() -> PathBuf {
+    Path::new(STATE_DIR).join(STORE).join("back")
+}
+
 fn new_name(number: u32) -> PathBuf {
     Path::new(STATE_DIR).join(STORE).join(format!("new-{number}"))
 }
 
 impl<'a> Store<'a> {
-    /// An empty one: what an earlier merge left goes.
-    fn create(root: &'a Dir) -> Result<Self, MergeError> {
-        clear(root)?;
+    /// One that holds the copies by which the merge before can be taken back, and nothing else.
+    fn create(root: &'a Dir, before: &Base) -> Result<Self, MergeError> {
         let at = Path::new(STATE_DIR).join(STORE);
         root.create_dir_all(&at).map_err(|source| MergeError::Write { path: at.display().to_string(), source })?;
-        Ok(Self { root })
+        let store = Self { root, taken: copies(before), next: 0 };
+        store.tidy(before)?;
+        Ok(store)
+    }
+
+    /// Removes all but the copies that `base` names.
+    fn tidy(&self, base: &Base) -> Result<(), MergeError> {
+        let at = Path::new(STATE_DIR).join(STORE);
+        let failed = |source| MergeError::Write { path: at.display().to_string(), source };
+        let kept: BTreeSet<PathBuf> = copies(base).into_iter().map(old_name).collect();
+        let found = self.root.read_dir(&at).and_then(|found| found.collect::<io::Result<Vec<_>>>()).map_err(failed)?;
+        for name in found.iter().map(|found| at.join(found.file_name())).filter(|name| !kept.contains(name)) {
+            self.root.remove_file(&name).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn create_new(&self, number: u32, executable: bool) -> Result<cap_std::fs::File, MergeError> {
@@ -195,18 +317,31 @@ impl<'a> Store<'a> {
     }
 
     /// Copies a file of ours that changes or goes.
-    fn keep(&self, plan: &Plan, file: &Planned, n_kept: usize) -> Result<Option<Touched>, MergeError> {
+    fn keep(&mut self, plan: &Plan, file: &Planned) -> Result<Option<Touched>, MergeError> {
         let Some(ours) = &file.outcome.ours else { return Ok(None) };
         let is_touched = removed(file).is_some() || written(file) == Some(&ours.path);
         if !is_touched {
             return Ok(None);
         }
-        let number = u32::try_from(n_kept).expect("a merge has fewer files than that");
+        let number = self.take_number();
         let mut out = create(self.root, &old_name(number), ours.executable)?;
         read_ours(plan, ours, &mut |bytes| out.write_all(bytes).map_err(failed(&ours.path)))?;
         out.sync_all().map_err(failed(&ours.path))?;
         Ok(Some(Touched { path: ours.path.clone(), copy: Some(number), executable: ours.executable }))
     }
+
+    /// The first number that no copy has.
+    fn take_number(&mut self) -> u32 {
+        let first = self.next;
+        let free = (first..).find(|number| !self.taken.contains(number)).expect("a merge has fewer files than that");
+        self.next = free + 1;
+        free
+    }
+}
+
+/// The numbers of the copies by which a merge can be taken back.
+fn copies(base: &Base) -> BTreeSet<u32> {
+    base.unfinished.iter().flat_map(|merge| &merge.touched).filter_map(|file| file.copy).collect()
 }
 
 fn create(root: &Dir, path: &Path, executable: bool) -> Result<cap_std::fs::File, MergeError> {
@@ -216,22 +351,35 @@ fn create(root: &Dir, path: &Path, executable: bool) -> Result<cap_std::fs::File
     root.open_with(path, &options).map_err(|source| MergeError::Write { path: path.display().to_string(), source })
 }
 
-/// Gives back what was there before a merge.
+/// Gives back what was there before a merge. The copies stay until it is noted that it is taken back: a call that is cut off
+/// is made again, and a copy that is missing is never one that was given back before.
 pub(super) fn restore(dir: &Path, touched: &[Touched]) -> Result<(), MergeError> {
     let root = open(dir)?;
+    // Before anything goes: without its copy nothing of the file could be given back.
+    for copy in touched.iter().filter_map(|file| file.copy).map(old_name) {
+        let missing = |source| BaseError::Read { path: dir.join(&copy), source };
+        root.symlink_metadata(&copy).map_err(missing)?;
+    }
     for Touched { path, .. } in touched.iter().filter(|file| file.copy.is_none()) {
         remove(&root, path)?;
     }
-    for Touched { path, copy, .. } in touched {
+    for Touched { path, copy, executable } in touched {
         let Some(copy) = copy.map(old_name) else { continue };
-        match root.symlink_metadata(&copy) {
-            // Given back before the call was cut off.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(MergeError::Write { path: path.to_string(), source }),
-            Ok(_) => put(&root, &copy, path)?,
-        }
+        clear_file(&root, &back_name()).map_err(failed(path))?;
+        let mut back = create(&root, &back_name(), *executable)?;
+        let mut kept = root.open(&copy).map_err(failed(path))?;
+        io::copy(&mut kept, &mut back).and_then(|_| back.sync_all()).map_err(failed(path))?;
+        drop(back);
+        put(&root, &back_name(), path)?;
     }
-    Ok(())
+    sync_changed(dir, touched)
+}
+
+fn clear_file(root: &Dir, path: &Path) -> io::Result<()> {
+    match root.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// Removes what is kept for taking a merge back.
@@ -279,4 +427,115 @@ fn remove(root: &Dir, path: &EntryPath) -> Result<(), MergeError> {
 fn failed(path: &EntryPath) -> impl Fn(io::Error) -> MergeError {
     let path = path.to_string();
     move |source| MergeError::Write { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use syncra_protocol::id::{PackageId, ReleaseId};
+
+    use super::super::super::checkout::{Place, Unfinished};
+    use super::*;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text).unwrap()
+    }
+
+    fn touched(text: &str, copy: Option<u32>) -> Touched {
+        Touched { path: path(text), copy, executable: false }
+    }
+
+    fn base(release: u8, touched: Vec<Touched>) -> Base {
+        let before = ReleaseId::from_bytes([release - 1; 32]);
+        let unfinished = Unfinished { release: before, merged: vec![], complete: true, conflicts: vec![], touched };
+        Base {
+            package: PackageId::from_bytes([9; 32]),
+            place: Place::stable(),
+            release: ReleaseId::from_bytes([release; 32]),
+            merged: Vec::new(),
+            proposal: None,
+            unfinished: Some(unfinished),
+        }
+    }
+
+    /// A directory with two files, and a merge that writes both, of which nothing is noted yet.
+    fn merging() -> (tempfile::TempDir, Work, Base, Change) {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        fs::create_dir_all(dir.path().join(".syncra/merge")).unwrap();
+        write(".syncra/merge/old-0", "of the merge before");
+        let before = base(2, vec![touched("a", Some(0))]);
+        before.write(dir.path()).unwrap();
+        for (name, number) in [("a", 0), ("b", 1)] {
+            write(name, "ours");
+            write(&format!(".syncra/merge/old-{}", number + 1), "ours");
+            write(&format!(".syncra/merge/new-{number}"), "merged");
+        }
+        let work = Work::read(dir.path()).unwrap();
+        let new = vec![New { number: 0, path: path("a") }, New { number: 1, path: path("b") }];
+        let change = Change { gone: vec![], new, touched: vec![touched("a", Some(1)), touched("b", Some(2))] };
+        (dir, work, before, change)
+    }
+
+    fn text(dir: &tempfile::TempDir, name: &str) -> String {
+        fs::read_to_string(dir.path().join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_merge_that_fails_leaves_the_one_before_to_be_taken_back() {
+        let (dir, work, before, change) = merging();
+        let root = open(dir.path()).unwrap();
+        let mut store = Store::create(&root, &before).unwrap();
+        assert_eq!((store.take_number(), store.take_number()), (1, 2));
+        assert_eq!(fs::read_dir(dir.path().join(".syncra/merge")).unwrap().count(), 1, "what it left, and no more");
+        let failed = carry_out(dir.path(), &root, &work, (&before, base(3, vec![])), change);
+        // Its new files are gone: the first rename fails.
+        assert!(matches!(failed, Err(MergeError::Write { .. })));
+        assert_eq!(Base::read(dir.path()).unwrap(), Some(before));
+        super::super::abort(dir.path()).unwrap();
+        assert_eq!((text(&dir, "a"), text(&dir, "b")), ("of the merge before".to_owned(), "ours".to_owned()));
+    }
+
+    #[test]
+    fn without_its_copies_nothing_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("n"), "new").unwrap();
+        let base = base(2, vec![touched("a", Some(0)), touched("n", None)]);
+        base.write(dir.path()).unwrap();
+        let failed = super::super::abort(dir.path());
+        assert!(matches!(failed, Err(MergeError::Base(BaseError::Read { .. }))));
+        assert_eq!((text(&dir, "n"), Base::read(dir.path()).unwrap()), ("new".to_owned(), Some(base)));
+    }
+
+    #[test]
+    fn what_is_saved_while_a_merge_is_made_stays() {
+        let (dir, work, before, change) = merging();
+        let root = open(dir.path()).unwrap();
+        fs::write(dir.path().join("b"), "saved meanwhile").unwrap();
+        // Seen only when it is to be written over: the other is there already, and is known for being given back.
+        let mut done = BTreeSet::new();
+        let late = put_all(&root, &work, &change, &mut done);
+        assert!(matches!(late, Err(MergeError::Read(ReadError::Changed { .. }))));
+        assert_eq!((text(&dir, "a"), text(&dir, "b")), ("merged".to_owned(), "saved meanwhile".to_owned()));
+        assert_eq!(done, BTreeSet::from([path("a")]));
+        restore(dir.path(), &change.touched[..1]).unwrap();
+        // Seen before anything is noted.
+        let early = carry_out(dir.path(), &root, &work, (&before, base(3, vec![])), change);
+        assert!(matches!(early, Err(MergeError::Read(ReadError::Changed { .. }))));
+        assert_eq!((text(&dir, "a"), text(&dir, "b")), ("ours".to_owned(), "saved meanwhile".to_owned()));
+        assert_eq!(Base::read(dir.path()).unwrap(), Some(before));
+    }
+
+    #[test]
+    fn a_merge_that_is_done_can_be_taken_back() {
+        let (dir, work, before, change) = merging();
+        let root = open(dir.path()).unwrap();
+        let base = carry_out(dir.path(), &root, &work, (&before, base(3, vec![])), change).unwrap();
+        Store::create(&root, &base).unwrap();
+        assert_eq!((text(&dir, "a"), text(&dir, "b")), ("merged".to_owned(), "merged".to_owned()));
+        super::super::abort(dir.path()).unwrap();
+        assert_eq!((text(&dir, "a"), text(&dir, "b")), ("ours".to_owned(), "ours".to_owned()));
+        assert!(!dir.path().join(".syncra/merge").exists());
+    }
 }
