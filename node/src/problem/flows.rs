@@ -255,6 +255,10 @@ impl From<PublishError> for Problem {
             PublishError::Base(error) => return error.into(),
             PublishError::Merge(error) => return (*error).into(),
             PublishError::Nothing => Code::Conflict,
+            PublishError::Forked(_) => {
+                let hint = "publish from another of your devices, or make this one new by `syncra id recover`";
+                return Self::from_error(Code::Forked, &error).with_hint(hint);
+            }
             PublishError::NotAWriter(_) => {
                 let hint = "`syncra propose` offers your changes to those who may; `syncra role PKG` shows whom to ask for a role";
                 return Self::from_error(Code::NotAWriter, &error).with_hint(hint);

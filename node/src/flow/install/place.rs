@@ -36,7 +36,7 @@ pub(super) fn check_room(layout: &Layout, needed_bytes: u64) -> Result<(), Insta
 }
 
 /// Makes a release's content complete here, and unpacks it beside its place while it comes, all files checked. Nothing is
-/// staged when that could not be told before the fetch ended: [`unpack`] does it then.
+/// staged when that could not be told before the fetch ended: [`unpack()`] does it then.
 pub(super) async fn obtain(
     parts: &Parts,
     release: &Release,

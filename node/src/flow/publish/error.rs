@@ -116,6 +116,9 @@ pub enum PublishError {
     /// The package is somebody else's.
     #[error("this device does not write to `{0}`")]
     NotAWriter(String),
+    /// This device's own log of the package.
+    #[error("this device has signed two histories of `{0}`, and nobody takes more of either")]
+    Forked(String),
     /// Channels, tags, and branches that are protected, are not a contributor's to move.
     #[error("to `{0}` this device publishes onto branches that are not protected")]
     Contributes(String),

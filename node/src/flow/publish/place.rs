@@ -21,6 +21,9 @@ pub(super) fn ensure_writer(parts: &Parts, place: &Place, state: &PackageState) 
         Some(Role::Maintainer | Role::Owner) => Ok(()),
         Some(Role::Contributor) if place.class == RefClass::Branch && !is_protected => Ok(()),
         Some(Role::Contributor) => Err(PublishError::Contributes(resolve::text(&parts.histories, state.package)?)),
+        None if state.forked.contains_key(&Origin::package(state.package, parts.device)) => {
+            Err(PublishError::Forked(resolve::text(&parts.histories, state.package)?))
+        }
         None if state.rights.role(&me).is_some() && !speaks => Err(Box::new(DevicesError::Silenced(me)).into()),
         None => Err(PublishError::NotAWriter(resolve::text(&parts.histories, state.package)?)),
     }
