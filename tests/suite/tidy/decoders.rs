@@ -132,6 +132,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/flow/git/object.rs", "parse_hex", Flips("only_whole_ids_are_ids")),
     ("node/src/flow/backup.rs", "open", Flips("a_backup_is_refused_after_any_damage")),
     ("node/src/flow/backup.rs", "restore", Part),
+    ("node/src/flow/merge/apply.rs", "read_ours", Ours),
     ("node/src/flow/git/names.rs", "decode", Flips("damaged_spellings_are_nothing_or_another_name")),
     ("node/src/flow/tiles.rs", "from_str", Part),
     ("node/src/flow/syncpack/frame.rs", "open", Fuzz("syncpack")),
