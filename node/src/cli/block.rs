@@ -7,9 +7,10 @@ use crate::problem::Problem;
 
 /// Have nothing to do with somebody's packages, or list whom you block
 ///
-/// Nothing of theirs is found by `search`, installed, fetched by name, followed or handed on
-/// by this node. What is installed stays until you remove it. It stays on this device. WHOM is
-/// said as for `syncra trust`.
+/// Nothing of theirs is found by `search`, installed, fetched by name or followed, and this node
+/// tells nobody of their packages. What is installed stays until you remove it, and content that
+/// is here can still be had by who knows its hash. It stays on this device. WHOM is said as for
+/// `syncra trust`.
 ///
 /// Examples:
 ///   syncra block @mallory~k3v9x2m4q7ab

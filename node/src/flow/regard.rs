@@ -2,8 +2,9 @@
 //! device.
 //!
 //! A petname means the identity whatever that one calls itself, so it is the user's to give and unique among them. Trust
-//! lets an identity's own handle mean it. Who is blocked is not searched, not served, and nothing of theirs is installed
-//! or fetched by name; what is installed stays until the user removes it.
+//! lets an identity's own handle mean it. Who is blocked is not searched, their histories are not served, and nothing of theirs
+//! is installed or fetched by name; what is installed stays until the user removes it, and content that is here stays
+//! fetchable by its hash.
 
 use std::collections::BTreeSet;
 
