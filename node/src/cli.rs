@@ -19,6 +19,7 @@ mod demo;
 mod devices;
 mod diff;
 mod doctor;
+mod down;
 mod draft;
 mod events;
 mod explain;
@@ -138,6 +139,7 @@ enum Verb {
     Open(open::Args),
     Gc(gc::Args),
     Status(status::Args),
+    Down(down::Args),
     Connect(connect::Args),
     Demo(demo::Args),
     Peers(peers::Args),
@@ -196,6 +198,7 @@ impl Verb {
             Self::Open(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
+            Self::Down(args) => args.run(context).await,
             Self::Connect(args) => args.run(context).await,
             Self::Demo(args) => args.run(context).await,
             Self::Peers(args) => args.run(context).await,

@@ -135,6 +135,24 @@ impl Home {
         Ok(Self { layout, is_new, _lock: lock })
     }
 
+    /// Whether a process has the home at `root` open now.
+    ///
+    /// # Errors
+    /// [`HomeError::Read`].
+    pub fn is_in_use(root: &Path) -> Result<bool, HomeError> {
+        let path = Layout::new(root).lock();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(HomeError::Read { path, source }),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(HomeError::Read { path, source }),
+        }
+    }
+
     /// Where things are.
     #[must_use]
     pub const fn layout(&self) -> &Layout {

@@ -335,6 +335,12 @@ impl Node {
         self.end().1
     }
 
+    /// Waits until it has ended by itself, or because somebody asked it to.
+    #[must_use]
+    pub fn wait(mut self) -> (i32, String) {
+        self.end()
+    }
+
     fn end(&mut self) -> (i32, String) {
         let code = self.child.wait().map_or(-1, code);
         let log = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();

@@ -242,6 +242,10 @@ impl Lines {
         }
         let body = lines.rest().await?;
         match serde_json::from_slice::<Failure>(&body) {
+            // Our own verbs exist in a node of our own version.
+            Ok(failure) if failure.error.code == Code::RouteNotFound => Err(failure
+                .error
+                .with_hint("the running node is of another version than this program: stop it by `syncra down` or in its terminal, then start it anew by `syncra up`")),
             Ok(failure) => Err(failure.error),
             Err(_) => Err(Problem::new(Code::Failed, format!("this is not a syncra API: it answered {status}"))),
         }

@@ -246,10 +246,12 @@ impl Service {
         Arc::clone(&self.sockets).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Ends event streams and tells their readers.
+    /// Ends event streams and tells their readers, once.
     pub fn stop(&self) {
-        self.emit(Event::NodeStopping);
-        self.stop.cancel();
+        if !self.stop.is_cancelled() {
+            self.emit(Event::NodeStopping);
+            self.stop.cancel();
+        }
     }
 
     /// Cancelled when the node stops.

@@ -26,6 +26,7 @@ pub mod roles;
 pub mod search;
 pub mod share;
 pub mod status;
+pub mod stop;
 pub mod syncpack;
 pub mod tiles;
 pub mod token;

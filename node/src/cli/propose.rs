@@ -46,13 +46,14 @@ impl Args {
         let dir = context::absolute(&self.dir)?;
         let request = ProposeRequest { dir, title, note, dry_run, offline, timeout_s };
         let done = client.call::<Propose>(context, request).await?;
+        context.ui().data("propose", &done, human)?;
         if !dry_run && done.n_told == 0 {
             context.ui().note("nobody was told yet: `syncra propose` again when you are connected");
         }
         if let (Client::Local(_), false) = (&client, dry_run) {
             context.ui().note("nobody can fetch it until a node runs: `syncra up`");
         }
-        context.ui().data("propose", &done, human)
+        Ok(())
     }
 }
 

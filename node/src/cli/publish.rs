@@ -84,10 +84,11 @@ impl Args {
             }
         }
         let done = client.call::<Publish>(context, request).await?;
+        context.ui().data("publish", &done, human)?;
         if let Client::Local(_) = client {
             context.ui().note("nobody can fetch it until a node runs: `syncra up`");
         }
-        context.ui().data("publish", &done, human)
+        Ok(())
     }
 
     fn request(self) -> Result<PublishRequest, Problem> {

@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 ///
 /// Opens the home, then the API, and prints one line when it is ready; with `--json` that
 /// line is `{"schema":"syncra/v1/up","data":{"peer_id":…,"listen":[…],"api":{…}}}`.
-/// Ctrl-C or SIGTERM stops it in order; a second Ctrl-C at once.
+/// Ctrl-C, SIGTERM or `syncra down` stops it in order; a second Ctrl-C at once.
 ///
 /// The API is a Unix socket in the home, for you alone. `--api 127.0.0.1:PORT` opens it
 /// on loopback TCP too, where every call needs a token (see `syncra token`); port 0 takes
@@ -99,9 +99,15 @@ impl Args {
         let ready = Ready { peer_id, listen, api, gateway: service.gateway().map(|address| address.to_string()) };
         let printed = context.ui().data("up", &ready, human);
         if printed.is_ok() {
+            let stopped = service.stopped();
+            let lonely = async {
+                alone(&service, context).await;
+                std::future::pending().await
+            };
             tokio::select! {
                 () = stop.requested() => {}
-                () = alone(&service, context) => stop.requested().await,
+                () = stopped.cancelled() => {}
+                () = lonely => {}
             }
             tracing::info!("stopping");
         }

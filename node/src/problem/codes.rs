@@ -152,7 +152,7 @@ codes! {
     "E0701" AlreadyExists Conflict false
         "the place is taken by something else" "choose another name or directory"
     "E0702" HomeInUse Conflict true
-        "another process uses this home" "wait for it or stop it; a second node needs its own `--home DIR`"
+        "another process uses this home" "wait for it, or stop a node by `syncra down`; a second node needs its own `--home DIR`"
     "E0703" AddressInUse Conflict true
         "the address is used by another program" "choose another port, or 0 for a free one"
     "E0704" VersionTaken Conflict false

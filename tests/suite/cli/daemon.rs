@@ -1,6 +1,6 @@
 //! The node in the foreground, and verbs that talk to it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -44,6 +44,64 @@ fn it_stops_in_order_when_asked() {
         assert!(!std::path::Path::new(&socket).exists());
         assert_eq!(home.json(["status"])["running"], false);
     }
+}
+
+#[test]
+fn down_stops_it_and_waits_until_the_home_is_free() {
+    let home = Home::new();
+    let (exit, error) = home.fails(["down"]);
+    assert_eq!((exit, error["code"].as_str()), (10, Some("E1000")));
+    for _ in 0..3 {
+        let node = home.up([""; 0]);
+        assert_eq!(home.json(["down", "--dry-run"])["dry_run"], true);
+        assert_eq!(home.json(["status"])["running"], true);
+        let stopped = home.json(["down"]);
+        assert_eq!(stopped["dry_run"], false);
+        // No second look: the home is free at once, also for another node.
+        assert_eq!(home.json(["status"])["running"], false);
+        let (code, log) = node.wait();
+        assert_eq!(code, 0, "{log}");
+    }
+}
+
+#[test]
+fn only_an_admin_may_stop_it_through_tcp() {
+    let home = Home::new();
+    let node = home.up(["--api", "127.0.0.1:0"]);
+    let tcp = node.ready()["api"]["tcp"].as_str().expect("a TCP door").to_owned();
+    let stop_as = |scope: &str| {
+        let secret = home.json(["token", "create", "--scope", scope])["secret"].as_str().expect("told").to_owned();
+        let mut command = home.command(["down", "--json", "--api", &tcp]);
+        command.env("SYNCRA_TOKEN", &secret);
+        Output::of(command)
+    };
+    let (exit, error) = stop_as("publish").error();
+    assert_eq!((exit, error["code"].as_str()), (4, Some("E0402")));
+    assert!(stop_as("admin").data()["pid"].is_u64());
+    let (code, log) = node.wait();
+    assert_eq!(code, 0, "{log}");
+}
+
+/// The program was replaced by a newer one while its node ran.
+#[test]
+fn a_node_that_does_not_know_a_verb_is_too_old() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let node = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a call");
+        let mut lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let body = r#"{"schema":"syncra/v1/error","error":{"code":"E0301","kind":"not_found","message":"there is no `/api/v1/stop`","retryable":false}}"#;
+        let head = format!(
+            "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        (&stream).write_all(format!("{head}{body}").as_bytes()).expect("answered");
+    });
+    let (exit, error) = Home::new().fails(["down", "--api", &address]);
+    assert_eq!((exit, error["code"].as_str()), (3, Some("E0301")));
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("another version")), "{error}");
+    node.join().expect("it answered");
 }
 
 #[test]
