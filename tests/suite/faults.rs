@@ -11,6 +11,8 @@ mod damage;
 mod kill;
 #[path = "faults/lab.rs"]
 mod lab;
+#[path = "faults/merge.rs"]
+mod merge;
 #[path = "faults/model.rs"]
 mod model;
 #[path = "faults/power_cut.rs"]

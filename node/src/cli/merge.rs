@@ -6,7 +6,8 @@ use super::client::Client;
 use super::context::{self, Context};
 use super::ui::text;
 use crate::api::verbs::merge::{
-    ConflictInfo, Merge, MergeRequest, MergeResponse, MergedFile, SettleMerge, SettleMergeRequest, SettleMergeResponse,
+    ConflictInfo, KeptInfo, Merge, MergeRequest, MergeResponse, MergedFile, SettleMerge, SettleMergeRequest,
+    SettleMergeResponse,
 };
 use crate::problem::{Code, Problem};
 
@@ -24,7 +25,8 @@ use crate::problem::{Code, Problem};
 /// remove what lies beside, and where neither tells (a file that one side removed), say
 /// `--solved`.
 ///
-/// `--abort` gives back every file that the last merge wrote, moved or removed.
+/// `--abort` gives back every file that the last merge wrote, moved or removed. What you saved
+/// since is kept beside, as `NAME.saved`, and told.
 ///
 /// Examples:
 ///   syncra merge
@@ -124,7 +126,14 @@ fn human(done: &MergeResponse) -> String {
 
 fn settled(done: &SettleMergeResponse) -> String {
     match done.aborted {
-        true => format!("{} is as it was before the merge", done.dir),
+        true => {
+            let head = format!("{} is as it was before the merge", done.dir);
+            let kept = done.kept.iter().map(|KeptInfo { path, at }| match path == at {
+                true => format!("`{path}` was saved since and stays"),
+                false => format!("`{path}` was saved since, and is now `{at}`"),
+            });
+            std::iter::once(head).chain(kept).collect::<Vec<_>>().join("\n")
+        }
         false => "no conflict is left: `syncra publish` publishes the merge".to_owned(),
     }
 }

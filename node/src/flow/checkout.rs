@@ -4,6 +4,7 @@
 //! published from it, so neither a release nor a peer can write there.
 
 mod base;
+mod lock;
 
 use std::path::Path;
 
@@ -17,7 +18,8 @@ use super::{Parts, resolve};
 use crate::history::LoadError;
 
 pub(super) use base::STATE_DIR;
-pub use base::{Base, BaseError, Conflict, ConflictKind, Touched, Unfinished};
+pub use base::{Base, BaseError, Conflict, ConflictKind, Left, Touched, Unfinished};
+pub use lock::DirLock;
 
 /// A branch or channel: what a publish moves.
 #[derive(Debug, Clone, PartialEq, Eq)]

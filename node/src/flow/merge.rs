@@ -5,9 +5,11 @@
 //! | `text` | merges lines |
 //! | `work` | reads the directory |
 //! | `apply` | writes it, so that a cut leaves nothing that cannot be taken back |
+//! | `back` | gives back what was there, and keeps what somebody saved since |
 //! | `settle` | what is left to somebody, and the end of a merge |
 
 mod apply;
+mod back;
 mod settle;
 mod text;
 mod work;
@@ -32,6 +34,7 @@ use super::{Parts, resolve};
 use crate::history::{History, LoadError};
 
 pub use apply::apply;
+pub use back::Kept;
 pub use settle::{abort, finish, pending, solve};
 use text::Labels;
 use work::Work;

@@ -10,6 +10,7 @@ impl From<BaseError> for Problem {
         match error {
             BaseError::Write(error) => error.into(),
             BaseError::Read { ref source, .. } => Self::io(error.to_string(), source),
+            BaseError::Busy { .. } => Self::from_error(Code::DirectoryInUse, &error),
             BaseError::Invalid { .. } => Self::from_error(Code::CheckoutInvalid, &error),
         }
     }

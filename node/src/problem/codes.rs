@@ -171,6 +171,8 @@ codes! {
         "others have published since this was checked out" "`syncra merge` brings here what they did, then publish"
     "E0721" Unsolved Conflict false
         "a merge has left conflicts" "edit the files that are named, say `syncra merge --solved` where no marker tells, or take the merge back by `syncra merge --abort`"
+    "E0722" DirectoryInUse Conflict true
+        "another command changes the directory" "wait until it has ended, then try again"
 
     "E0800" PolicyRefused Policy false
         "a local rule refuses this" ""

@@ -355,3 +355,65 @@ fn a_merge_that_was_cut_off_is_taken_back_and_where_there_is_none_it_says_so() {
     assert_eq!(code(&nowhere), (3, "E0300"));
     assert!(text(&nowhere.1, "hint").contains("syncra checkout"));
 }
+
+/// Two commands in one directory would each plan on what the other changes.
+#[test]
+fn one_command_at_a_time_changes_a_checkout() {
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", "turn()\n");
+    let exact = format!("syncra:{}", text(&publish(&home, "lamp"), "package_id"));
+    home.json(["checkout", &exact, "mine"]);
+    version(&home, "lamp", "1.0.0", "1.1.0");
+    publish(&home, "lamp");
+    write(&home, "mine", "notes.txt", "mine\n");
+    // As another command that is under way holds it.
+    let held = std::fs::File::create(at(&home, "mine", ".syncra/lock")).expect("made");
+    held.lock().expect("nobody else has it");
+    let before = read(&home, "mine", ".syncra/base.toml");
+    let busy = [
+        &["merge", "--into", "mine"][..],
+        &["merge", "--into", "mine", "--abort"],
+        &["merge", "--into", "mine", "--solved"],
+        &["publish", "mine", "--branch", "work", "--yes"],
+        &["propose", "mine", "--title", "Fins", "--offline"],
+    ];
+    for verb in busy {
+        let (exit, error) = home.fails(verb);
+        assert_eq!((exit, text(&error, "code"), &error["retryable"]), (7, "E0722", &Value::Bool(true)), "{verb:?}");
+    }
+    assert_eq!(read(&home, "mine", ".syncra/base.toml"), before);
+    // Who only looks waits for nobody.
+    home.json(["merge", "--into", "mine", "--dry-run"]);
+    home.json(["diff", "mine"]);
+    drop(held);
+    home.json(["merge", "--into", "mine"]);
+    assert!(read(&home, "mine", "syncra.toml").contains("1.1.0"));
+    assert!(!home.json(["check", "mine"])["files"].to_string().contains("lock"), "it is never published");
+}
+
+/// Taken back, nothing that was saved since is lost, and it is told where it is.
+#[test]
+fn what_was_saved_after_a_merge_is_beside_when_that_is_taken_back() {
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", "one\ntwo\nthree\n");
+    let exact = format!("syncra:{}", text(&publish(&home, "lamp"), "package_id"));
+    home.json(["checkout", &exact, "mine"]);
+    version(&home, "lamp", "1.0.0", "1.1.0");
+    edit(&home, "lamp", "src/main.syn", "two", "TWO");
+    write(&home, "lamp", "new.txt", "new\n");
+    publish(&home, "lamp");
+    edit(&home, "mine", "src/main.syn", "two", "Two");
+    assert_eq!(code(&home.fails(["merge", "--into", "mine"])), (7, "E0721"));
+    write(&home, "mine", "src/main.syn", "one\nhalf solved\nthree\n");
+    write(&home, "mine", "new.txt", "new and mine\n");
+    let done = home.json(["merge", "--into", "mine", "--abort"]);
+    let kept = serde_json::json!([
+        { "path": "new.txt", "at": "new.txt" },
+        { "path": "src/main.syn", "at": "src/main.syn.saved" },
+    ]);
+    assert_eq!(done["kept"], kept, "{done}");
+    assert_eq!(read(&home, "mine", "src/main.syn"), "one\nTwo\nthree\n");
+    assert_eq!(read(&home, "mine", "src/main.syn.saved"), "one\nhalf solved\nthree\n");
+    assert_eq!(read(&home, "mine", "new.txt"), "new and mine\n");
+    assert!(read(&home, "mine", "syncra.toml").contains("1.0.0"));
+}

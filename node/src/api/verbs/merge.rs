@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::find;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::flow::checkout::{self, Conflict, ConflictKind};
+use crate::flow::checkout::{self, Conflict, ConflictKind, DirLock};
 use crate::flow::merge::{self, Plan, Planned, Theirs};
 use crate::flow::peek::Peek;
 use crate::flow::{manifest, resolve};
@@ -120,6 +120,18 @@ pub struct SettleMergeResponse {
     pub aborted: bool,
     /// Conflicts that are left.
     pub conflicts: Vec<ConflictInfo>,
+    /// Files that somebody saved after the merge that was taken back: nothing of theirs was written over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptInfo>,
+}
+
+/// A file that somebody saved after a merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeptInfo {
+    /// Where it was saved.
+    pub path: String,
+    /// Where it is: there, if nothing was there before the merge; else beside.
+    pub at: String,
 }
 
 impl Verb for Merge {
@@ -134,6 +146,8 @@ impl Verb for Merge {
     async fn run(service: &Arc<Service>, request: MergeRequest, progress: &Progress) -> Result<MergeResponse, Problem> {
         let dir = absolute(&request.dir)?;
         let ask = find::Ask { offline: request.offline, patience: find::patience(request.timeout_s) };
+        // Until all is written: what is planned is planned on what is noted now.
+        let _lock = if request.dry_run { None } else { DirLock::of_checkout(&dir)? };
         let base = merge::base_of(&dir)?;
         let mut response = MergeResponse {
             dir: request.dir.clone(),
@@ -185,12 +199,17 @@ impl Verb for SettleMerge {
             |path: &String| EntryPath::parse(path).map_err(|error| Problem::from_error(Code::BadArgument, &error));
         let solved = request.solved.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let (aborted, dir_text) = (request.abort, request.dir);
-        let left = service.blocking(move |_| match aborted {
-            true => Ok(merge::abort(&dir).map(|_| Vec::new())?),
-            false => Ok(merge::solve(&dir, &solved)?),
+        let settled = service.blocking(move |_| {
+            let _lock = DirLock::of_checkout(&dir)?;
+            match aborted {
+                true => Ok((Vec::new(), merge::abort(&dir)?.1)),
+                false => Ok((merge::solve(&dir, &solved)?, Vec::new())),
+            }
         });
-        let conflicts = left.await?.iter().map(ConflictInfo::from).collect();
-        Ok(SettleMergeResponse { dir: dir_text, aborted, conflicts })
+        let (conflicts, kept) = settled.await?;
+        let conflicts = conflicts.iter().map(ConflictInfo::from).collect();
+        let kept = kept.iter().map(|kept| KeptInfo { path: kept.path.to_string(), at: kept.at.to_string() }).collect();
+        Ok(SettleMergeResponse { dir: dir_text, aborted, conflicts, kept })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::api::types::CheckpointInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
-use crate::flow::checkout::Place;
+use crate::flow::checkout::{DirLock, Place};
 use crate::flow::{Parts, publish, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -217,6 +217,8 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
 
 async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {
     let parts = service.parts();
+    // A merge that began while files are read would be published half done.
+    let _lock = DirLock::of_checkout(&super::merge::absolute(&request.dir)?)?;
     let plan = plan(parts, &request).await?;
     let Place { class, name } = plan.place();
     let (channel, branch) = match class {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{PARENT_LIMIT, RefClass};
-use syncra_protocol::id::{PackageId, ReleaseId};
+use syncra_protocol::id::{BlobId, PackageId, ReleaseId};
 use syncra_protocol::limits::RELEASE_FILES;
 use syncra_protocol::name::RefName;
 use syncra_protocol::path::EntryPath;
@@ -18,7 +18,7 @@ pub(crate) const STATE_DIR: &str = ".syncra";
 const BASE_FILE: &str = "base.toml";
 const FORMAT: u32 = 1;
 /// Bytes of the file: a merge that touches a hundred thousand files.
-const BASE_BYTES: u64 = 16 << 20;
+const BASE_BYTES: u64 = 32 << 20;
 
 /// What a working directory is based on, and what is being merged into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,40 @@ pub struct Touched {
     /// Whether it was executable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
+    /// What the merge leaves at its path; none in a note of an earlier version, which did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// What a merge leaves at a path: whatever else is found there later is somebody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// No file.
+    Nothing,
+    /// A file with these bytes.
+    File(BlobId),
+}
+
+/// How [`Left::Nothing`] is written; no id is as short.
+const NOTHING: &str = "nothing";
+
+impl Serialize for Left {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Nothing => serializer.serialize_str(NOTHING),
+            Self::File(hash) => serializer.collect_str(hash),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Left {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            NOTHING => Ok(Self::Nothing),
+            hash => hash.parse().map(Self::File).map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 /// Why it is not known what a directory is based on.
@@ -107,6 +141,12 @@ pub enum BaseError {
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
+    },
+    /// Another command changes the directory.
+    #[error("another command works in `{}`", dir.display())]
+    Busy {
+        /// The directory.
+        dir: PathBuf,
     },
     /// Not what this version writes.
     #[error("`{}` does not say what the directory is based on: {reason}", path.display())]
@@ -272,7 +312,7 @@ impl std::fmt::Display for Base {
     }
 }
 
-fn path(dir: &Path) -> PathBuf {
+pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join(STATE_DIR).join(BASE_FILE)
 }
 
@@ -299,8 +339,14 @@ mod tests {
                     conflict(ConflictKind::Bytes, Some(path("a/b.theirs"))),
                 ],
                 touched: vec![
-                    Touched { path: path("a/b"), copy: Some(0), executable: true },
-                    Touched { path: path("c"), copy: None, executable: false },
+                    Touched { path: path("a/b"), copy: Some(0), executable: true, left: Some(Left::Nothing) },
+                    Touched {
+                        path: path("c"),
+                        copy: None,
+                        executable: false,
+                        left: Some(Left::File(BlobId::of(b"c"))),
+                    },
+                    Touched { path: path("d"), copy: None, executable: false, left: None },
                 ],
             }),
         }
@@ -343,6 +389,7 @@ mod tests {
             text.replace("branch = ", "channel = \"stable\"\nbranch = "),
             text.replace("path = \"c\"", "path = \"../c\""),
             text.replace("\"lines\"", "\"other\""),
+            text.replace("\"nothing\"", "\"something\""),
             text.replace("[merge]", "strange = 1\n[merge]"),
             text.replace(&ReleaseId::from_bytes([2; 32]).to_string(), &ReleaseId::from_bytes([1; 32]).to_string()),
             String::new(),
@@ -351,5 +398,32 @@ mod tests {
             assert_ne!(damaged, text);
             assert!(Base::parse(&damaged).is_err(), "{damaged}");
         }
+    }
+
+    #[test]
+    fn what_would_be_too_long_to_be_read_again_is_not_written_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = Base { unfinished: None, ..base() };
+        plain.write(dir.path()).unwrap();
+        let before = std::fs::read(path(dir.path())).unwrap();
+        let name = "a".repeat(250);
+        let touch = |n: u64| Touched {
+            path: EntryPath::parse(&format!("{n}/{name}")).unwrap(),
+            copy: None,
+            executable: false,
+            left: None,
+        };
+        let mut long = base();
+        if let Some(merge) = &mut long.unfinished {
+            merge.touched = (0..BASE_BYTES / 250).map(touch).collect();
+        }
+        assert!(matches!(long.write(dir.path()), Err(BaseError::Write(_))));
+        assert_eq!(std::fs::read(path(dir.path())).unwrap(), before, "what was noted stays");
+        // Whoever made it so long: nothing of it is taken into memory.
+        let file = std::fs::OpenOptions::new().write(true).open(path(dir.path())).unwrap();
+        file.set_len(BASE_BYTES + 1).unwrap();
+        assert!(
+            matches!(Base::read(dir.path()), Err(BaseError::Invalid { reason, .. }) if reason.contains("too long"))
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! the copies of the merge before, by which that one can be taken back, are still there; after it, `merge --abort` gives back
 //! what was there. A file that somebody saves meanwhile stays as it is: the merge takes itself back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,10 @@ use syncra_protocol::path::{EntryPath, part_key};
 use syncra_protocol::tree::FileEntry;
 use syncra_protocol::tree::merge::Merged;
 
-use super::super::checkout::{Base, BaseError, STATE_DIR, Touched};
+use super::super::checkout::{Base, BaseError, Left, STATE_DIR, Touched};
 use super::super::peek::{Peek, PeekError};
 use super::super::walk::ReadError;
+use super::back::restore;
 use super::work::Work;
 use super::{MergeError, Plan, Planned, base_of, taken};
 use crate::durable;
@@ -46,15 +47,20 @@ pub async fn apply(peek: &Peek<'_>, dir: &Path, mut plan: Plan) -> Result<Base, 
     let root = open(dir)?;
     check_free(&root, &plan)?;
     let before = base_of(dir)?;
-    let (mut store, mut touched, mut new) = (Store::create(&root, &before)?, Vec::new(), Vec::new());
+    let (mut store, mut new) = (Store::create(&root, &before)?, Vec::new());
+    let mut touched: BTreeMap<EntryPath, Touched> = BTreeMap::new();
     for file in &plan.files {
-        touched.extend(store.keep(&plan, file)?);
+        touched.extend(store.keep(&plan, file)?.map(|kept| (kept.path.clone(), kept)));
     }
     for file in &plan.files {
         let Some(path) = written(file) else { continue };
         let number = u32::try_from(new.len()).expect("a merge has fewer files than that");
         let mut out = store.create_new(number, file.outcome.executable)?;
-        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(failed(path));
+        let mut hasher = blake3::Hasher::new();
+        let mut write = |bytes: &[u8]| {
+            hasher.update(bytes);
+            out.write_all(bytes).map_err(failed(path))
+        };
         match (&file.bytes, file.outcome.merged, &file.outcome.theirs) {
             (Some(bytes), _, _) => write(bytes)?,
             (None, Merged::Ours, _) => copy_ours(&plan, file, &mut write)?,
@@ -67,14 +73,14 @@ pub async fn apply(peek: &Peek<'_>, dir: &Path, mut plan: Plan) -> Result<Base, 
         }
         out.sync_all().map_err(failed(path))?;
         new.push(New { number, path: path.clone() });
-        if touched.iter().all(|known: &Touched| known.path != *path) {
-            touched.push(Touched { path: path.clone(), copy: None, executable: false });
-        }
+        let made = || Touched { path: path.clone(), copy: None, executable: false, left: None };
+        let hash = BlobId::from_bytes(*hasher.finalize().as_bytes());
+        touched.entry(path.clone()).or_insert_with(made).left = Some(Left::File(hash));
     }
     // Bringing and copying took its time: what somebody saved meanwhile is not what was merged.
     check_free(&root, &plan)?;
     let gone = plan.files.iter().filter_map(removed).cloned().collect();
-    let change = Change { gone, new, touched };
+    let change = Change { gone, new, touched: touched.into_values().collect() };
     let base = carry_out(dir, &root, &plan.work, (&before, plan.base), change)?;
     // Now only this one can be taken back. What cannot be removed takes space until the next.
     drop(store.tidy(&base));
@@ -105,8 +111,7 @@ fn carry_out(
     let mut done = BTreeSet::new();
     if let Err(error) = put_all(root, work, &change, &mut done).and_then(|()| sync_changed(dir, &change.touched)) {
         // Only what was changed is given back: the file of somebody who was faster holds what nobody else has.
-        let done: Vec<Touched> = change.touched.into_iter().filter(|file| done.contains(&file.path)).collect();
-        if restore(dir, &done).is_ok() {
+        if restore(dir, &change.touched, |path| done.contains(path)).is_ok() {
             // Else the note stays, and `merge --abort` goes on.
             drop(before.write(dir));
         }
@@ -150,7 +155,7 @@ fn check_same(root: &Dir, work: &Work, path: &EntryPath) -> Result<(), MergeErro
 }
 
 /// Where there was nothing, nothing may have come, but for directories that go with the files of `gone`.
-fn check_absent(root: &Dir, path: &EntryPath, gone: &[EntryPath]) -> Result<(), MergeError> {
+pub(super) fn check_absent(root: &Dir, path: &EntryPath, gone: &[EntryPath]) -> Result<(), MergeError> {
     match root.symlink_metadata(path.as_str()) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
         Err(error) => Err(failed(path)(error)),
@@ -167,7 +172,7 @@ fn sync(dir: &Path) -> Result<(), MergeError> {
 }
 
 /// Makes the names durable in all directories in which files came or went, as far as they are still there.
-fn sync_changed(dir: &Path, touched: &[Touched]) -> Result<(), MergeError> {
+pub(super) fn sync_changed(dir: &Path, touched: &[Touched]) -> Result<(), MergeError> {
     let mut dirs = BTreeSet::from([dir.to_owned()]);
     for file in touched {
         let mut parent = file.path.parent();
@@ -275,15 +280,10 @@ struct Store<'a> {
     next: u32,
 }
 
-const STORE: &str = "merge";
+pub(super) const STORE: &str = "merge";
 
-fn old_name(number: u32) -> PathBuf {
+pub(super) fn old_name(number: u32) -> PathBuf {
     Path::new(STATE_DIR).join(STORE).join(format!("old-{number}"))
-}
-
-/// Where a file is made that is given back.
-fn back_name() -> PathBuf {
-    Path::new(STATE_DIR).join(STORE).join("back")
 }
 
 fn new_name(number: u32) -> PathBuf {
@@ -327,7 +327,8 @@ impl<'a> Store<'a> {
         let mut out = create(self.root, &old_name(number), ours.executable)?;
         read_ours(plan, ours, &mut |bytes| out.write_all(bytes).map_err(failed(&ours.path)))?;
         out.sync_all().map_err(failed(&ours.path))?;
-        Ok(Some(Touched { path: ours.path.clone(), copy: Some(number), executable: ours.executable }))
+        let (path, executable) = (ours.path.clone(), ours.executable);
+        Ok(Some(Touched { path, copy: Some(number), executable, left: Some(Left::Nothing) }))
     }
 
     /// The first number that no copy has.
@@ -344,42 +345,11 @@ fn copies(base: &Base) -> BTreeSet<u32> {
     base.unfinished.iter().flat_map(|merge| &merge.touched).filter_map(|file| file.copy).collect()
 }
 
-fn create(root: &Dir, path: &Path, executable: bool) -> Result<cap_std::fs::File, MergeError> {
+pub(super) fn create(root: &Dir, path: &Path, executable: bool) -> Result<cap_std::fs::File, MergeError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     super::super::unpack::set_mode(&mut options, executable);
     root.open_with(path, &options).map_err(|source| MergeError::Write { path: path.display().to_string(), source })
-}
-
-/// Gives back what was there before a merge. The copies stay until it is noted that it is taken back: a call that is cut off
-/// is made again, and a copy that is missing is never one that was given back before.
-pub(super) fn restore(dir: &Path, touched: &[Touched]) -> Result<(), MergeError> {
-    let root = open(dir)?;
-    // Before anything goes: without its copy nothing of the file could be given back.
-    for copy in touched.iter().filter_map(|file| file.copy).map(old_name) {
-        let missing = |source| BaseError::Read { path: dir.join(&copy), source };
-        root.symlink_metadata(&copy).map_err(missing)?;
-    }
-    for Touched { path, .. } in touched.iter().filter(|file| file.copy.is_none()) {
-        remove(&root, path)?;
-    }
-    for Touched { path, copy, executable } in touched {
-        let Some(copy) = copy.map(old_name) else { continue };
-        clear_file(&root, &back_name()).map_err(failed(path))?;
-        let mut back = create(&root, &back_name(), *executable)?;
-        let mut kept = root.open(&copy).map_err(failed(path))?;
-        io::copy(&mut kept, &mut back).and_then(|_| back.sync_all()).map_err(failed(path))?;
-        drop(back);
-        put(&root, &back_name(), path)?;
-    }
-    sync_changed(dir, touched)
-}
-
-fn clear_file(root: &Dir, path: &Path) -> io::Result<()> {
-    match root.remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }
 
 /// Removes what is kept for taking a merge back.
@@ -396,12 +366,12 @@ fn clear(root: &Dir) -> Result<(), MergeError> {
 }
 
 /// The directory as a place that nothing written below it can leave, whatever links lie in it.
-fn open(dir: &Path) -> Result<Dir, MergeError> {
+pub(super) fn open(dir: &Path) -> Result<Dir, MergeError> {
     let failed = |source| MergeError::Write { path: dir.display().to_string(), source };
     Dir::open_ambient_dir(dir, ambient_authority()).map_err(failed)
 }
 
-fn put(root: &Dir, from: &Path, path: &EntryPath) -> Result<(), MergeError> {
+pub(super) fn put(root: &Dir, from: &Path, path: &EntryPath) -> Result<(), MergeError> {
     if let Some(parent) = path.parent() {
         root.create_dir_all(parent).map_err(failed(path))?;
     }
@@ -409,7 +379,7 @@ fn put(root: &Dir, from: &Path, path: &EntryPath) -> Result<(), MergeError> {
 }
 
 /// Removes a file, and directories above it that are empty then.
-fn remove(root: &Dir, path: &EntryPath) -> Result<(), MergeError> {
+pub(super) fn remove(root: &Dir, path: &EntryPath) -> Result<(), MergeError> {
     match root.remove_file(path.as_str()) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
         done => done.map_err(failed(path))?,
@@ -424,7 +394,7 @@ fn remove(root: &Dir, path: &EntryPath) -> Result<(), MergeError> {
     Ok(())
 }
 
-fn failed(path: &EntryPath) -> impl Fn(io::Error) -> MergeError {
+pub(super) fn failed(path: &EntryPath) -> impl Fn(io::Error) -> MergeError {
     let path = path.to_string();
     move |source| MergeError::Write { path: path.clone(), source }
 }
@@ -443,7 +413,7 @@ mod tests {
     }
 
     fn touched(text: &str, copy: Option<u32>) -> Touched {
-        Touched { path: path(text), copy, executable: false }
+        Touched { path: path(text), copy, executable: false, left: Some(Left::File(BlobId::of(b"merged"))) }
     }
 
     fn base(release: u8, touched: Vec<Touched>) -> Base {
@@ -519,12 +489,70 @@ mod tests {
         assert!(matches!(late, Err(MergeError::Read(ReadError::Changed { .. }))));
         assert_eq!((text(&dir, "a"), text(&dir, "b")), ("merged".to_owned(), "saved meanwhile".to_owned()));
         assert_eq!(done, BTreeSet::from([path("a")]));
-        restore(dir.path(), &change.touched[..1]).unwrap();
+        assert_eq!(restore(dir.path(), &change.touched[..1], |_| true).unwrap(), []);
         // Seen before anything is noted.
         let early = carry_out(dir.path(), &root, &work, (&before, base(3, vec![])), change);
         assert!(matches!(early, Err(MergeError::Read(ReadError::Changed { .. }))));
         assert_eq!((text(&dir, "a"), text(&dir, "b")), ("ours".to_owned(), "saved meanwhile".to_owned()));
         assert_eq!(Base::read(dir.path()).unwrap(), Some(before));
+    }
+
+    #[test]
+    fn what_was_saved_after_a_merge_is_kept_when_it_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        fs::create_dir_all(dir.path().join(".syncra/merge")).unwrap();
+        for number in 0..4 {
+            write(&format!(".syncra/merge/old-{number}"), "ours");
+        }
+        // Untouched yet, merged, saved since, removed since; new, new and saved since; new by a note that says no more.
+        let mut unsaid = touched("unsaid", None);
+        unsaid.left = None;
+        let files =
+            ["early", "merged", "saved", "removed"].into_iter().zip(0..).map(|(name, n)| touched(name, Some(n)));
+        let touched: Vec<Touched> = files.chain([touched("new", None), touched("mine", None), unsaid]).collect();
+        for (name, text) in [("early", "ours"), ("merged", "merged"), ("saved", "hours of work"), ("new", "merged")] {
+            write(name, text);
+        }
+        write("mine", "mine");
+        write("unsaid", "somebody's");
+        // A call before was cut off when it had this aside, and another file of the name stands beside already.
+        write(".syncra/merge/aside-1", "saved and moved aside");
+        write("merged.saved", "older");
+        let mut base = base(2, touched);
+        base.write(dir.path()).unwrap();
+        let (_, kept) = super::super::abort(dir.path()).unwrap();
+        let kept: Vec<String> = kept.iter().map(|kept| format!("{} {}", kept.path, kept.at)).collect();
+        assert_eq!(kept, ["mine mine", "unsaid unsaid", "merged merged.saved-2", "saved saved.saved"]);
+        for name in ["early", "merged", "saved", "removed"] {
+            assert_eq!(text(&dir, name), "ours", "{name}");
+        }
+        assert_eq!((text(&dir, "mine"), text(&dir, "unsaid")), ("mine".to_owned(), "somebody's".to_owned()));
+        assert_eq!(text(&dir, "saved.saved"), "hours of work");
+        assert_eq!(text(&dir, "merged.saved-2"), "saved and moved aside");
+        assert!(!dir.path().join("new").exists());
+        base.unfinished = None;
+        assert_eq!(Base::read(dir.path()).unwrap().map(|base| base.unfinished), Some(None));
+    }
+
+    #[test]
+    fn a_taking_back_that_began_is_gone_on_with_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".syncra/merge")).unwrap();
+        fs::write(dir.path().join(".syncra/merge/old-0"), "ours").unwrap();
+        fs::write(dir.path().join("a"), "saved").unwrap();
+        // Where a directory has to go there is a file, so it cannot come to its end.
+        fs::write(dir.path().join(".syncra/merge/old-1"), "ours").unwrap();
+        fs::write(dir.path().join("b"), "no directory").unwrap();
+        let whole = base(2, vec![touched("a", Some(0)), touched("b/c", Some(1))]);
+        whole.write(dir.path()).unwrap();
+        super::super::abort(dir.path()).unwrap_err();
+        let base = Base::read(dir.path()).unwrap().expect("there");
+        assert!(matches!(super::super::check_finished(dir.path(), &base), Err(MergeError::CutOff)));
+        fs::remove_file(dir.path().join("b")).unwrap();
+        let (_, kept) = super::super::abort(dir.path()).unwrap();
+        assert_eq!((text(&dir, "a"), text(&dir, "b/c"), kept.len()), ("ours".to_owned(), "ours".to_owned(), 0));
+        assert_eq!(text(&dir, "a.saved"), "saved", "the first call has kept it");
     }
 
     #[test]

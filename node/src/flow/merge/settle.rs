@@ -8,6 +8,7 @@ use syncra_protocol::path::EntryPath;
 
 use super::super::checkout::{self, Base, BaseError, Conflict, ConflictKind};
 use super::super::lines::TEXT_BYTES;
+use super::back::{self, Kept};
 use super::{MergeError, apply, text};
 
 /// Bytes of a file that is looked through for markers: three texts of the largest size that is merged by lines.
@@ -113,19 +114,27 @@ pub fn solve(dir: &Path, paths: &[EntryPath]) -> Result<Vec<Conflict>, MergeErro
     Ok(left)
 }
 
-/// Takes the last merge back: files that it wrote, moved or removed are as they were before it.
+/// Takes the last merge back: files that it wrote, moved or removed are as they were before it. What somebody saved since is
+/// kept, and told.
 ///
 /// # Errors
 /// [`MergeError`]; calling again goes on.
-pub fn abort(dir: &Path) -> Result<Base, MergeError> {
+pub fn abort(dir: &Path) -> Result<(Base, Vec<Kept>), MergeError> {
     let no_checkout = || MergeError::NoCheckout(dir.display().to_string());
     let mut base = checkout::read(dir)?.ok_or_else(no_checkout)?;
+    let Some(merge) = &mut base.unfinished else { return Err(MergeError::NoMerge) };
+    back::check(dir, &merge.touched)?;
+    if merge.complete {
+        // From here on there is one way out: a publish or another merge would forget what lies aside.
+        merge.complete = false;
+        base.write(dir)?;
+    }
     let merge = base.unfinished.take().ok_or(MergeError::NoMerge)?;
-    apply::restore(dir, &merge.touched)?;
+    let kept = back::restore(dir, &merge.touched, |_| true)?;
     (base.release, base.merged) = (merge.release, merge.merged);
     base.write(dir)?;
     apply::forget(dir)?;
-    Ok(base)
+    Ok((base, kept))
 }
 
 /// A publish has gone out: the directory is based on it, and nothing is to be taken back any more.
