@@ -47,11 +47,26 @@ pub enum Taken {
     TooSoon,
 }
 
+/// What ties this node to a package: whose records stay when there is no room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tie {
+    /// It is only held here.
+    Held,
+    /// It is followed or installed.
+    Followed,
+    /// This identity has a role in it.
+    Own,
+}
+
 /// The records that are kept. Loaded at the first use.
+///
+/// Whoever reads waits for nothing that is being written: that is known only when it is on disk.
 #[derive(Debug)]
 pub struct Proposals {
     dir: PathBuf,
     known: Mutex<Option<Known>>,
+    /// One change after the other. Taken before `known`, and held while the disk is waited for.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -67,11 +82,22 @@ struct Kept {
     n_quick: u8,
 }
 
+/// What a record that is taken in costs.
+#[derive(Debug, Default)]
+struct Room {
+    since: Option<Instant>,
+    n_quick: u8,
+    /// Goes for it: another record of the package.
+    gone: Option<Slot>,
+    /// Goes for it: all about another package.
+    gone_package: Option<PackageId>,
+}
+
 impl Proposals {
     /// Those in `dir`, which need not exist.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, known: Mutex::new(None) }
+        Self { dir, known: Mutex::new(None), writing: Mutex::default() }
     }
 
     /// The records about a package.
@@ -92,82 +118,48 @@ impl Proposals {
     /// device does not speak for its author (`standing` is none) for all: before an author's logs were known anybody could sign
     /// in that name. For the same reason a stranger's place is taken over only by the device that has it.
     ///
+    /// When there are records about as many packages as there may be, those about the package go that ties this node least
+    /// (`tie`) and of which nothing was heard for longest; never those about one to which more ties it than to the new one, and
+    /// never what this identity said. Waits for the disk.
+    ///
     /// # Errors
     /// [`WriteError`].
     pub fn take(
         &self,
         record: Record,
         standing: impl Fn(&Record) -> Option<Standing>,
+        tie: impl Fn(PackageId) -> Tie,
         now: Instant,
     ) -> Result<Taken, WriteError> {
         let (package, slot) = (record.statement().target, record.slot());
         let Some(rank) = standing(&record) else { return Ok(Taken::Full) };
-        let mut guard = self.known();
-        let Some(known) = guard.as_mut() else { return Ok(Taken::Full) };
-        let (mut since, mut n_quick) = (now, 0);
-        if let Some(kept) = known.records.get(&package).and_then(|of| of.get(&slot)) {
-            let is_other = kept.record.statement().device != record.statement().device;
-            let is_genuine = standing(&kept.record) >= Some(rank);
-            if is_genuine && is_other && rank == Standing::Stranger {
-                return Ok(Taken::Full);
-            }
-            if is_genuine && !record.replaces(&kept.record) {
-                return Ok(Taken::Had);
-            }
-            if let Some(before) = kept.since.filter(|since| now.saturating_duration_since(*since) < PACE) {
-                (since, n_quick) = (before, kept.n_quick.saturating_add(1));
-                if n_quick >= BURST && rank < Standing::Own {
-                    return Ok(Taken::TooSoon);
-                }
-            }
-        } else {
-            let n_packages = known.records.len();
-            let of = known.records.get(&package);
-            if of.is_none() && n_packages >= PROPOSED_PACKAGES && rank < Standing::Own {
-                return Ok(Taken::Full);
-            }
-            let gone = match of.map(|of| Self::place(of, &record, rank, &standing)) {
-                None | Some(Place::Free) => None,
-                Some(Place::Of(gone)) => Some(gone),
-                Some(Place::None) => return Ok(Taken::Full),
-            };
-            if let Some(gone) = gone
-                && let Some(of) = known.records.get_mut(&package)
-            {
-                of.remove(&gone);
-                drop(fs::remove_file(self.path(package, &gone)));
-            }
-        }
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = match self.known().as_ref().map(|known| known.room(&record, rank, (&standing, &tie), now)) {
+            Some(Ok(room)) => room,
+            Some(Err(taken)) => return Ok(taken),
+            None => return Ok(Taken::Full),
+        };
         durable::make_dir(&self.dir_of(package))?;
         durable::replace(&self.path(package, &slot), record.bytes())?;
-        known.records.entry(package).or_default().insert(slot, Kept { record, since: Some(since), n_quick });
+        let mut known = self.known();
+        let records = &mut known.get_or_insert_default().records;
+        if let Some(gone) = room.gone_package {
+            records.remove(&gone);
+        }
+        let of = records.entry(package).or_default();
+        if let Some(gone) = &room.gone {
+            of.remove(gone);
+        }
+        of.insert(slot, Kept { record, since: room.since, n_quick: room.n_quick });
+        drop(known);
+        // What cannot be removed comes back with the next start, and is then one too many until the next goes.
+        if let Some(gone) = room.gone {
+            drop(fs::remove_file(self.path(package, &gone)));
+        }
+        if let Some(gone) = room.gone_package {
+            drop(fs::remove_dir_all(self.dir_of(gone)));
+        }
         Ok(Taken::New)
-    }
-
-    fn place(
-        of: &BTreeMap<Slot, Kept>,
-        record: &Record,
-        rank: Standing,
-        standing: &impl Fn(&Record) -> Option<Standing>,
-    ) -> Place {
-        let by = record.statement().by;
-        let strangers = || of.iter().filter(|(_, kept)| standing(&kept.record) <= Some(Standing::Stranger));
-        let is_of_author = |kept: &&Kept| kept.record.statement().by == by && standing(&kept.record) >= Some(rank);
-        let n_by = of.values().filter(is_of_author).count();
-        if rank < Standing::Own && n_by >= RECORDS_PER_IDENTITY {
-            return Place::None;
-        }
-        if rank == Standing::Stranger && strangers().count() >= STRANGERS_RECORDS {
-            return Place::None;
-        }
-        if of.len() < PROPOSAL_RECORDS {
-            return Place::Free;
-        }
-        match (rank, strangers().next_back()) {
-            (Standing::Known | Standing::Own, Some((slot, _))) => Place::Of(*slot),
-            (Standing::Own, None) => of.keys().next_back().map_or(Place::Free, |slot| Place::Of(*slot)),
-            _ => Place::None,
-        }
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
@@ -184,6 +176,99 @@ impl Proposals {
         let Slot { proposal, by, is_review, number } = slot;
         let place = [proposal.as_bytes().as_slice(), by.as_bytes(), &[u8::from(*is_review), *number]].concat();
         self.dir_of(package).join(BlobId::of(&place).to_string())
+    }
+}
+
+impl Known {
+    /// The place of a record, or what becomes of it without one.
+    fn room(
+        &self,
+        record: &Record,
+        rank: Standing,
+        (standing, tie): (&impl Fn(&Record) -> Option<Standing>, &impl Fn(PackageId) -> Tie),
+        now: Instant,
+    ) -> Result<Room, Taken> {
+        let (package, slot) = (record.statement().target, record.slot());
+        let of = self.records.get(&package);
+        let mut room = Room { since: Some(now), ..Room::default() };
+        if let Some(kept) = of.and_then(|of| of.get(&slot)) {
+            let is_other = kept.record.statement().device != record.statement().device;
+            let is_genuine = standing(&kept.record) >= Some(rank);
+            if is_genuine && is_other && rank == Standing::Stranger {
+                return Err(Taken::Full);
+            }
+            if is_genuine && !record.replaces(&kept.record) {
+                return Err(Taken::Had);
+            }
+            if let Some(before) = kept.since.filter(|since| now.saturating_duration_since(*since) < PACE) {
+                (room.since, room.n_quick) = (Some(before), kept.n_quick.saturating_add(1));
+                if room.n_quick >= BURST && rank < Standing::Own {
+                    return Err(Taken::TooSoon);
+                }
+            }
+            return Ok(room);
+        }
+        match of {
+            Some(of) => match place(of, record, rank, standing) {
+                Place::Free => {}
+                Place::Of(gone) => room.gone = Some(gone),
+                Place::None => return Err(Taken::Full),
+            },
+            None if self.records.len() >= PROPOSED_PACKAGES => {
+                room.gone_package = self.least(tie(package), standing, tie);
+                if room.gone_package.is_none() && rank < Standing::Own {
+                    return Err(Taken::Full);
+                }
+            }
+            None => {}
+        }
+        Ok(room)
+    }
+
+    /// The package that makes place for one with such a tie, if any does.
+    fn least(
+        &self,
+        for_tie: Tie,
+        standing: &impl Fn(&Record) -> Option<Standing>,
+        tie: &impl Fn(PackageId) -> Tie,
+    ) -> Option<PackageId> {
+        let is_free = |of: &BTreeMap<Slot, Kept>| of.values().all(|kept| standing(&kept.record) < Some(Standing::Own));
+        let free = self.records.iter().filter(|(_, of)| is_free(of));
+        // Of those that were loaded it is not known when they came: before all others.
+        let news = |of: &BTreeMap<Slot, Kept>| of.values().filter_map(|kept| kept.since).max();
+        let least = free.map(|(package, of)| (tie(*package), news(of), *package)).min()?;
+        (least.0 <= for_tie).then_some(least.2)
+    }
+}
+
+/// Where a record goes that is not among those about its package yet.
+fn place(
+    of: &BTreeMap<Slot, Kept>,
+    record: &Record,
+    rank: Standing,
+    standing: &impl Fn(&Record) -> Option<Standing>,
+) -> Place {
+    let by = record.statement().by;
+    let strangers = || of.iter().filter(|(_, kept)| standing(&kept.record) <= Some(Standing::Stranger));
+    let is_of_author = |kept: &&Kept| kept.record.statement().by == by && standing(&kept.record) >= Some(rank);
+    let n_by = of.values().filter(is_of_author).count();
+    if rank < Standing::Own && n_by >= RECORDS_PER_IDENTITY {
+        return Place::None;
+    }
+    if rank == Standing::Stranger && strangers().count() >= STRANGERS_RECORDS {
+        return Place::None;
+    }
+    if of.len() < PROPOSAL_RECORDS {
+        return Place::Free;
+    }
+    match (rank, strangers().next_back()) {
+        (Standing::Known | Standing::Own, Some((slot, _))) => Place::Of(*slot),
+        (Standing::Own, None) => {
+            // Never what was said here before.
+            let of_others = of.iter().filter(|(_, kept)| standing(&kept.record) < Some(Standing::Own));
+            of_others.last().map_or(Place::Free, |(slot, _)| Place::Of(*slot))
+        }
+        _ => Place::None,
     }
 }
 
@@ -249,6 +334,10 @@ mod tests {
         Record::sign(statement, &secret).unwrap()
     }
 
+    fn held(_: PackageId) -> Tie {
+        Tie::Held
+    }
+
     /// Identities below 10 are known here, 1 is our own.
     fn standing(record: &Record) -> Option<Standing> {
         Some(match record.statement().by.as_bytes()[0] {
@@ -270,20 +359,21 @@ mod tests {
         };
         let all = |proposal: u8| (0..16).map(move |number| (proposal, number));
         // Nobody knows who 20 is. A place that it has stays its own, whatever number comes in its name.
-        assert_eq!(kept.take(record(20, 9, 0, 1), standing, now).unwrap(), Taken::New);
-        assert_eq!(kept.take(forged(9, 0), standing, now).unwrap(), Taken::Full);
+        assert_eq!(kept.take(record(20, 9, 0, 1), standing, held, now).unwrap(), Taken::New);
+        assert_eq!(kept.take(forged(9, 0), standing, held, now).unwrap(), Taken::Full);
         let flood = all(2).chain(all(3)).map(|(proposal, number)| forged(proposal, number));
-        let n_new = flood.filter(|record| kept.take(record.clone(), standing, now).unwrap() == Taken::New).count();
+        let n_new =
+            flood.filter(|record| kept.take(record.clone(), standing, held, now).unwrap() == Taken::New).count();
         assert_eq!(n_new, RECORDS_PER_IDENTITY - 1);
         // Once its logs are known, its word takes the forged one's place, and forged ones count for nothing.
         let key = record(20, 9, 0, 1).statement().device;
         let known = |record: &Record| (record.statement().device == key).then_some(Standing::Known);
-        assert_eq!(kept.take(record(20, 2, 0, 1), known, now).unwrap(), Taken::New);
+        assert_eq!(kept.take(record(20, 2, 0, 1), known, held, now).unwrap(), Taken::New);
         assert!(kept.of(PackageId::from_bytes([1; 32])).contains(&record(20, 2, 0, 1)));
         for number in 0..16 {
-            assert_eq!(kept.take(record(20, 4, number, 1), known, now).unwrap(), Taken::New, "{number}");
+            assert_eq!(kept.take(record(20, 4, number, 1), known, held, now).unwrap(), Taken::New, "{number}");
         }
-        assert_eq!(kept.take(forged(5, 0), known, now).unwrap(), Taken::Full);
+        assert_eq!(kept.take(forged(5, 0), known, held, now).unwrap(), Taken::Full);
     }
 
     #[test]
@@ -291,7 +381,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kept = Proposals::new(dir.path().join("proposals"));
         let now = Instant::now();
-        let take = |record: Record| kept.take(record, standing, now).unwrap();
+        let take = |record: Record| kept.take(record, standing, held, now).unwrap();
         assert_eq!(take(record(2, 9, 0, 1)), Taken::New);
         let flood = (10..=255).flat_map(|by| (0..16).map(move |number| record(by, 2, number, 1)));
         let n_new = flood.take(2_000).filter(|record| take(record.clone()) == Taken::New).count();
@@ -319,7 +409,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kept = Proposals::new(dir.path().join("proposals"));
         let now = Instant::now();
-        let take = |rev: u32, after: Duration| kept.take(record(20, 2, 0, rev), standing, now + after).unwrap();
+        let take = |rev: u32, after: Duration| kept.take(record(20, 2, 0, rev), standing, held, now + after).unwrap();
         assert_eq!(take(5, Duration::ZERO), Taken::New);
         assert_eq!(take(5, Duration::ZERO), Taken::Had);
         assert_eq!(take(4, 2 * PACE), Taken::Had);
@@ -334,6 +424,80 @@ mod tests {
         fs::write(&file, b"damaged").unwrap();
         let again = Proposals::new(dir.path().join("proposals"));
         assert_eq!(again.of(PackageId::from_bytes([1; 32])), []);
-        assert_eq!(again.take(record(20, 2, 0, 9), standing, now).unwrap(), Taken::New);
+        assert_eq!(again.take(record(20, 2, 0, 9), standing, held, now).unwrap(), Taken::New);
+    }
+
+    fn about(target: u8, by: u8) -> Record {
+        let secret = DeviceSecret::from_seed(&[by; 32]);
+        let target = PackageId::from_bytes([target; 32]);
+        Record::sign(Statement { target, ..record(by, 0, 0, 1).statement().clone() }, &secret).unwrap()
+    }
+
+    #[test]
+    fn of_too_many_packages_those_go_that_matter_least_and_were_quiet_longest() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Proposals::new(dir.path().join("proposals"));
+        let began = Instant::now();
+        // The first was followed, the second is this identity's, about the third it said something.
+        let tie = |package: PackageId| match package.as_bytes()[0] {
+            1 => Tie::Followed,
+            2 => Tie::Own,
+            _ => Tie::Held,
+        };
+        let take =
+            |record: Record, after: u64| kept.take(record, standing, tie, began + Duration::from_secs(after)).unwrap();
+        let is_kept = |target: u8| !kept.of(PackageId::from_bytes([target; 32])).is_empty();
+        for (after, target) in (1..=128).enumerate() {
+            let by = if target == 3 { 1 } else { 20 };
+            assert_eq!(take(about(target, by), after as u64), Taken::New);
+        }
+        assert_eq!(kept.packages().len(), PROPOSED_PACKAGES);
+        // Something new about the fourth: the fifth is the one that was quiet longest.
+        assert_eq!(take(about(4, 21), 200), Taken::New);
+        for (after, target) in (129..=255_u8).enumerate() {
+            assert_eq!(take(about(target, 20), 201 + after as u64), Taken::New, "{target}");
+            if target == 129 {
+                assert!(!is_kept(5) && is_kept(4) && is_kept(6));
+            }
+        }
+        assert_eq!(kept.packages().len(), PROPOSED_PACKAGES);
+        assert!([1, 2, 3, 255].into_iter().all(is_kept));
+        assert!(!is_kept(4), "a flood pushes out what matters as little as it does");
+        // What was said here has a place in any case, and others' words are known again after a restart.
+        let own = |target: u8| about(target, 1);
+        for target in 4..=255_u8 {
+            assert_eq!(take(own(target), 1_000), Taken::New, "{target}");
+        }
+        assert_eq!(
+            take(
+                Record::sign(
+                    Statement { target: PackageId::from_bytes([0; 32]), ..about(9, 20).statement().clone() },
+                    &DeviceSecret::from_seed(&[20; 32])
+                )
+                .unwrap(),
+                1_001
+            ),
+            Taken::Full
+        );
+        let again = Proposals::new(dir.path().join("proposals"));
+        for target in 1..=255_u8 {
+            let package = PackageId::from_bytes([target; 32]);
+            assert_eq!(again.of(package), kept.of(package), "{target}");
+        }
+    }
+
+    #[test]
+    fn who_reads_does_not_wait_for_what_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Proposals::new(dir.path().join("proposals"));
+        let said = record(20, 2, 0, 1);
+        assert_eq!(kept.take(said.clone(), standing, held, Instant::now()).unwrap(), Taken::New);
+        let turn = kept.writing.lock().unwrap();
+        std::thread::scope(|threads| {
+            let late = threads.spawn(|| kept.take(record(20, 2, 0, 2), standing, held, Instant::now()).unwrap());
+            assert_eq!(kept.of(said.statement().target), [said]);
+            drop(turn);
+            assert_eq!(late.join().unwrap(), Taken::New);
+        });
     }
 }

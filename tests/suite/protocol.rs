@@ -43,6 +43,8 @@ mod path_oracle;
 mod path_vectors;
 #[path = "protocol/quorum.rs"]
 mod quorum;
+#[path = "protocol/record_vectors.rs"]
+mod record_vectors;
 #[path = "protocol/roles.rs"]
 mod roles;
 #[path = "protocol/shared.rs"]

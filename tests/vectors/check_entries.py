@@ -174,4 +174,5 @@ def main():
     print(f"{len(vectors)} entries agree")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::limits::{OFFERED_RECORDS, REVIEWS_PER_IDENTITY};
+use syncra_protocol::limits::{OFFERED_RECORDS, PROPOSAL_RECORDS, REVIEWS_PER_IDENTITY};
 use syncra_protocol::proposal::{Record, RecordError, Said, Statement, Verdict};
 
 use super::publish::{self, PublishError, Published};
@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::history::{History, LoadError};
 use crate::node::Online;
 use crate::progress::Progress;
-use crate::proposals::{Standing, Taken};
+use crate::proposals::{Standing, Taken, Tie};
 use crate::sync::ask;
 
 /// Connected peers who are asked, or told, at most.
@@ -96,6 +96,23 @@ pub fn is_kept(parts: &Parts, package: PackageId) -> bool {
     history.is_some_and(|history| !parts.is_blocked(&history.state))
 }
 
+/// The records about a package that peers are told: of nobody who is blocked here, nor about what such people propose.
+#[must_use]
+pub fn told(parts: &Parts, package: PackageId) -> Vec<Record> {
+    let mut records = parts.proposals.of(package);
+    records.retain(|record| !is_muted(parts, record));
+    // What was said here always has a place, an answer has not.
+    records.truncate(PROPOSAL_RECORDS);
+    records
+}
+
+/// Whether a record is by somebody who is blocked, or about something of theirs. It may have come before the block.
+fn is_muted(parts: &Parts, record: &Record) -> bool {
+    let Statement { by, proposal, .. } = record.statement();
+    let proposed = parts.histories.package(*proposal).ok().flatten();
+    is_blocked(parts, by) || proposed.is_some_and(|own| parts.is_blocked(&own.state))
+}
+
 /// What is known here of a record's author; none: its device does not speak for the identity, as far as its logs are known.
 #[must_use]
 pub fn standing(parts: &Parts, record: &Record) -> Option<Standing> {
@@ -113,9 +130,30 @@ pub fn standing(parts: &Parts, record: &Record) -> Option<Standing> {
     }
 }
 
-/// Takes in a record that a peer brought.
-#[must_use]
-pub fn take_in(parts: &Parts, record: Record) -> Came {
+/// What ties this node to a package.
+fn tie(parts: &Parts, package: PackageId) -> Tie {
+    let history = parts.histories.package(package).ok().flatten();
+    let has_role = history.is_some_and(|history| history.state.rights.role(&parts.identity()).is_some());
+    let is_followed = || parts.histories.journal().truth().is_followed(&package);
+    let is_installed = || parts.installed.current().is_ok_and(|current| current.packages.contains_key(&package));
+    match () {
+        () if has_role => Tie::Own,
+        () if is_followed() || is_installed() => Tie::Followed,
+        () => Tie::Held,
+    }
+}
+
+/// Takes in records that a peer brought, on a thread that may wait for the disk. What became of each.
+pub async fn take_in(parts: &Arc<Parts>, records: Vec<Record>) -> Vec<(Record, Came)> {
+    let parts = Arc::clone(parts);
+    blocking(move || {
+        let one = |record: Record| (record.clone(), take_in_one(&parts, record));
+        records.into_iter().map(one).collect()
+    })
+    .await
+}
+
+fn take_in_one(parts: &Parts, record: Record) -> Came {
     let target = record.statement().target;
     if !is_kept(parts, target) || is_blocked(parts, &record.statement().by) {
         return Came::Refused;
@@ -136,8 +174,15 @@ fn is_blocked(parts: &Parts, identity: &IdentityId) -> bool {
     parts.histories.journal().truth().regard(identity) == crate::journal::Regard::Blocked
 }
 
+/// Runs what waits for the disk where waiting is allowed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
 fn keep(parts: &Parts, record: Record) -> Result<Taken, WriteError> {
-    let taken = parts.proposals.take(record.clone(), |record| standing(parts, record), Instant::now())?;
+    let standing = |record: &Record| standing(parts, record);
+    let taken = parts.proposals.take(record.clone(), standing, |package| tie(parts, package), Instant::now())?;
     if taken == Taken::New
         && let Statement { target, proposal, said: Said::Proposal { title, is_withdrawn: false, .. }, .. } =
             record.statement()
@@ -152,7 +197,7 @@ fn keep(parts: &Parts, record: Record) -> Result<Taken, WriteError> {
 /// # Errors
 /// [`ProposeError`].
 pub async fn propose(
-    parts: &Parts,
+    parts: &Arc<Parts>,
     plan: publish::Plan,
     title: &str,
     progress: &Progress,
@@ -167,11 +212,12 @@ pub async fn propose(
         title: title.to_owned(),
         is_withdrawn: false,
     };
-    let record = say(parts, target, done.package, 0, said)?;
+    let (parts, proposal) = (Arc::clone(parts), done.package);
+    let record = blocking(move || say(&parts, target, proposal, 0, said)).await?;
     Ok((done, record))
 }
 
-/// Says what this identity thinks of a proposal.
+/// Says what this identity thinks of a proposal. Waits for the disk.
 ///
 /// # Errors
 /// [`ProposeError`].
@@ -189,7 +235,8 @@ pub fn review(parts: &Parts, of: &Record, verdict: Verdict, text: &str) -> Resul
     say(parts, *target, *proposal, number, Said::Review { release: *release, verdict, text: text.to_owned() })
 }
 
-/// Takes a proposal back, if it is this identity's; else closes it, if this device may write to the package.
+/// Takes a proposal back, if it is this identity's; else closes it, if this device may write to the package. Waits
+/// for the disk.
 ///
 /// # Errors
 /// [`ProposeError`].
@@ -251,18 +298,19 @@ pub async fn hand_on(online: &Online, records: &[Record], from: Option<DeviceKey
     drop(tokio::time::timeout(HAND_ON, telling).await);
 }
 
-/// Takes in what is known about a package by whoever is connected or provides it, for so long. How many answered.
-pub async fn gather(parts: &Parts, online: &Online, package: PackageId, within: Duration) -> usize {
+/// Takes in what is known about a package by whoever is connected or provides it, for so long, its news too. How many answered.
+pub async fn gather(parts: &Arc<Parts>, online: &Online, package: PackageId, within: Duration) -> usize {
     let n_answered = std::sync::atomic::AtomicUsize::new(0);
     let listen = |peer: DeviceKey| {
         let n_answered = &n_answered;
         async move {
+            // What became of one shows in the history alone.
+            drop(online.sync.refresh(package, Some(vec![peer])).await);
             match ask::proposals(&online.net, peer, package).await {
                 Ok(records) => {
                     n_answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    for record in records.into_iter().filter(|record| record.statement().target == package) {
-                        let _ = take_in(parts, record);
-                    }
+                    let about = records.into_iter().filter(|record| record.statement().target == package);
+                    drop(take_in(parts, about.collect()).await);
                 }
                 Err(failure) => ask::count(&online.net, peer, failure).await,
             }
@@ -344,7 +392,7 @@ pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError
     for record in records.iter().filter(|record| !record.slot().is_review) {
         let proposed = parts.histories.package(record.statement().proposal)?;
         let is_owner = proposed.as_ref().is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by));
-        if !is_owner || standing(parts, record).is_none() || is_blocked(parts, &record.statement().by) {
+        if !is_owner || standing(parts, record).is_none() || is_muted(parts, record) {
             continue;
         }
         let about = |review: &&Record| {
@@ -354,6 +402,7 @@ pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError
         let reviews: Vec<(Record, Option<Standing>)> = records
             .iter()
             .filter(about)
+            .filter(|review| !is_blocked(parts, &review.statement().by))
             .map(|review| (review.clone(), standing(parts, review)))
             .filter(|(_, standing)| standing.is_some())
             .collect();

@@ -30,19 +30,15 @@ async fn converse(parts: &Arc<Parts>, turns: &Turns, inbound: Inbound) -> Result
     let mut news = Vec::new();
     let answer = match request {
         Request::List { package } if propose::is_kept(parts, package) => {
-            let of = parts.proposals.of(package);
-            Answer::Records { records: of.iter().map(|record| Blob(record.bytes().to_vec())).collect() }
+            let told = propose::told(parts, package);
+            Answer::Records { records: told.iter().map(|record| Blob(record.bytes().to_vec())).collect() }
         }
         Request::List { .. } => Answer::Refused(Refusal::NotFound),
         Request::Offer { records } => {
-            let mut n_kept = 0;
+            let mut found = Vec::new();
             for bytes in &records {
                 match Record::decode(bytes.as_ref()) {
-                    Ok(record) => {
-                        let taken = propose::take_in(parts, record.clone());
-                        n_kept += u32::from(taken.is_kept());
-                        news.extend(taken.is_new().then_some(record));
-                    }
+                    Ok(record) => found.push(record),
                     Err(error) => {
                         tracing::debug!(peer = peer.fmt_short(), %error, "offered what is no record");
                         let is_forged = matches!(error, RecordError::Signature);
@@ -50,6 +46,9 @@ async fn converse(parts: &Arc<Parts>, turns: &Turns, inbound: Inbound) -> Result
                     }
                 }
             }
+            let taken = propose::take_in(parts, found).await;
+            let n_kept = taken.iter().map(|(_, came)| u32::from(came.is_kept())).sum();
+            news.extend(taken.into_iter().filter(|(_, came)| came.is_new()).map(|(record, _)| record));
             Answer::Taken { n_kept }
         }
     };

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use syncra_tests::{Home, Node};
 
-use crate::people::{LOOPBACK, address, publish, wired, word};
+use crate::people::{LOOPBACK, address, number, publish, until, wired, word};
 
 fn edit(home: &Home, dir: &str, path: &str, bytes: &str) {
     std::fs::write(home.work().join(dir).join(path), bytes).expect("written");
@@ -128,4 +128,69 @@ fn proposals_are_taken_back_and_turned_down_by_those_who_may_and_by_nobody_else(
     assert_eq!(word(one(&owner.json(["review", &package])), "state"), "withdrawn");
     assert!(!owner.json(["status"])["warnings"].to_string().contains("proposals wait"));
     drop((node, helping, visiting));
+}
+
+/// Nobody in between has anything, nobody knows an address, and nobody is told: there are no neighbours, no gossip among those
+/// who are not connected, and proposer and owner are never there at the same time until the owner has the proposal.
+#[test]
+fn who_proposes_and_who_owns_find_each_other_through_the_table_alone() {
+    let (hub, owner, holder, stranger) = (Home::new(), Home::new(), Home::new(), Home::new());
+    let hub_up = hub.up(LOOPBACK);
+    let entrance = address(&hub_up).to_owned();
+    let known = || [LOOPBACK[0], LOOPBACK[1], "--bootstrap", entrance.as_str()];
+    let n_connected = |home: &Home| home.json(["peers"])["peers"].as_array().map(Vec::len).expect("a list");
+    let published = publish(&owner, "1.0.0", 20_000);
+    let exact = format!("syncra:{}", word(&owner.json(["info", &published.reference]), "package_id"));
+    // Carried, so that nobody has met anybody.
+    let stick = owner.work().join("world.syncpack");
+    let stick = stick.to_str().expect("UTF-8");
+    owner.json(["export", &exact, "-o", stick]);
+    for home in [&holder, &stranger] {
+        home.json(["import", stick]);
+    }
+    stranger.json(["checkout", &exact, "mine"]);
+    edit(&stranger, "mine", "fins.txt", "fins\n");
+
+    // Somebody who holds the package is found by its id, and keeps what is proposed.
+    let helping = holder.up(known());
+    until("the holder is named by the table", || number(&hub.json(["status"])["dht"], "n_records") > 0);
+    let away = stranger.up(known());
+    let done = stranger.json(["propose", "mine", "--title", "Fins that turn"]);
+    let proposal = word(&done, "ref");
+    assert!(number(&done, "n_told") >= 1, "the holder, whom the table names: {done}");
+    assert_eq!(word(one(&holder.json(["review", &exact, "--offline"])), "state"), "open");
+    assert_eq!(number(&hub.json(["status"])["packages"], "known"), 0, "who is in between has nothing but records");
+    assert_eq!(away.stop().0, 0);
+
+    // The owner finds the holder by the id of the package, too.
+    let back = owner.up(known());
+    until("the proposal comes", || {
+        owner.json(["review", &exact])["proposals"].as_array().is_some_and(|all| !all.is_empty())
+    });
+    let found = owner.json(["review", &exact, "--offline"]);
+    assert_eq!((word(one(&found), "standing"), &one(&found)["version"]), ("stranger".to_owned(), &Value::Null));
+    assert_eq!(helping.stop().0, 0);
+
+    // And the proposer, once it is back, by the id of the proposal: its history, its files.
+    let away = stranger.up(known());
+    until("the proposal's history comes", || {
+        let looked = owner.json(["review", &proposal]);
+        word(one(&looked), "standing") == "known" && one(&looked)["version"].is_string()
+    });
+    owner.json(["review", &proposal, "--approve"]);
+    owner.json(["checkout", &exact, "desk"]);
+    owner.json(["merge", &proposal, "--into", "desk"]);
+    assert_eq!(std::fs::read_to_string(owner.work().join("desk/fins.txt")).expect("there"), "fins\n");
+    let manifest = std::fs::read_to_string(owner.work().join("desk/syncra.toml")).expect("there");
+    edit(&owner, "desk", "syncra.toml", &manifest.replace("1.0.0", "1.1.0"));
+    owner.json(["publish", "desk"]);
+    assert_eq!(word(one(&owner.json(["review", &exact])), "state"), "merged");
+
+    // The proposer hears of both in the same way.
+    until("the proposer learns what became of it", || {
+        let seen = stranger.json(["review", &proposal]);
+        word(one(&seen), "state") == "merged" && one(&seen)["reviews"].as_array().map(Vec::len) == Some(1)
+    });
+    assert!(n_connected(&stranger) >= 2, "the hub, and the owner whom the table named");
+    drop((hub_up, back, away));
 }

@@ -20,6 +20,8 @@ const HOME: &str = "home.tar.gz";
 const STICK: &str = "lamp.syncpack";
 /// Words on the wire.
 const WIRE: &str = "wire.json";
+/// Words about proposals and drafts, in an order that counts.
+const RECORDS: &str = "records.json";
 /// All fixtures of one version: they stay for ever.
 const VERSION_BYTES: u64 = 200 << 10;
 
@@ -174,6 +176,18 @@ fn kept_words_on_the_wire_are_understood_and_answered_alike() {
     }
 }
 
+#[test]
+fn kept_words_about_proposals_and_drafts_are_understood_and_answered_alike() {
+    for version in versions() {
+        let home = unpacked(&version);
+        wire::replay_records(&home, &read_json(&version.join(RECORDS)));
+        // And so they are after a restart.
+        let kept = read_json(&version.join(RECORDS));
+        let last = kept["exchanges"].as_array().expect("a list").iter().rfind(|kept| kept["what"] == "records");
+        wire::replay(&home, &json!([last.expect("the list")]));
+    }
+}
+
 /// Whoever has used a newer version keeps everything: an older one changes nothing and says what to do.
 #[test]
 fn homes_of_newer_versions_are_refused_and_left_alone() {
@@ -226,8 +240,11 @@ fn seal(bytes: &mut [u8], check: usize, end: usize) {
 #[test]
 fn fixtures_of_this_version_are_small_and_written_on_demand() {
     let dir = fixtures().join(env!("CARGO_PKG_VERSION"));
-    if std::env::var_os("SYNCRA_WRITE_FIXTURES").is_some() {
-        write(&dir);
+    match std::env::var("SYNCRA_WRITE_FIXTURES").as_deref() {
+        Err(_) => {}
+        // What was said of it later than the rest was written.
+        Ok("records") => write_records(&dir),
+        Ok(_) => write(&dir),
     }
     for version in versions() {
         let files = fs::read_dir(&version).expect("there").map(|entry| entry.expect("an entry"));
@@ -273,6 +290,12 @@ fn write(dir: &Path) {
     let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("JSON") + "\n";
     fs::write(dir.join(EXPECTED), pretty(&expected)).expect("written");
     fs::write(dir.join(WIRE), pretty(&wire::record(&copy))).expect("written");
+    write_records(dir);
+}
+
+fn write_records(dir: &Path) {
+    let words = wire::record_records(&unpacked(dir));
+    fs::write(dir.join(RECORDS), serde_json::to_string_pretty(&words).expect("JSON") + "\n").expect("written");
 }
 
 /// The identity that owns a package.

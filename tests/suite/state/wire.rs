@@ -14,9 +14,12 @@ use syncra_node::home;
 use syncra_node::net::{Multiaddr, Net, NetConfig, Protocol, Stream};
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::codec;
-use syncra_protocol::id::{BlobId, ContentRoot};
-use syncra_protocol::key::DeviceKey;
+use syncra_protocol::entry::RefClass;
+use syncra_protocol::id::{BlobId, ContentRoot, IdentityId, PackageId, ReleaseId, TreeId};
+use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::message::{draft, have, log, pair, propose};
+use syncra_protocol::name::RefName;
+use syncra_protocol::proposal::{self, Said, Statement, Verdict};
 use syncra_tests::{Home, Node};
 
 /// Frames carry their length.
@@ -164,6 +167,81 @@ pub(crate) fn record(home: &Home) -> Value {
         }
         kept.into()
     })
+}
+
+/// What a peer offers, gets and asks for of records about a package of this home, in this order: the node keeps what it is
+/// offered. Besides, drafts as they are answered: a node shows none after its start.
+pub(crate) fn record_records(home: &Home) -> Value {
+    let (packages, ..) = run(contents(home));
+    let (secret, target) = (DeviceSecret::from_seed(&[7; 32]), packages[0]);
+    let release = ReleaseId::from_bytes([3; 32]);
+    let (class, name, title) = (RefClass::Channel, RefName::stable(), "Fins that turn".to_owned());
+    let said = [
+        Said::Proposal { class, name, release, title, is_withdrawn: false },
+        Said::Review { release, verdict: Verdict::Approve, text: "good\nvery good".to_owned() },
+    ];
+    let sign = |said| {
+        let (by, proposal) = (IdentityId::from_bytes([4; 32]), PackageId::from_bytes([2; 32]));
+        let statement = Statement { target, proposal, by, device: secret.public(), number: 0, rev: 1, said };
+        Blob(proposal::Record::sign(statement, &secret).expect("a record").bytes().to_vec())
+    };
+    let records: Vec<_> = said.map(sign).to_vec();
+    let list = || codec::encode(&propose::Request::List { package: target });
+    let asked = draft::Request { package: target, name: RefName::stable(), after: 9 };
+    let requests = [
+        ("records, none yet", Protocol::Propose, list()),
+        (
+            "records that are new",
+            Protocol::Propose,
+            codec::encode(&propose::Request::Offer { records: records.clone() }),
+        ),
+        ("records that are there", Protocol::Propose, codec::encode(&propose::Request::Offer { records })),
+        ("records", Protocol::Propose, list()),
+        ("a draft that is not shown", Protocol::Draft, codec::encode(&asked)),
+    ];
+    let exchanges: Vec<Value> = run(async {
+        let asker = Asker::new(home).await;
+        let mut kept = Vec::new();
+        for (what, protocol, request) in requests {
+            let request = framed(&request);
+            let answer = HEXLOWER.encode(&asker.answer(protocol, &request).await);
+            let request = HEXLOWER.encode(&request);
+            kept.push(json!({ "what": what, "protocol": protocol.id(), "request": request, "answer": answer }));
+        }
+        kept
+    });
+    let shown = draft::Draft {
+        package: target,
+        name: RefName::stable(),
+        rev: 10,
+        tree_id: TreeId::from_bytes([5; 32]),
+        content_root: ContentRoot::from_bytes([6; 32]),
+        total_bytes: 70_000,
+        n_files: 12,
+    };
+    let answers = [draft::Answer::Draft(draft::SignedDraft::sign(&shown, &secret)), draft::Answer::Unchanged];
+    let drafts = answers.map(|answer| {
+        json!({
+            "request": HEXLOWER.encode(&framed(&codec::encode(&asked))),
+            "answer": HEXLOWER.encode(&framed(&codec::encode(&answer))),
+            "key": HEXLOWER.encode(secret.public().as_bytes()),
+        })
+    });
+    json!({ "exchanges": exchanges, "drafts": drafts })
+}
+
+/// Does all that again, and reads the drafts.
+pub(crate) fn replay_records(home: &Home, kept: &Value) {
+    replay(home, &kept["exchanges"]);
+    for shown in kept["drafts"].as_array().expect("a list") {
+        let bytes =
+            |name: &str| HEXLOWER.decode(shown[name].as_str().expect("a text").as_bytes()).expect("hexadecimal");
+        assert_understood(Protocol::Draft, &bytes("request"), &bytes("answer"));
+        let key = DeviceKey::from_bytes(bytes("key").try_into().expect("a key"));
+        if let draft::Answer::Draft(signed) = draft::decode_answer(&bytes("answer")[4..]).expect("an answer") {
+            assert!(signed.verify(&key).is_ok_and(|draft| draft.rev > 9), "it is its device's, and newer");
+        }
+    }
 }
 
 /// Packages, logs of one of them, and content roots of a home.

@@ -17,6 +17,7 @@ use super::merge::absolute;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
+use crate::flow::checkout::DirLock;
 use crate::flow::propose::{self, Standpoint, State};
 use crate::flow::{Parts, identity, publish, resolve, seek};
 use crate::history::History;
@@ -202,6 +203,7 @@ impl Verb for Propose {
     ) -> Result<ProposeResponse, Problem> {
         let dir = absolute(&request.dir)?;
         let parts = service.parts();
+        let lock = if request.dry_run { None } else { DirLock::of_checkout(&dir)? };
         let asked = publish::Request {
             dir,
             name: None,
@@ -234,6 +236,7 @@ impl Verb for Propose {
         }
         let progress = progress.clone();
         let work = move |service: Arc<Service>| async move {
+            let _lock = lock;
             let (done, record) = propose::propose(service.parts(), plan, &title, &progress).await?;
             let reference = format!("syncra:{}", done.package);
             let release_id = done.release_id.to_string();
@@ -304,7 +307,9 @@ impl Verb for Review {
         let mut n_told = 0;
         match (verdict, &only) {
             (Some(verdict), Some(of)) if !request.dry_run => {
-                let record = propose::review(parts, of, verdict, request.text.as_deref().unwrap_or_default())?;
+                let (of, text) = (of.clone(), request.text.clone().unwrap_or_default());
+                let say = move |service: &Service| Ok(propose::review(service.parts(), &of, verdict, &text)?);
+                let record = service.blocking(say).await?;
                 let target = record.statement().target;
                 n_told = tell(service, target, &record, request.offline, request.timeout_s).await?;
             }
@@ -396,7 +401,9 @@ impl Verb for CloseProposal {
         }
         let mut n_told = 0;
         if !request.dry_run {
-            let record = propose::close(parts, &of, request.reason.as_deref().unwrap_or_default())?;
+            let (of, why) = (of.clone(), request.reason.clone().unwrap_or_default());
+            let say = move |service: &Service| Ok(propose::close(service.parts(), &of, &why)?);
+            let record = service.blocking(say).await?;
             n_told = tell(service, target, &record, request.offline, request.timeout_s).await?;
         }
         let mut proposals = Vec::new();
