@@ -114,6 +114,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::git::ImportGit>(),
         Route::of::<verbs::git::ExportGit>(),
         Route::of::<verbs::draft::PushDraft>(),
+        Route::of::<verbs::draft::HoldDraft>(),
         Route::of::<verbs::draft::NextDraft>(),
         Route::of::<verbs::identity::ShowIdentity>(),
         Route::of::<verbs::identity::SetHandle>(),

@@ -7,7 +7,7 @@ use crate::api::client::Address;
 use crate::api::{self, Service, Verb};
 use crate::home::Home;
 use crate::problem::{Code, Problem};
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressFrame};
 
 /// Who does the work.
 #[derive(Debug)]
@@ -38,8 +38,20 @@ impl Client {
     /// The verb's.
     pub(super) async fn call<V: Verb>(&self, context: &Context, request: V::Request) -> Result<V::Response, Problem> {
         let bars = context.ui().bars();
+        self.hear::<V>(request, |frame| bars.show(&frame)).await
+    }
+
+    /// Calls a verb; `on_progress` hears what it reports meanwhile.
+    ///
+    /// # Errors
+    /// The verb's.
+    pub(super) async fn hear<V: Verb>(
+        &self,
+        request: V::Request,
+        mut on_progress: impl FnMut(ProgressFrame) + Send,
+    ) -> Result<V::Response, Problem> {
         let service = match self {
-            Self::Remote(client) => return client.call::<V>(&request, |frame| bars.show(&frame)).await,
+            Self::Remote(client) => return client.call::<V>(&request, on_progress).await,
             Self::Local(service) => service,
         };
         let (progress, mut reader) = Progress::watched();
@@ -47,7 +59,7 @@ impl Client {
         loop {
             tokio::select! {
                 biased;
-                Some(frame) = reader.recv() => bars.show(&frame),
+                Some(frame) = reader.recv() => on_progress(frame),
                 result = &mut work => return result,
             }
         }

@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::client::Client;
 use super::context::{self, Context};
 use super::ui::text;
 use crate::api::verbs::draft::{
-    NextDraft, NextDraftRequest, NextDraftResponse, PushDraft, PushDraftRequest, PushDraftResponse,
+    HoldDraft, HoldDraftRequest, NextDraft, NextDraftRequest, NextDraftResponse, PushDraft, PushDraftRequest,
+    PushDraftResponse,
 };
-use crate::problem::{Kind, Problem};
+use crate::problem::{Code, Kind, Problem};
 
 /// Show a working directory as you save, or follow somebody's
 ///
-/// Whoever works on the package, on a device of its owners, sees what you save at once by
-/// `--follow`; with `--public` anybody does. A draft is no release: nothing is signed for
-/// ever, a newer one replaces it, and it ends with this command. `syncra publish` turns the
+/// Whoever has a role in the package sees what you save at once by `--follow`; with
+/// `--public` anybody does. A draft is no release: nothing is signed for ever, a newer one
+/// replaces it, and it ends with this command, however that ends. `syncra publish` turns the
 /// same directory into a release. It needs a running node: `syncra up`.
 ///
 /// `--follow` writes into a directory of its own. A file that you changed there stays, and
@@ -49,7 +50,7 @@ pub(super) struct Args {
     /// What the draft is called [default: draft]
     #[arg(long)]
     name: Option<String>,
-    /// The package of a directory without syncra.toml
+    /// The package of a directory that is no checkout and has no syncra.toml
     #[arg(long, value_name = "PKG", conflicts_with = "follow")]
     package: Option<String>,
     /// Let anybody see it, not only who works on the package
@@ -104,24 +105,25 @@ impl Args {
             package: self.package,
             name: self.name,
             public: self.public,
+            held: goes_on,
             end: self.end,
             dry_run: self.dry_run,
         };
-        // Before the first look, so that no change falls between.
-        let mut changes = goes_on.then(|| Changes::watch(context, &dir));
-        let first = client.call::<PushDraft>(context, request.clone()).await?;
-        let Some(changes) = &mut changes else { return context.ui().data("draft", &first, shown) };
-        frame(context, &first, shown)?;
-        let mut told = String::new();
+        if !goes_on {
+            let done = client.call::<PushDraft>(context, request).await?;
+            return context.ui().data("draft", &done, shown);
+        }
+        // Held before it is shown: killed at any point, this command leaves nothing behind in the node.
+        let (dir_text, package, name) = (request.dir.clone(), request.package.clone(), request.name.clone());
+        let hold = HoldDraftRequest { dir: dir_text, package, name };
+        let is_held = Notify::new();
+        let mut holding = std::pin::pin!(client.hear::<HoldDraft>(hold, |_| is_held.notify_one()));
         let ended = tokio::select! {
-            ended = push_all(context, client, &request, changes, &mut told) => ended,
-            _ = tokio::signal::ctrl_c() => Ok(()),
-            () = terminated() => Ok(()),
+            ended = &mut holding => ended,
+            shown = show_all(context, client, &request, &dir, &is_held) => return shown,
         };
-        let end = PushDraftRequest { end: true, ..request };
-        // A node that has gone shows it no more either.
-        drop(client.call::<PushDraft>(context, end).await);
-        ended
+        let stops = |_| Err(Problem::new(Code::NodeGone, "the node stops, and shows no draft any more"));
+        ended.and_then(stops)
     }
 
     async fn follow(self, context: &Context, client: &Client, output: &Path) -> Result<(), Problem> {
@@ -155,6 +157,31 @@ impl Args {
     }
 }
 
+/// Shows a directory until somebody interrupts it.
+async fn show_all(
+    context: &Context,
+    client: &Client,
+    request: &PushDraftRequest,
+    dir: &Path,
+    is_held: &Notify,
+) -> Result<(), Problem> {
+    is_held.notified().await;
+    // Before the first look, so that no change falls between.
+    let mut changes = Changes::watch(context, dir);
+    let first = client.call::<PushDraft>(context, request.clone()).await?;
+    frame(context, &first, shown)?;
+    let mut told = String::new();
+    let ended = tokio::select! {
+        ended = push_all(context, client, request, &mut changes, &mut told) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        () = terminated() => Ok(()),
+    };
+    let end = PushDraftRequest { end: true, ..request.clone() };
+    // A node that has gone shows it no more either.
+    drop(client.call::<PushDraft>(context, end).await);
+    ended
+}
+
 /// Shows what changed, as often as something does, until the node is gone.
 async fn push_all(
     context: &Context,
@@ -164,7 +191,7 @@ async fn push_all(
     told: &mut String,
 ) -> Result<(), Problem> {
     loop {
-        changes.next().await;
+        changes.next(context).await;
         match client.call::<PushDraft>(context, request.clone()).await {
             Ok(done) => {
                 told.clear();
@@ -187,39 +214,42 @@ async fn push_all(
 /// Whatever may mean that something in a directory is different.
 struct Changes {
     events: mpsc::Receiver<()>,
+    failed: std_mpsc::Receiver<notify::Error>,
     /// Kept, for it stops telling when it is dropped; none: the directory is polled.
     watcher: Option<RecommendedWatcher>,
 }
 
 impl Changes {
     fn watch(context: &Context, dir: &Path) -> Self {
-        // What changed is found by reading.
         let (tell, events) = mpsc::channel(1);
-        let (failed_in, failed) = std_mpsc::channel();
-        let on_event = move |event: notify::Result<notify::Event>| match event {
-            // Reading is no change.
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
-            // An overflow of the system's queue too: the directory is read again.
-            Ok(_) => wake(&tell),
-            Err(error) => {
-                wake(&tell);
-                drop(failed_in.send(error));
-            }
-        };
-        let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        let (tell_failed, failed) = std_mpsc::channel();
+        let watcher = notify::recommended_watcher(move |event| heed(event, &tell, &tell_failed));
+        let watcher = watcher.and_then(|mut watcher| {
             watcher.watch(dir, RecursiveMode::Recursive)?;
             Ok(watcher)
         });
-        let watcher = watcher.and_then(|watcher| failed.try_recv().map_or(Ok(watcher), Err));
-        if let Err(error) = &watcher {
-            let every = POLL.as_millis();
-            context.ui().warning(&format!("the system does not tell of changes ({error}): looking every {every} ms"));
+        let mut changes = Self { events, failed, watcher: None };
+        match watcher {
+            Ok(watcher) => changes.watcher = Some(watcher),
+            Err(error) => warn_of(context, &error),
         }
-        Self { events, watcher: watcher.ok() }
+        changes.give_up(context);
+        changes
+    }
+
+    /// A watcher that cannot watch everything tells nothing of the rest: then the directory is polled.
+    fn give_up(&mut self, context: &Context) {
+        let failed: Vec<notify::Error> = self.failed.try_iter().collect();
+        let is_blind = |error: &&notify::Error| matches!(error.kind, notify::ErrorKind::MaxFilesWatch);
+        if let (Some(_), Some(error)) = (&self.watcher, failed.iter().find(is_blind)) {
+            warn_of(context, error);
+            self.watcher = None;
+        }
     }
 
     /// Waits until something may be different and it is quiet for a moment.
-    async fn next(&mut self) {
+    async fn next(&mut self, context: &Context) {
+        self.give_up(context);
         if self.watcher.is_none() {
             tokio::time::sleep(POLL).await;
             return;
@@ -234,6 +264,26 @@ impl Changes {
             }
         }
     }
+}
+
+/// What changed is found by reading, so of an event only that it came counts.
+fn heed(event: notify::Result<notify::Event>, tell: &mpsc::Sender<()>, failed: &std_mpsc::Sender<notify::Error>) {
+    match event {
+        // Reading is no change.
+        Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
+        // That some were lost, because the system's queue was full, too.
+        Ok(_) => wake(tell),
+        Err(error) => {
+            // Nobody hears it after the command's end.
+            drop(failed.send(error));
+            wake(tell);
+        }
+    }
+}
+
+fn warn_of(context: &Context, error: &notify::Error) {
+    let every = POLL.as_millis();
+    context.ui().warning(&format!("the system does not tell of changes ({error}): looking every {every} ms"));
 }
 
 /// One that waits is enough.
@@ -277,4 +327,29 @@ fn applied(done: &NextDraftResponse) -> String {
         lines.push("nothing changed".to_owned());
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::Event;
+    use notify::event::{AccessKind, Flag, ModifyKind};
+
+    use super::*;
+
+    #[test]
+    fn changes_and_lost_events_wake_reading_does_not_and_failures_are_kept() {
+        let (tell, mut events) = mpsc::channel(1);
+        let (tell_failed, failed) = std_mpsc::channel();
+        let mut wakes = |event| {
+            heed(event, &tell, &tell_failed);
+            events.try_recv().is_ok()
+        };
+        assert!(!wakes(Ok(Event::new(EventKind::Access(AccessKind::Any)))));
+        assert!(wakes(Ok(Event::new(EventKind::Modify(ModifyKind::Any)))));
+        // As the watcher tells that the system's queue was full.
+        assert!(wakes(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+        assert!(failed.try_recv().is_err());
+        assert!(wakes(Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))));
+        assert!(matches!(failed.try_recv().map(|error| error.kind), Ok(notify::ErrorKind::MaxFilesWatch)));
+    }
 }

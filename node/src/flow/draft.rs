@@ -14,6 +14,7 @@ use syncra_protocol::message::draft::{Draft, SignedDraft};
 use syncra_protocol::name::RefName;
 use tokio::sync::watch;
 
+use super::checkout::BaseError;
 use super::manifest::ReadManifestError;
 use super::pack::PackTreeError;
 use super::release::ReleaseError;
@@ -31,7 +32,7 @@ mod repack;
 
 pub use apply::{Applied, ApplyError};
 pub use follow::{Followed, Wanted, next};
-pub use push::{Pushed, Request, push};
+pub use push::{Pushed, Request, named, push, writable};
 
 /// Drafts that one node shows at a time.
 const DRAFTS: usize = 64;
@@ -50,6 +51,8 @@ type Key = (PackageId, RefName);
 pub struct Drafts {
     secret: DeviceSecret,
     shown: Mutex<BTreeMap<Key, Shown>>,
+    /// Who waits with each draft for its end, and how many: what they show ends with the last of them. Taken after `shown`.
+    holds: Mutex<HashMap<Key, usize>>,
     /// What a push that is under way will show, unless that is ended meanwhile. Taken after `shown`.
     under_way: Mutex<Option<Key>>,
     /// One push of a directory after the other.
@@ -58,6 +61,29 @@ pub struct Drafts {
     followed: Mutex<HashMap<PathBuf, (ContentRoot, Pins)>>,
     /// Places of those who wait.
     pub(crate) places: Places,
+}
+
+/// Held by whoever shows a draft and stays. What was shown so ends when nobody holds it any more, however they ended.
+#[derive(Debug)]
+pub struct Hold<'a> {
+    drafts: &'a Drafts,
+    key: Key,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut shown = self.drafts.shown();
+        let mut holds = self.drafts.holders();
+        match holds.get_mut(&self.key) {
+            Some(n) if *n > 1 => *n -= 1,
+            _ => {
+                holds.remove(&self.key);
+                if shown.get(&self.key).is_some_and(|found| found.is_held) {
+                    shown.remove(&self.key);
+                }
+            }
+        }
+    }
 }
 
 /// The peers that wait, and with how many streams each.
@@ -106,6 +132,8 @@ struct Shown {
     signed: SignedDraft,
     draft: Draft,
     is_public: bool,
+    /// Whether it ends when nobody holds it.
+    is_held: bool,
     /// The newest contents, newest first; their pins keep them.
     contents: VecDeque<Content>,
     /// The newest rev; whoever waits is told.
@@ -118,6 +146,9 @@ pub enum DraftError {
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ReadManifestError),
+    /// What the directory was checked out from.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// The directory says no package, and nobody else does.
     #[error("`{}` has no syncra.toml, so nothing says which package this is a draft of", .0.display())]
     NoPackage(PathBuf),
@@ -186,11 +217,24 @@ impl Drafts {
         Self {
             secret,
             shown: Mutex::default(),
+            holds: Mutex::default(),
             under_way: Mutex::default(),
             pushing: tokio::sync::Mutex::default(),
             followed: Mutex::default(),
             places: Places::default(),
         }
+    }
+
+    /// From now on what is shown with `is_held` stays until this is dropped, and does not outlive it.
+    #[must_use]
+    pub fn hold(&self, package: PackageId, name: RefName) -> Hold<'_> {
+        let key = (package, name);
+        *self.holders().entry(key.clone()).or_default() += 1;
+        Hold { drafts: self, key }
+    }
+
+    fn holders(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows a draft no more, nor what a push of it that is under way has read. False if it was not shown and none is.
@@ -256,23 +300,34 @@ impl Drafts {
     }
 
     /// The draft that is shown is the one that was read again: only who may see it may be others now.
-    fn show_same(&self, key: &Key, is_public: bool) -> Result<(), DraftError> {
+    fn show_same(&self, key: &Key, is_public: bool, is_held: bool) -> Result<(), DraftError> {
         let mut shown = self.shown();
+        self.check_held(key, is_held)?;
         let found = shown.get_mut(key).ok_or_else(|| DraftError::NotShown(key.1.clone()))?;
         found.show_to_all(is_public);
+        found.is_held = is_held;
         if let Some((_, newest, _)) = found.contents.front_mut() {
             *newest = is_public;
         }
         Ok(())
     }
 
+    /// Whoever was to hold it may have ended while it was read.
+    fn check_held(&self, key: &Key, is_held: bool) -> Result<(), DraftError> {
+        match is_held && !self.holders().contains_key(key) {
+            true => Err(DraftError::NotShown(key.1.clone())),
+            false => Ok(()),
+        }
+    }
+
     /// Shows a draft; `import` holds what it names.
-    fn show(&self, draft: Draft, is_public: bool, import: Import) -> Result<(), DraftError> {
+    fn show(&self, draft: Draft, is_public: bool, is_held: bool, import: Import) -> Result<(), DraftError> {
         let mut shown = self.shown();
         let key = (draft.package, draft.name.clone());
         if self.under_way().as_ref() != Some(&key) {
             return Err(DraftError::NotShown(draft.name));
         }
+        self.check_held(&key, is_held)?;
         if shown.len() >= DRAFTS && !shown.contains_key(&key) {
             return Err(DraftError::TooMany);
         }
@@ -283,13 +338,14 @@ impl Drafts {
                 found.show_to_all(is_public);
                 found.contents.push_front(content);
                 found.contents.truncate(KEPT);
+                found.is_held = is_held;
                 (found.signed, found.draft) = (signed, draft);
                 found.news.send_replace(rev);
             }
             None => {
                 let contents = VecDeque::from([content]);
                 let news = watch::Sender::new(rev);
-                shown.insert(key, Shown { signed, draft, is_public, contents, news });
+                shown.insert(key, Shown { signed, draft, is_public, is_held, contents, news });
             }
         }
         Ok(())
@@ -308,15 +364,15 @@ impl Shown {
     }
 }
 
-/// Whether a device may see drafts that are not public: one that speaks for an owner.
+/// Whether a device may see drafts that are not public: one of somebody who works on the package.
 fn is_collaborator(histories: &Histories, package: PackageId, device: &DeviceKey) -> bool {
     let history = histories.package(package).ok().flatten();
     history.is_some_and(|history| speaks(&history.state, device))
 }
 
-/// Whether a device speaks for an owner of the package.
+/// Whether a device speaks for somebody who has a role in the package now, be it to publish onto branches.
 fn speaks(state: &PackageState, device: &DeviceKey) -> bool {
-    state.owners.keys().any(|owner| state.may_write(owner, device))
+    state.owners.keys().any(|who| state.role(who, device).is_some())
 }
 
 #[cfg(test)]
@@ -346,22 +402,58 @@ mod tests {
             };
             drafts.set_under_way(Some(key.clone()));
             let import = parts.blobs().await.unwrap().import();
-            drafts.show(draft, is_public, import).unwrap();
+            drafts.show(draft, is_public, false, import).unwrap();
         };
         let seen = || [1, 2].map(|n| drafts.access(&parts.histories, &root(n).into(), &stranger) == Access::Sequence);
         show(1, false).await;
         show(2, false).await;
         assert_eq!(seen(), [false, false]);
-        drafts.show_same(&key, true).unwrap();
+        drafts.show_same(&key, true, false).unwrap();
         assert_eq!(seen(), [false, true]);
         assert!(drafts.see(&parts.histories, &key, &stranger).is_some());
-        drafts.show_same(&key, false).unwrap();
+        drafts.show_same(&key, false, false).unwrap();
         assert_eq!(seen(), [false, false]);
         assert!(drafts.see(&parts.histories, &key, &stranger).is_none());
         // One that ended is not shown again by a push that began before.
         assert!(drafts.end(key.0, &key.1));
-        assert!(drafts.show_same(&key, true).is_err());
+        assert!(drafts.show_same(&key, true, false).is_err());
         assert!(!drafts.end(key.0, &key.1));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_ends_with_the_last_who_holds_it_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = fixture::open(dir.path()).await;
+        let key = (PackageId::from_bytes([1; 32]), RefName::stable());
+        let drafts = &parts.drafts;
+        let show = async |is_held| {
+            let draft = Draft {
+                package: key.0,
+                name: key.1.clone(),
+                rev: 1,
+                tree_id: TreeId::from_bytes([1; 32]),
+                content_root: ContentRoot::from_bytes([1; 32]),
+                total_bytes: 1,
+                n_files: 1,
+            };
+            drafts.set_under_way(Some(key.clone()));
+            let import = parts.blobs().await.unwrap().import();
+            drafts.show(draft, true, is_held, import)
+        };
+        let is_shown = || drafts.newest(&key).is_some();
+        assert!(matches!(show(true).await, Err(DraftError::NotShown(_))), "who was to hold it has ended already");
+        let [first, second] = [1, 2].map(|_| drafts.hold(key.0, key.1.clone()));
+        show(true).await.unwrap();
+        drop(first);
+        assert!(is_shown());
+        drop(second);
+        assert!(!is_shown());
+        // What somebody showed to stay does so.
+        let third = drafts.hold(key.0, key.1.clone());
+        show(true).await.unwrap();
+        drafts.show_same(&key, true, false).unwrap();
+        drop(third);
+        assert!(is_shown());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::flow::draft::{ApplyError, DraftError};
 impl From<DraftError> for Problem {
     fn from(error: DraftError) -> Self {
         let (code, hint) = match error {
+            DraftError::Base(error) => return error.into(),
             DraftError::Manifest(error) => return error.into(),
             DraftError::Walk(error) => return error.into(),
             DraftError::Pack(error) => return error.into(),
@@ -40,6 +41,7 @@ impl From<ApplyError> for Problem {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Blob(error) => error.into(),
+            ApplyError::Busy(error) => error.into(),
             ApplyError::Write { ref source, .. } => Self::io(error.to_string(), source),
             ApplyError::WrongFile(_) => Self::from_error(Code::ContentInvalid, &error),
             ApplyError::Taken(_) => {

@@ -6,11 +6,11 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 use syncra_tests::program::signal;
-use syncra_tests::{Home, Node};
+use syncra_tests::{Home, Node, skip, syncra_bin};
 
 const LISTEN: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
 
@@ -22,9 +22,23 @@ struct Running {
 
 impl Running {
     fn start(home: &Home, args: &[&str]) -> Self {
-        let mut command = home.command(args);
-        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().expect("the program starts");
+        Self::of(home.command(args))
+    }
+
+    fn of(mut command: Command) -> Self {
+        command.stderr(Stdio::inherit());
+        Self::started(command)
+    }
+
+    /// The same, and what it complains about.
+    #[cfg(target_os = "linux")]
+    fn complaining(mut command: Command, into: std::io::PipeWriter) -> Self {
+        command.stderr(into);
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
+        let mut child = command.arg("--json").stdout(Stdio::piped()).spawn().expect("the program starts");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, lines }
     }
@@ -38,6 +52,12 @@ impl Running {
             Value::Null => value,
             data => data,
         }
+    }
+
+    /// Ends it as nobody would: it says goodbye to nobody.
+    fn kill(mut self) {
+        signal(self.child.id(), "KILL");
+        drop(self.child.wait());
     }
 
     /// Ends it as somebody at a terminal does.
@@ -269,4 +289,179 @@ fn without_a_node_or_a_package_there_is_no_draft() {
     let looked = home.json(["draft", "island", "--dry-run"]);
     assert_eq!((&looked["dry_run"], looked["n_files"].as_u64() > Some(0)), (&true.into(), true), "{looked}");
     assert_eq!(home.fails(["draft", "island", "--end"]).0, 3, "a look shows nothing");
+}
+
+/// A terminal that is closed hard, a machine that runs out of memory: nothing stays behind in the node.
+#[test]
+fn a_draft_whose_command_was_killed_is_shown_no_more() {
+    let two = Two::new();
+    let mut show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    show.next();
+    let mut follow = two.follow();
+    follow.next();
+    assert_eq!(files(&two.live()), files(&two.island()));
+    // Another one that shows it keeps it, whoever goes.
+    let mut other = Running::start(&two.alice, &["draft", "island", "--public"]);
+    other.next();
+    show.kill();
+    fs::write(two.island().join("later"), "1").expect("written");
+    two.until_equal(&mut follow);
+    other.kill();
+    let late = ["draft", two.package.as_str(), "--follow", "-o", "late", "--once"];
+    let is_gone = || {
+        let mut command = two.bob.command(late);
+        command.arg("--json");
+        syncra_tests::Output::of(command).code == 6
+    };
+    while !is_gone() {
+        drop(fs::remove_dir_all(two.bob.work().join("late")));
+    }
+    assert_eq!(two.alice.fails(["draft", "island", "--end"]).0, 3, "the node knows of none");
+    // One that was shown to stay is nobody's to take along.
+    two.alice.json(["draft", "island", "--once", "--public"]);
+    two.bob.json(late);
+    two.alice.json(["draft", "island", "--end"]);
+}
+
+/// Whoever has a role in the package shows and sees drafts, from when it has it until it has it no more.
+#[test]
+fn who_has_a_role_shows_and_sees_drafts_and_who_lost_it_does_not() {
+    let two = Two::new();
+    let exact = format!("syncra:{}", two.alice.json(["info", &two.package])["package_id"].as_str().expect("an id"));
+    let who = two.bob.json(["id"])["identity"].as_str().expect("an identity").to_owned();
+    let carry = |from: &Home, to: &Home| {
+        let file = from.work().join("carried.syncpack");
+        drop(fs::remove_file(&file));
+        from.json(["export", &exact, "-o", file.to_str().expect("text")]);
+        to.json(["import", file.to_str().expect("text")]);
+    };
+    let refused = |home: &Home, dir: &str| {
+        let (code, error) = home.fails(["draft", dir, "--once"]);
+        assert_eq!((code, error["code"].as_str()), (4, Some("E0407")), "{error}");
+    };
+    let unseen = |home: &Home, dir: &str| {
+        let (code, error) = home.fails(["draft", &exact, "--follow", "-o", dir, "--once"]);
+        assert_eq!((code, error["code"].as_str()), (6, Some("E0600")), "{error}");
+    };
+    carry(&two.alice, &two.bob);
+    two.bob.json(["checkout", &exact, "mine"]);
+    fs::write(two.bob.work().join("mine/shore.syn"), "shore").expect("written");
+    refused(&two.bob, "mine");
+    for role in ["contributor", "maintainer"] {
+        two.alice.json(["role", &exact, &who, role]);
+        carry(&two.alice, &two.bob);
+        // So that she knows which device is his.
+        carry(&two.bob, &two.alice);
+        // Both ways: what the other shows, and what he shows himself.
+        two.alice.json(["draft", "island", "--once"]);
+        two.bob.json(["draft", &exact, "--follow", "-o", role, "--once"]);
+        assert_eq!(files(&two.bob.work().join(role)), files(&two.island()));
+        two.alice.json(["draft", "island", "--end"]);
+        two.bob.json(["draft", "mine", "--once"]);
+        two.alice.json(["draft", &exact, "--follow", "-o", role, "--once"]);
+        assert_eq!(files(&two.alice.work().join(role)), files(&two.bob.work().join("mine")));
+        two.bob.json(["draft", "mine", "--end"]);
+    }
+    two.bob.json(["draft", "mine", "--once"]);
+    two.alice.json(["draft", "island", "--once"]);
+    two.alice.json(["role", &exact, &who, "none", "--yes"]);
+    unseen(&two.bob, "late");
+    // What he shows is nobody's any more, also as long as his own node has not heard of it.
+    unseen(&two.alice, "late");
+    carry(&two.alice, &two.bob);
+    refused(&two.bob, "mine");
+}
+
+/// What was cut for an earlier draft is only known as long as something keeps it.
+#[test]
+fn what_was_collected_after_a_draft_ended_is_read_again_for_the_next() {
+    let two = Two::new();
+    let large = two.island().join("large");
+    let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(&large, bytes).expect("written");
+    // Long ago, so that its time is enough to know it again.
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    fs::File::options().write(true).open(&large).and_then(|file| file.set_modified(long_ago)).expect("set");
+    two.alice.json(["draft", "island", "--once", "--public"]);
+    two.alice.json(["draft", "island", "--end"]);
+    let freed = two.alice.json(["gc"]);
+    assert!(freed["freed_bytes"].as_u64() >= Some(200_000), "{freed}");
+    two.alice.json(["draft", "island", "--once", "--public"]);
+    two.bob.json(["draft", &two.package, "--follow", "-o", "live", "--once"]);
+    assert_eq!(files(&two.live()), files(&two.island()));
+}
+
+/// The system keeps only so many events for whoever does not read them; that it dropped some is an event too.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_changed_while_the_systems_queue_was_full_is_shown() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").ok().and_then(|n| n.trim().parse().ok());
+    let Some(limit @ 1..=1_000_000_usize) = limit else {
+        return skip("what_changed_while_the_systems_queue_was_full_is_shown", "the queue is too long to fill");
+    };
+    let two = Two::new();
+    let mut show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    show.next();
+    let mut follow = two.follow();
+    follow.next();
+    signal(show.child.id(), "STOP");
+    // Events of reading: they mean nothing, and fill the queue. The same twice in a row is told once.
+    for n in 0..2 * limit {
+        let name = ["syncra.toml", ".syncraignore"][n % 2];
+        drop(fs::File::open(two.island().join(name)).expect("there"));
+    }
+    fs::write(two.island().join("unseen"), "1").expect("written");
+    signal(show.child.id(), "CONT");
+    two.until_equal(&mut follow);
+}
+
+/// A machine whose users may watch so many directories only, here none, and then fewer than there are.
+#[cfg(target_os = "linux")]
+#[test]
+fn where_directories_cannot_be_watched_they_are_looked_at() {
+    let test = "where_directories_cannot_be_watched_they_are_looked_at";
+    let may = |n: usize| format!("echo {n} > /proc/sys/user/max_inotify_watches");
+    let tried = Command::new("unshare").args(["-Ur", "sh", "-c", &may(1)]).stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        return skip(test, "no user namespaces here");
+    }
+    let two = Two::new();
+    let n_dirs = 1 + fs::read_dir(two.island()).expect("there").flatten().filter(|entry| entry.path().is_dir()).count();
+    for n in [0, n_dirs] {
+        let inside = format!("{} && exec \"$0\" \"$@\"", may(n));
+        let plain = two.alice.command(["draft", "island", "--public"]);
+        let mut command = Command::new("unshare");
+        command.args(["-Ur", "sh", "-c", &inside]).arg(syncra_bin()).args(plain.get_args());
+        command.current_dir(two.alice.work());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let (complain, said) = std::io::pipe().expect("a pipe");
+        let mut show = Running::complaining(command, said);
+        let mut complaints = BufReader::new(complain).lines();
+        let mut complains = || {
+            let mut lines = complaints.by_ref().map_while(Result::ok);
+            assert!(lines.any(|line| line.contains("does not tell of changes")), "it says that it looks by itself");
+        };
+        if n == 0 {
+            complains();
+        }
+        show.next();
+        let mut follow = two.follow();
+        follow.next();
+        // More directories than can be watched: what is in the last is seen all the same.
+        fs::create_dir_all(two.island().join(format!("deep-{n}/er/still"))).expect("made");
+        fs::write(two.island().join(format!("deep-{n}/er/still/first")), "1").expect("written");
+        two.until_equal(&mut follow);
+        if n != 0 {
+            complains();
+        }
+        fs::write(two.island().join(format!("deep-{n}/er/still/second")), "2").expect("written");
+        two.until_equal(&mut follow);
+        show.end();
+        drop(follow);
+    }
 }

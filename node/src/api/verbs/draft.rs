@@ -14,7 +14,7 @@ use super::find;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::draft::{self, DraftError};
-use crate::flow::{manifest, publish, resolve};
+use crate::flow::{Parts, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -34,9 +34,12 @@ pub struct PushDraftRequest {
     /// What the draft is called; `draft` if nothing is said.
     #[serde(default)]
     pub name: Option<String>,
-    /// Whether anybody may see it, and not only the devices of the package's owners.
+    /// Whether anybody may see it, and not only who works on the package.
     #[serde(default)]
     pub public: bool,
+    /// Whether it ends with the last call of `draft_hold` that holds it; without one nothing is shown.
+    #[serde(default)]
+    pub held: bool,
     /// Show it no more.
     #[serde(default)]
     pub end: bool,
@@ -92,13 +95,10 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
     let name = name(request.name.as_deref())?;
     let package = request.package.as_deref().map(Reference::parse).transpose()?;
     if request.end {
-        let package = match package {
-            Some(reference) => resolve::package(parts, &reference)?.history.state.package,
-            None => {
-                let written = manifest::read(&dir)?.ok_or_else(|| DraftError::NoPackage(dir.clone()))?;
-                let history = publish::own_package(parts, &written.header.name)?;
-                history.ok_or_else(|| DraftError::NotShown(name.clone()))?.state.package
-            }
+        let package = match draft::named(parts, &dir, package.as_ref()) {
+            // Of somebody else's nothing is shown here either.
+            Err(DraftError::NotAWriter(_)) => return Err(DraftError::NotShown(name).into()),
+            found => found?.0,
         };
         if !request.dry_run && !parts.drafts.end(package, &name) {
             return Err(DraftError::NotShown(name).into());
@@ -115,12 +115,12 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
             dry_run: request.dry_run,
         });
     }
-    if parts.online().is_none() && !request.dry_run {
-        let problem = Problem::new(Code::NodeNotRunning, "a draft is shown by a running node");
-        return Err(problem.with_hint("start one by `syncra up`"));
+    if !request.dry_run {
+        ensure_online(parts)?;
     }
     let dry_run = request.dry_run;
-    let request = draft::Request { dir, package, name: name.clone(), is_public: request.public, dry_run };
+    let request =
+        draft::Request { dir, package, name: name.clone(), is_public: request.public, is_held: request.held, dry_run };
     let done = draft::push(parts, request).await?;
     Ok(PushDraftResponse {
         reference: resolve::text(&parts.histories, done.package)?,
@@ -132,6 +132,70 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
         unchanged: done.unchanged,
         dry_run,
     })
+}
+
+fn ensure_online(parts: &Parts) -> Result<(), Problem> {
+    if parts.online().is_some() {
+        return Ok(());
+    }
+    let problem = Problem::new(Code::NodeNotRunning, "a draft is shown by a running node");
+    Err(problem.with_hint("start one by `syncra up`"))
+}
+
+/// Keeps a draft for as long as its caller stays.
+#[derive(Debug)]
+pub struct HoldDraft;
+
+/// Which draft.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldDraftRequest {
+    /// The directory, as an absolute path on the node's machine.
+    pub dir: String,
+    /// The package, as a reference; else the one that the directory is of.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// What the draft is called; `draft` if nothing is said.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// The node stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HoldDraftResponse {
+    /// The package's reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The draft's name.
+    pub name: String,
+}
+
+impl Verb for HoldDraft {
+    const NAME: &'static str = "draft_hold";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/draft/hold";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Answers when the node stops; a draft that was pushed as held ends when its caller goes before, however it goes.";
+    type Request = HoldDraftRequest;
+    type Response = HoldDraftResponse;
+
+    async fn run(
+        service: &Arc<Service>,
+        request: HoldDraftRequest,
+        progress: &Progress,
+    ) -> Result<HoldDraftResponse, Problem> {
+        let parts = service.parts();
+        let (dir, name) = (absolute(&request.dir)?, name(request.name.as_deref())?);
+        let package = request.package.as_deref().map(Reference::parse).transpose()?;
+        ensure_online(parts)?;
+        let package = draft::writable(parts, &dir, package.as_ref())?;
+        let reference = resolve::text(&parts.histories, package)?;
+        let _hold = parts.drafts.hold(package, name.clone());
+        // From now on the caller may push.
+        progress.items("held", 1, Some(1));
+        service.stopped().cancelled().await;
+        Ok(HoldDraftResponse { reference, name: name.to_string() })
+    }
 }
 
 /// Waits for the next draft and writes it into a directory.

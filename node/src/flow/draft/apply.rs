@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::clock;
+use crate::flow::checkout::{BaseError, DirLock};
 
 /// Where a followed directory keeps what was written into it. A package cannot hold such a path.
 const OWN_DIR: &str = ".syncra";
@@ -47,6 +48,9 @@ pub enum ApplyError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Another command changes the directory.
+    #[error(transparent)]
+    Busy(#[from] BaseError),
     /// The blob store.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -131,6 +135,7 @@ struct Target {
     root: Dir,
     own: Dir,
     left: Left,
+    _lock: DirLock,
 }
 
 impl Target {
@@ -143,13 +148,14 @@ impl Target {
             _ => {}
         }
         let own = root.open_dir_nofollow(OWN_DIR).map_err(failed)?;
+        let lock = DirLock::take(path)?;
         let left = match own.read(STATE) {
             // What cannot be read says nothing: every file that differs is then somebody else's.
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Left::default(),
             Err(error) => return Err(failed(error)),
         };
-        let target = Self { path: path.to_owned(), root, own, left };
+        let target = Self { path: path.to_owned(), root, own, left, _lock: lock };
         // From now on the directory is one that is followed, however this call ends.
         target.keep()?;
         Ok(target)

@@ -1,6 +1,6 @@
 //! A directory as it is now becomes the newest draft.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use syncra_protocol::id::PackageId;
@@ -13,7 +13,7 @@ use super::{DraftError, Key, speaks};
 use crate::clock;
 use crate::flow::pack::PackTreeError;
 use crate::flow::walk::{self, ReadError, Selection, WalkError};
-use crate::flow::{Parts, manifest, publish, resolve};
+use crate::flow::{Parts, checkout, manifest, publish, resolve};
 
 /// How often a directory in which somebody writes is read again, and how long it is left alone between.
 const ATTEMPTS: usize = 5;
@@ -30,6 +30,8 @@ pub struct Request {
     pub name: RefName,
     /// Whether anybody may see it, and not only who works on the package.
     pub is_public: bool,
+    /// Whether it ends when nobody holds it any more ([`super::Drafts::hold`]).
+    pub is_held: bool,
     /// Only look.
     pub dry_run: bool,
 }
@@ -58,7 +60,7 @@ pub struct Pushed {
 pub async fn push(parts: &Parts, request: Request) -> Result<Pushed, DraftError> {
     // One after the other: the newest is what was read last.
     let mut caches = parts.drafts.pushing.lock().await;
-    let package = package(parts, &request)?;
+    let package = writable(parts, &request.dir, request.package.as_ref())?;
     let key = (package, request.name.clone());
     if !request.dry_run {
         parts.drafts.set_under_way(Some(key.clone()));
@@ -102,7 +104,7 @@ async fn push_next(parts: &Parts, request: Request, key: Key, cache: &mut Cache)
     let new_bytes = import.totals().new_bytes;
     cache.content = Some(declared.content_root);
     if unchanged && !request.dry_run {
-        parts.drafts.show_same(&key, request.is_public)?;
+        parts.drafts.show_same(&key, request.is_public, request.is_held)?;
     } else if !request.dry_run {
         let draft = Draft {
             package,
@@ -113,33 +115,43 @@ async fn push_next(parts: &Parts, request: Request, key: Key, cache: &mut Cache)
             total_bytes: declared.total_bytes,
             n_files: declared.n_files,
         };
-        parts.drafts.show(draft, request.is_public, import)?;
+        parts.drafts.show(draft, request.is_public, request.is_held, import)?;
     }
     let (n_files, total_bytes) = (declared.n_files.into(), declared.total_bytes);
     Ok(Pushed { package, rev, n_files, total_bytes, new_bytes, unchanged })
 }
 
-/// The package, which this device may write to.
-fn package(parts: &Parts, request: &Request) -> Result<PackageId, DraftError> {
-    let (package, shown) = match &request.package {
-        Some(reference) => {
-            let named =
-                resolve::package(parts, reference).map_err(|_| DraftError::NotAWriter(reference.to_string()))?;
-            (named.history.state.package, named.reference)
-        }
-        None => {
-            let written = manifest::read(&request.dir)?.ok_or_else(|| DraftError::NoPackage(request.dir.clone()))?;
-            let name = written.header.name;
-            let history = publish::own_package(parts, &name).ok().flatten();
-            let history = history.ok_or_else(|| DraftError::NotAWriter(name.to_string()))?;
-            (history.state.package, name.to_string())
-        }
-    };
+/// The package that a draft of a directory is of, if somebody of this device works on it.
+///
+/// # Errors
+/// [`DraftError::NotAWriter`], [`DraftError::NoPackage`].
+pub fn writable(parts: &Parts, dir: &Path, reference: Option<&Reference>) -> Result<PackageId, DraftError> {
+    let (package, shown) = named(parts, dir, reference)?;
     let history = parts.histories.package(package)?;
     match history.is_some_and(|history| speaks(&history.state, &parts.device)) {
         true => Ok(package),
         false => Err(DraftError::NotAWriter(shown)),
     }
+}
+
+/// The package that somebody names, else the one that the directory was checked out from, else the own one that `syncra.toml`
+/// names; and how it is called.
+///
+/// # Errors
+/// [`DraftError::NotAWriter`], [`DraftError::NoPackage`].
+pub fn named(parts: &Parts, dir: &Path, reference: Option<&Reference>) -> Result<(PackageId, String), DraftError> {
+    if let Some(reference) = reference {
+        let named = resolve::package(parts, reference).map_err(|_| DraftError::NotAWriter(reference.to_string()))?;
+        return Ok((named.history.state.package, named.reference));
+    }
+    if let Some(base) = checkout::read(dir)? {
+        return Ok((base.package, resolve::text(&parts.histories, base.package)?));
+    }
+    let written = manifest::read(dir)?.ok_or_else(|| DraftError::NoPackage(dir.to_owned()))?;
+    let name = written.header.name;
+    let history = publish::own_package(parts, &name).ok().flatten();
+    let history = history.ok_or_else(|| DraftError::NotAWriter(name.to_string()))?;
+    Ok((history.state.package, name.to_string()))
 }
 
 async fn walked(request: &Request) -> Result<Vec<walk::SourceFile>, DraftError> {
