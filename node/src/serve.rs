@@ -1,7 +1,8 @@
 //! Answers what peers ask: heads and entries, which parts are held, blobs. Bounded in number and in time.
 //!
 //! Served is what this node knows of public packages and does not block; a blob only below a root that a verified
-//! release names, so that nobody can probe what else lies in the store.
+//! release names, so that nobody can probe what else lies in the store. Of blocked people nothing is served, however it came
+//! here; what somebody else's package has too is served for the sake of that.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -9,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use syncra_protocol::entry::Release;
+use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::{BlobId, IdentityId, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Subject;
@@ -51,7 +53,14 @@ pub struct Served {
     /// What changed since `roots` was looked at last. Read at every look-up, so that whoever hears of a release can
     /// fetch it.
     changes: std::sync::Mutex<broadcast::Receiver<Change>>,
-    roots: RwLock<HashMap<BlobId, Access>>,
+    roots: RwLock<HashMap<BlobId, Named>>,
+}
+
+/// What may be asked below a root, and the packages that name it: nearly always one.
+#[derive(Debug)]
+struct Named {
+    access: Access,
+    by: Vec<PackageId>,
 }
 
 impl Served {
@@ -64,11 +73,24 @@ impl Served {
         served
     }
 
-    /// What a peer may fetch below `root`.
+    /// What a peer may fetch below `root`, if a package names it of which nobody is blocked. `is_blocked` is asked each time:
+    /// blocks come and go.
     #[must_use]
-    pub fn access(&self, root: &BlobId) -> Access {
+    pub fn access(&self, root: &BlobId, is_blocked: impl Fn(&PackageState) -> bool) -> Access {
         self.catch_up();
-        self.roots.read().unwrap_or_else(PoisonError::into_inner).get(root).copied().unwrap_or(Access::None)
+        let found = {
+            let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
+            roots.get(root).map(|named| (named.access, named.by.clone()))
+        };
+        let Some((access, by)) = found else { return Access::None };
+        let is_open = |package: &PackageId| match self.histories.package(*package) {
+            Ok(history) => history.is_some_and(|history| !is_blocked(&history.state)),
+            Err(error) => {
+                tracing::warn!(%package, %error, "a package cannot be served");
+                false
+            }
+        };
+        if by.iter().any(is_open) { access } else { Access::None }
     }
 
     fn catch_up(&self) {
@@ -105,8 +127,14 @@ impl Served {
         match self.histories.package(package) {
             Ok(Some(history)) => {
                 let releases = history.state.releases.values();
-                let roots = releases.flat_map(|published| roots_of(&published.release));
-                self.roots.write().unwrap_or_else(PoisonError::into_inner).extend(roots);
+                let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
+                for (root, access) in releases.flat_map(|published| roots_of(&published.release)) {
+                    let named = roots.entry(root).or_insert_with(|| Named { access, by: Vec::new() });
+                    named.access = access;
+                    if !named.by.contains(&package) {
+                        named.by.push(package);
+                    }
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%package, %error, "a package cannot be served"),
@@ -146,7 +174,7 @@ pub async fn serve(parts: Arc<Parts>, served: Arc<Served>, inbounds: Inbounds, s
 
 /// What this peer may fetch below a root: what everybody may, or what a draft names that it may see.
 fn access(parts: &Parts, served: &Served, root: &BlobId, peer: &DeviceKey) -> Access {
-    match served.access(root) {
+    match served.access(root, |state| parts.is_blocked(state)) {
         Access::None => parts.drafts.access(&parts.histories, root, peer),
         access => access,
     }

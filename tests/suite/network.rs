@@ -1,5 +1,7 @@
 //! Real nodes and the wire between them: fetches that are interrupted, peers that lie, hosts of their own.
 
+#[path = "network/blocks.rs"]
+mod blocks;
 #[path = "network/contact.rs"]
 mod contact;
 #[cfg(target_os = "linux")]

@@ -8,9 +8,9 @@ use crate::problem::Problem;
 /// Have nothing to do with somebody's packages, or list whom you block
 ///
 /// Nothing of theirs is found by `search`, installed, fetched by name or followed, and this node
-/// tells nobody of their packages. What is installed stays until you remove it, and content that
-/// is here can still be had by who knows its hash. It stays on this device. WHOM is said as for
-/// `syncra trust`.
+/// neither tells of their packages and proposals nor serves them. What is installed stays until
+/// you remove it; content that somebody else's package has too is served for that one. It stays
+/// on this device. WHOM is said as for `syncra trust`.
 ///
 /// Examples:
 ///   syncra block @mallory~k3v9x2m4q7ab

@@ -120,7 +120,7 @@ impl Lying {
         let Ok(blobs) = self.parts.blobs().await else { return };
         let (near, far) = tokio::io::duplex(1 << 16);
         let served = Arc::clone(&self.served);
-        let honest = blobs.serve(far.compat(), IDLE, move |root| served.access(root));
+        let honest = blobs.serve(far.compat(), IDLE, move |root| served.access(root, |_| false));
         let (mut answered, mut asked) = near.compat().split();
         let (mut from_peer, mut to_peer) = inbound.stream.split();
         let pass_request = async {

@@ -2,9 +2,9 @@
 //! device.
 //!
 //! A petname means the identity whatever that one calls itself, so it is the user's to give and unique among them. Trust
-//! lets an identity's own handle mean it. Who is blocked is not searched, their histories are not served, and nothing of theirs
-//! is installed or fetched by name; what is installed stays until the user removes it, and content that is here stays
-//! fetchable by its hash.
+//! lets an identity's own handle mean it. Who is blocked is not searched, neither their histories nor their content is served,
+//! and nothing of theirs is installed or fetched by name; what is installed stays until the user removes it. Content that
+//! somebody else's package has too is served for the sake of that.
 
 use std::collections::BTreeSet;
 

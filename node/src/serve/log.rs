@@ -17,6 +17,7 @@ use super::turns::Turns;
 use crate::event::Event;
 use crate::flow::Parts;
 use crate::history::Change;
+use crate::journal::Regard;
 use crate::net::frame::{FrameError, read_frame, write_frame};
 use crate::net::{Inbound, Stream, limits};
 
@@ -100,7 +101,23 @@ fn readable(parts: &Parts, package: PackageId) -> Option<Arc<crate::history::His
     history.ok().flatten().filter(|history| !parts.is_blocked(&history.state))
 }
 
+/// Whether a log is told of: of a package that is not blocked, or of an identity that is not, or whose word such a package
+/// needs.
+fn is_told(parts: &Parts, origin: &Origin) -> bool {
+    match origin.subject {
+        Subject::Package(package) => readable(parts, package).is_some(),
+        Subject::Identity(identity) => {
+            let is_blocked = parts.histories.journal().truth().regard(&identity) == Regard::Blocked;
+            let needs = |package: PackageId| readable(parts, package).is_some_and(|h| h.evidence.heeds(&identity));
+            !is_blocked || parts.histories.packages().into_iter().any(needs)
+        }
+    }
+}
+
 fn entries(parts: &Parts, origin: &Origin, from: u64, limit: u32) -> Option<Entries> {
+    if !is_told(parts, origin) {
+        return None;
+    }
     let (log, head) = parts.histories.log(origin).ok().flatten()?;
     let limit = limit.min(u32::try_from(ENTRIES_PER_FRAME).unwrap_or(u32::MAX));
     let entries = parts.histories.entries(origin, from, u64::from(limit)).ok()?;
