@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use syncra_tests::{Home, skip};
 
 /// Whether there is a git; the test is counted as skipped if not.
-fn has_git(test: &str) -> bool {
+pub(crate) fn has_git(test: &str) -> bool {
     let found = Command::new("git").arg("--version").output().is_ok();
     if !found {
         skip(test, "no git");
@@ -20,10 +20,10 @@ fn has_git(test: &str) -> bool {
 }
 
 /// A repository that its author makes, with settings of nobody.
-struct Repo(PathBuf);
+pub(crate) struct Repo(pub(crate) PathBuf);
 
 impl Repo {
-    fn new(home: &Home, name: &str) -> Self {
+    pub(crate) fn new(home: &Home, name: &str) -> Self {
         let dir = home.work().join(name);
         fs::create_dir_all(&dir).expect("made");
         let repo = Self(dir);
@@ -31,7 +31,7 @@ impl Repo {
         repo
     }
 
-    fn at(dir: &Path) -> Self {
+    pub(crate) fn at(dir: &Path) -> Self {
         Self(dir.to_owned())
     }
 
@@ -45,19 +45,19 @@ impl Repo {
         git
     }
 
-    fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let done = self.command(args).stdin(Stdio::null()).output().expect("git runs");
         assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
     }
 
-    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("made");
         fs::write(path, text).expect("written");
     }
 
-    fn commit(&self, message: &str) -> String {
+    pub(crate) fn commit(&self, message: &str) -> String {
         self.git(&["add", "--all", "--force"]);
         self.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
@@ -68,17 +68,17 @@ impl Repo {
         self.git(&["for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags"])
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().expect("text")
     }
 }
 
-fn manifest(name: &str, version: &str) -> String {
+pub(crate) fn manifest(name: &str, version: &str) -> String {
     format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nkind = \"script\"\n")
 }
 
 /// The reference of the only package.
-fn reference(home: &Home) -> String {
+pub(crate) fn reference(home: &Home) -> String {
     home.json(["list"])["packages"][0]["ref"].as_str().expect("a package").to_owned()
 }
 

@@ -327,8 +327,10 @@ impl Running {
     /// Why it does not go on: what it said, else what the system says.
     fn broke(&mut self, error: std::io::Error) -> GitError {
         self.kill();
-        let said = self.said.take().and_then(|said| said.join().ok());
-        let said = said.filter(|said| !said.is_empty() && error.kind() != std::io::ErrorKind::TimedOut);
+        let said = self.said.take();
+        // After a silence nobody waits for more: what git has started may live on, and never close what it was given.
+        let said = said.filter(|_| error.kind() != std::io::ErrorKind::TimedOut).and_then(|said| said.join().ok());
+        let said = said.filter(|said| !said.is_empty());
         GitError::Program { verb: self.verb, said: said.unwrap_or_else(|| error.to_string()) }
     }
 
@@ -478,4 +480,51 @@ fn bare_command() -> Command {
         command.args(["-c", setting]);
     }
     command
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A `git` that is found before the real one.
+    fn hanging(dir: &Path, script: &str) -> Command {
+        let git = dir.join("git");
+        std::fs::write(&git, format!("#!/bin/sh\necho $$ > {}/pid\n{script}\n", dir.display())).unwrap();
+        std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = bare_command();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", dir.display())).arg("rev-list");
+        command
+    }
+
+    #[test]
+    fn a_git_that_says_nothing_is_ended() {
+        let patience = Duration::from_millis(300);
+        // Silent from the beginning, behind half a line, and in something that it has started and that outlives it.
+        for script in ["exec cat \"$0.hold\"", "printf half; exec cat \"$0.hold\"", "cat \"$0.hold\"; true"] {
+            let dir = tempfile::tempdir().unwrap();
+            // A pipe that nobody writes to.
+            let hold = dir.path().join("git.hold");
+            assert!(Command::new("mkfifo").arg(&hold).status().unwrap().success());
+            let error = run(hanging(dir.path(), script), "rev-list", patience).unwrap_err();
+            assert!(error.to_string().contains("rev-list"), "{error}");
+            let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+            // Waited for, so nobody of that number is left.
+            let alive = Command::new("kill").args(["-0", pid.trim()]).stderr(Stdio::null()).status().unwrap();
+            assert!(!alive.success(), "it goes on");
+            // Whoever is left comes to its end.
+            drop(std::fs::File::options().read(true).write(true).open(&hold));
+        }
+    }
+
+    #[test]
+    fn a_git_that_answers_slowly_is_not_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "for n in 1 2 3 4; do sleep 0.1; echo $n; done";
+        let said = run(hanging(dir.path(), script), "rev-list", Duration::from_secs(60)).unwrap();
+        assert_eq!(said, b"1\n2\n3\n4\n");
+    }
 }
