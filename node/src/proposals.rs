@@ -468,17 +468,10 @@ mod tests {
         for target in 4..=255_u8 {
             assert_eq!(take(own(target), 1_000), Taken::New, "{target}");
         }
-        assert_eq!(
-            take(
-                Record::sign(
-                    Statement { target: PackageId::from_bytes([0; 32]), ..about(9, 20).statement().clone() },
-                    &DeviceSecret::from_seed(&[20; 32])
-                )
-                .unwrap(),
-                1_001
-            ),
-            Taken::Full
-        );
+        let secret = DeviceSecret::from_seed(&[20; 32]);
+        let (target, proposal) = (PackageId::from_bytes([0; 32]), PackageId::from_bytes([7; 32]));
+        let late = Statement { target, proposal, ..about(9, 20).statement().clone() };
+        assert_eq!(take(Record::sign(late, &secret).unwrap(), 1_001), Taken::Full);
         let again = Proposals::new(dir.path().join("proposals"));
         for target in 1..=255_u8 {
             let package = PackageId::from_bytes([target; 32]);

@@ -4,6 +4,7 @@
 //! have those of the target as parents. So it is published, found, fetched, compared and merged like every package. A small
 //! signed record ties it to the target; holders of the target keep records and hand them on.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,12 +131,11 @@ pub fn standing(parts: &Parts, record: &Record) -> Option<Standing> {
     }
 }
 
-/// What ties this node to a package.
-fn tie(parts: &Parts, package: PackageId) -> Tie {
+/// What ties this node to a package, given those that are installed.
+fn tie(parts: &Parts, package: PackageId, is_installed: impl Fn() -> bool) -> Tie {
     let history = parts.histories.package(package).ok().flatten();
     let has_role = history.is_some_and(|history| history.state.rights.role(&parts.identity()).is_some());
     let is_followed = || parts.histories.journal().truth().is_followed(&package);
-    let is_installed = || parts.installed.current().is_ok_and(|current| current.packages.contains_key(&package));
     match () {
         () if has_role => Tie::Own,
         () if is_followed() || is_installed() => Tie::Followed,
@@ -182,7 +182,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 fn keep(parts: &Parts, record: Record) -> Result<Taken, WriteError> {
     let standing = |record: &Record| standing(parts, record);
-    let taken = parts.proposals.take(record.clone(), standing, |package| tie(parts, package), Instant::now())?;
+    // Read once, and only when something has to make place.
+    let installed = LazyCell::new(|| parts.installed.current().map(|current| current.packages).unwrap_or_default());
+    let tie = |package| tie(parts, package, || installed.contains_key(&package));
+    let taken = parts.proposals.take(record.clone(), standing, tie, Instant::now())?;
     if taken == Taken::New
         && let Statement { target, proposal, said: Said::Proposal { title, is_withdrawn: false, .. }, .. } =
             record.statement()
