@@ -42,6 +42,7 @@ mod pair;
 mod peers;
 mod propose;
 mod publish;
+mod redact;
 mod refs;
 mod remove;
 mod review;
@@ -113,6 +114,7 @@ enum Verb {
     Get(get::Args),
     Verify(verify::Args),
     Yank(yank::Args),
+    Redact(redact::Args),
     Branch(refs::BranchArgs),
     Tag(refs::TagArgs),
     Channel(refs::ChannelArgs),
@@ -172,6 +174,7 @@ impl Verb {
             Self::Get(args) => args.run(context).await,
             Self::Verify(args) => args.run(context).await,
             Self::Yank(args) => args.run(context).await,
+            Self::Redact(args) => args.run(context).await,
             Self::Branch(args) => args.run(context).await,
             Self::Tag(args) => args.run(context).await,
             Self::Channel(args) => args.run(context).await,

@@ -27,6 +27,7 @@ pub mod peek;
 pub mod propose;
 pub mod publish;
 pub mod reach;
+pub mod redact;
 pub mod refs;
 pub mod regard;
 pub mod release;

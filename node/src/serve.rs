@@ -3,7 +3,7 @@
 //! Served is what this node knows of public packages and does not block; a blob only below a root that a verified
 //! release names, so that nobody can probe what else lies in the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub struct Served {
     /// What changed since `roots` was looked at last. Read at every look-up, so that whoever hears of a release can
     /// fetch it.
     changes: std::sync::Mutex<broadcast::Receiver<Change>>,
-    roots: RwLock<HashMap<BlobId, Access>>,
+    roots: RwLock<HashMap<BlobId, (Access, BTreeSet<PackageId>)>>,
 }
 
 impl Served {
@@ -68,7 +68,7 @@ impl Served {
     #[must_use]
     pub fn access(&self, root: &BlobId) -> Access {
         self.catch_up();
-        self.roots.read().unwrap_or_else(PoisonError::into_inner).get(root).copied().unwrap_or(Access::None)
+        self.roots.read().unwrap_or_else(PoisonError::into_inner).get(root).map_or(Access::None, |(access, _)| *access)
     }
 
     fn catch_up(&self) {
@@ -104,9 +104,20 @@ impl Served {
     fn load(&self, package: PackageId) {
         match self.histories.package(package) {
             Ok(Some(history)) => {
-                let releases = history.state.releases.values();
-                let roots = releases.flat_map(|published| roots_of(&published.release));
-                self.roots.write().unwrap_or_else(PoisonError::into_inner).extend(roots);
+                let state = &history.state;
+                let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
+                for (blob, access) in state.releases.values().flat_map(|published| roots_of(&published.release)) {
+                    if !state.redacted.contains_key(&blob) {
+                        let (_, named_by) = roots.entry(blob).or_insert_with(|| (access, BTreeSet::new()));
+                        named_by.insert(package);
+                    } else if let Some((_, named_by)) = roots.get_mut(&blob) {
+                        // The same bytes may be another package's, whose owners have not taken them away.
+                        named_by.remove(&package);
+                        if named_by.is_empty() {
+                            roots.remove(&blob);
+                        }
+                    }
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%package, %error, "a package cannot be served"),

@@ -9,6 +9,7 @@
 //! | `roles` | who may do what, and who agreed to that |
 //! | `rights` | whose entries count, from where, and how far |
 //! | `releases` | which versions are settled, contested, yanked |
+//! | `redacted` | whose bytes the owners have taken away |
 //! | `refs` | where branches, tags and channels point |
 //! | `select` | which release a wish means, or why none |
 //! | `changes` | what is new between two states |
@@ -18,10 +19,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::entry::{Cut, DeviceRole, PackageGenesis, RefClass, RefMove, Release, Role, Roles, StatementId};
+use crate::entry::{
+    Cut, DeviceRole, PackageGenesis, Redact, RedactReason, RefClass, RefMove, Release, Role, Roles, StatementId,
+};
 use crate::evidence::{Evidence, Frontier, FrontierError};
 use crate::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
 use crate::key::DeviceKey;
+use crate::limits::PENDING_PER_IDENTITY;
 use crate::name::{Handle, PackageName, RefName};
 use crate::origin::Origin;
 use crate::version::Version;
@@ -30,6 +34,7 @@ mod ancestry;
 mod changes;
 mod graph;
 pub(crate) mod identity;
+mod redacted;
 mod refs;
 mod releases;
 pub(crate) mod rights;
@@ -66,6 +71,8 @@ pub struct PackageState {
     pub releases: BTreeMap<ReleaseId, Published>,
     /// Releases that are hidden from new installs.
     pub yanked: BTreeMap<ReleaseId, YankState>,
+    /// Blobs that are not handed out any more, whichever entries name them. For good: nothing shows them again.
+    pub redacted: BTreeMap<BlobId, RedactState>,
     /// Where the refs point.
     pub refs: BTreeMap<(RefClass, RefName), RefState>,
     /// Logs whose key signed two histories: how many of their entries count in spite of that.
@@ -174,6 +181,8 @@ pub enum OpenChange {
     Roles(Roles),
     /// Where a protected ref points.
     Ref(RefMove),
+    /// What is handed out.
+    Redact(Redact),
 }
 
 /// What entries of a log may do.
@@ -276,6 +285,17 @@ pub struct YankState {
     pub reason: Option<BlobId>,
 }
 
+/// Who took bytes away, and why; of several the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedactState {
+    /// Why.
+    pub reason: RedactReason,
+    /// Whose log says so.
+    pub by: Origin,
+    /// The entry's place there.
+    pub index: u64,
+}
+
 /// Where a ref points: to one place, or to several that its writers chose without seeing each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefState {
@@ -320,6 +340,12 @@ impl PackageState {
             Some(Standing::SameAs(first)) => first,
             _ => release,
         }
+    }
+
+    /// Why a release cannot be had any more: its content or its manifest was redacted.
+    #[must_use]
+    pub fn redaction(&self, release: &Release) -> Option<&RedactState> {
+        self.redacted.get(&BlobId::from(release.content_root)).or_else(|| self.redacted.get(&release.manifest))
     }
 }
 
@@ -375,6 +401,20 @@ impl Writer {
     }
 }
 
+/// Of what waits, each with its place in the causal order, the latest of each identity: nobody fills others' lists.
+fn latest_of_each(waiting: Vec<((u64, EntryId), Open)>) -> Vec<Open> {
+    let mut by: BTreeMap<IdentityId, Vec<((u64, EntryId), Open)>> = BTreeMap::new();
+    for (rank, open) in waiting {
+        by.entry(open.by).or_default().push((rank, open));
+    }
+    let mut latest = Vec::new();
+    for mut own in by.into_values() {
+        own.sort_by_key(|(rank, _)| *rank);
+        latest.extend(own.into_iter().rev().take(PENDING_PER_IDENTITY).map(|(_, open)| open));
+    }
+    latest
+}
+
 impl Evidence {
     /// The package's state at the largest frontier of the logs held.
     #[must_use]
@@ -409,6 +449,7 @@ impl Evidence {
             versions,
             releases,
             yanked: BTreeMap::new(),
+            redacted: BTreeMap::new(),
             refs: BTreeMap::new(),
             forked,
             frontier,
@@ -416,6 +457,9 @@ impl Evidence {
         state.yanked = releases::yanked(self, &state);
         let (refs, waiting) = refs::fold(self, &state, &chain);
         state.refs = refs;
+        state.open.extend(waiting);
+        let (redacted, waiting) = redacted::fold(self, &state, &chain);
+        state.redacted = redacted;
         state.open.extend(waiting);
         drop(chain);
         drop(grants);

@@ -43,6 +43,8 @@ mod path_oracle;
 mod path_vectors;
 #[path = "protocol/quorum.rs"]
 mod quorum;
+#[path = "protocol/redact.rs"]
+mod redact;
 #[path = "protocol/roles.rs"]
 mod roles;
 #[path = "protocol/shared.rs"]

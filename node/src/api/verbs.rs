@@ -20,6 +20,7 @@ pub mod packages;
 pub mod pair;
 pub mod proposals;
 pub mod publish;
+pub mod redact;
 pub mod refs;
 pub mod regard;
 pub mod roles;

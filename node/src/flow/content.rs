@@ -6,7 +6,7 @@ use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId, ReleaseId};
 use syncra_protocol::record::ProviderKey;
 
-use super::{Parts, seek};
+use super::{Parts, redact, seek};
 use crate::blobs::{self, BlobError};
 use crate::history::{History, LoadError};
 use crate::sync::fetch::{FetchError, Terms, Want};
@@ -92,6 +92,7 @@ impl ContentError {
 /// [`ContentError`].
 pub async fn ensure(parts: &Parts, release: &Release, terms: Terms<'_>) -> Result<Fetched, ContentError> {
     let Terms { pins, progress, .. } = terms;
+    redact::ensure_given(&parts.histories, release.content_root.into()).map_err(FetchError::from)?;
     let blobs = parts.blobs().await?;
     let root = BlobId::from(release.content_root);
     // Pinned before looked at, so that nothing found here goes meanwhile.

@@ -14,7 +14,7 @@ use super::checkout::{Base, BaseError};
 use super::release::{self, ReleaseError};
 use super::stage::{self, Stage};
 use super::unpack::{self, Durability, UnpackError};
-use super::{content, seek};
+use super::{content, redact, seek};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::LoadError;
 use crate::progress::Progress;
@@ -164,6 +164,7 @@ pub async fn get(
 
 /// Makes sure that all content of `wanted` is held: from this disk, else from peers.
 async fn obtain(parts: &Parts, wanted: &Wanted, terms: Terms<'_>) -> Result<Held, GetError> {
+    redact::ensure_given(&parts.histories, wanted.root().into()).map_err(FetchError::from)?;
     let blobs = parts.blobs().await?;
     let Some(online) = parts.online() else {
         let root = BlobId::from(wanted.root());

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::release::{self, ReleaseError};
-use super::{Parts, resolve};
+use super::{Parts, redact, resolve};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::{History, LoadError};
 use crate::progress::Progress;
@@ -102,9 +102,12 @@ async fn verify_package(
 ) -> Result<(), VerifyError> {
     let blobs = parts.blobs().await?;
     let package = history.state.package;
+    let refused = redact::refused(&parts.histories);
     let kept: HashSet<_> = {
         let truth = parts.histories.journal().truth();
-        truth.own_roots().filter(|(_, of)| **of == package).map(|(root, _)| *root).collect()
+        let is_given = |root: &ContentRoot| !refused.contains_key(&BlobId::from(*root));
+        let own = truth.own_roots().filter(|(_, of)| **of == package).map(|(root, _)| *root);
+        own.filter(is_given).collect()
     };
     let mut found = PackageReport {
         reference: resolve::text(&parts.histories, package)?,

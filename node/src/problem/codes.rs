@@ -182,6 +182,8 @@ codes! {
         "your settings ask for more witnesses, or for a longer time since they saw it" "try again later; `syncra witness list` shows whose word counts, `syncra config set policy.min_witnesses` changes how many it takes"
     "E0804" Blocked Policy false
         "you block the owner of the package" "`syncra block` shows whom you block, `syncra block WHOM --off` ends it"
+    "E0805" Redacted Policy false
+        "the owners took the release's bytes away" "take another version: `syncra info PKG` shows which there are; what is installed stays until you remove it"
 
     "E0900" DiskFull Disk true
         "the disk or a quota is full" "free some space, then try again"

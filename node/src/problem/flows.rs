@@ -16,6 +16,7 @@ use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::peek::PeekError;
 use crate::flow::publish::PublishError;
+use crate::flow::redact::RedactError;
 use crate::flow::refs::RefError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
@@ -251,6 +252,10 @@ impl From<PublishError> for Problem {
             PublishError::Dependencies(_) => Code::DependencyUnknown,
             PublishError::VersionTaken { .. } => Code::VersionTaken,
             PublishError::KindChanged { .. } => Code::KindChanged,
+            PublishError::Redacted { .. } => {
+                return Self::from_error(Code::Redacted, &error)
+                    .with_hint("leave out what was to be taken away, and publish the rest under another version");
+            }
             PublishError::LongNote { .. } => Code::BadArgument,
             PublishError::Base(error) => return error.into(),
             PublishError::Merge(error) => return (*error).into(),
@@ -314,6 +319,7 @@ impl From<SelectError> for Problem {
                 let reference = format!("syncra:{package}@r:{release}");
                 return problem.with_hint(format!("to take it all the same, name it exactly: `{reference}`"));
             }
+            SelectError::Redacted { .. } => Code::Redacted,
             SelectError::Contested { .. } | SelectError::Reused { .. } | SelectError::Diverged { .. } => {
                 Code::Contested
             }
@@ -396,6 +402,20 @@ impl From<YankError> for Problem {
             YankError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
             YankError::Entry(_) => Self::from_error(Code::Failed, &error),
             YankError::NoRelease(_) => {
+                Self::from_error(Code::BadArgument, &error).with_hint("name one by `@VERSION` or `@r:RELEASE`")
+            }
+        }
+    }
+}
+
+impl From<RedactError> for Problem {
+    fn from(error: RedactError) -> Self {
+        match error {
+            RedactError::Select(error) => error.into(),
+            RedactError::Roles(error) => error.into(),
+            RedactError::NoTexts(_) => Self::from_error(Code::BadArgument, &error)
+                .with_hint("leave out `--only-texts` to redact its files, manifest and note"),
+            RedactError::NoRelease(_) => {
                 Self::from_error(Code::BadArgument, &error).with_hint("name one by `@VERSION` or `@r:RELEASE`")
             }
         }

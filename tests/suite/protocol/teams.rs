@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syncra_protocol::entry::{Body, Cut, DeviceCuts, Endorse, RefClass, Role, Roles, SeenHead, Suspend, Yank};
+use syncra_protocol::entry::{
+    Body, Cut, DeviceCuts, Endorse, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
+};
 use syncra_protocol::evidence::{Evidence, EvidenceError};
 use syncra_protocol::fold::{PackageState, Standing};
-use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::id::{BlobId, EntryId, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
 
@@ -78,6 +80,7 @@ impl Story {
             10..14 => self.propose(rng, by),
             14..18 => self.agree(rng, by),
             18 if rng.chance(30) => self.suspend(rng, by),
+            19 => self.redact(rng, by),
             _ => drop(self.say(rng, by, Body::Seen)),
         }
     }
@@ -149,6 +152,11 @@ impl Story {
         let id = self.say(rng, by, Body::Roles(change));
         self.changes.insert(id, previous);
         self.votes.entry(id).or_default().insert(by.0);
+    }
+
+    fn redact(&mut self, rng: &mut Rng, by: DeviceAt) {
+        let blobs = vec![BlobId::from_bytes([u8::try_from(rng.below(3)).unwrap(); 32])];
+        self.say(rng, by, Body::Redact(Redact { blobs, reason: RedactReason::Secret }));
     }
 
     fn ids(&self) -> Vec<EntryId> {
@@ -254,6 +262,9 @@ fn check_stays(story: &Story, part: &PackageState, whole: &PackageState, seed: u
         is_kept || has_cuts || story.fork.is_some() || story.somebody_agreed_to_both(),
         "seed {seed}: rights undone"
     );
+    let is_redacted = |blob: &BlobId| whole.redacted.contains_key(blob);
+    let is_same = part.rights.last == whole.rights.last && !has_cuts && story.fork.is_none();
+    assert!(!is_same || part.redacted.keys().all(is_redacted), "seed {seed}: bytes given again");
 }
 
 /// Set `SYNCRA_HISTORIES` for more than the share that every run has.
@@ -272,6 +283,7 @@ fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
         count("contributed releases", standing(Standing::Contributed));
         count("contested releases", standing(Standing::Contested));
         count("forked logs", state.forked.len());
+        count("redacted blobs", state.redacted.len());
         count("protected refs", state.rights.protected.len());
         count("of two owners or more", usize::from(state.rights.owners().count() > 1));
     }

@@ -1,11 +1,12 @@
 //! What is known of packages: all of them in short, one in full, one as its history.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, VersionState};
-use syncra_protocol::id::{EntryId, IdentityId, ReleaseId};
+use syncra_protocol::id::{BlobId, EntryId, IdentityId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
@@ -14,6 +15,7 @@ use crate::api::types::{CheckpointInfo, Empty, ForkInfo, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::catalogue::{self, Card};
+use crate::flow::redact::{self, Refused};
 use crate::flow::{Parts, resolve};
 use crate::history::History;
 use crate::installed::Slot;
@@ -51,6 +53,9 @@ pub struct PackageInfo {
     pub latest: Option<String>,
     /// The version that is installed.
     pub installed: Option<String>,
+    /// Why its owners took the bytes of the installed one away, if they did: it stays here, and nobody gets it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<String>,
 }
 
 impl Verb for List {
@@ -65,12 +70,18 @@ impl Verb for List {
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<ListResponse, Problem> {
         let parts = service.parts();
         let installed = parts.installed.current()?.packages;
-        let info = |card: &Card| package_info(parts, card, installed.get(&card.package));
+        let refused = redact::refused(&parts.histories);
+        let info = |card: &Card| package_info(parts, card, installed.get(&card.package), &refused);
         Ok(ListResponse { packages: catalogue::cards(parts).await.iter().map(info).collect() })
     }
 }
 
-fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> PackageInfo {
+fn package_info(
+    parts: &Parts,
+    card: &Card,
+    installed: Option<&Slot>,
+    refused: &HashMap<BlobId, Refused>,
+) -> PackageInfo {
     PackageInfo {
         reference: card.reference(),
         package_id: card.package.to_string(),
@@ -80,6 +91,7 @@ fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> Package
         versions: card.versions.iter().map(ToString::to_string).collect(),
         latest: card.latest.as_ref().map(ToString::to_string),
         installed: installed.map(|slot| slot.version.to_string()),
+        redacted: installed.and_then(|slot| Some(refused.get(&slot.content_root.into())?.reason.to_string())),
     }
 }
 
@@ -160,8 +172,11 @@ pub struct ReleaseInfo {
     pub version: String,
     /// Its id.
     pub release_id: String,
-    /// `settled`, `contested`, `yanked` or `forked`.
+    /// `settled`, `contested`, `yanked`, `redacted`, `forked` or `revoked`.
     pub state: String,
+    /// Why its bytes are not handed out any more, if they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<String>,
     /// Bytes of all files.
     pub total_bytes: u64,
     /// How many files.
@@ -263,11 +278,18 @@ fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
         };
         for id in ids {
             let Some(Published { release, .. }) = state.releases.get(&id) else { continue };
+            let redacted = state.redaction(release).map(|redacted| redacted.reason.to_string());
             let is_yanked = state.yanked.contains_key(&state.canonical(id));
             releases.push(ReleaseInfo {
                 version: version.to_string(),
                 release_id: id.to_string(),
-                state: if is_yanked { "yanked" } else { word }.to_owned(),
+                state: match (&redacted, is_yanked) {
+                    (Some(_), _) => "redacted",
+                    (None, true) => "yanked",
+                    (None, false) => word,
+                }
+                .to_owned(),
+                redacted,
                 total_bytes: release.total_bytes,
                 n_files: release.n_files.into(),
                 first_seen_ms: truth.first_seen(&EntryId::from_bytes(*id.as_bytes())).map(|at| at.0),
@@ -387,6 +409,7 @@ fn kind_of(body: &Body) -> &'static str {
         Body::Release(_) => "release",
         Body::Ref(_) => "ref",
         Body::Yank(_) => "yank",
+        Body::Redact(_) => "redact",
         Body::Seen => "seen",
         Body::AddDevice(_) => "add-device",
         Body::Suspend(_) => "suspend",
@@ -418,6 +441,7 @@ fn summary(history: &History, body: &Body) -> String {
             format!("{} `{}` points to {to}", moved.class, moved.name)
         }
         Body::Yank(yank) => format!("{} {}", if yank.undo { "shows again" } else { "yanks" }, version(&yank.release)),
+        Body::Redact(redact) => format!("wants: {}", roles::redacts(&history.state, redact)),
         Body::Seen => "says what it has seen".to_owned(),
         Body::AddDevice(add) => format!("adds the device {} `{}`", add.device.fmt_short(), add.label),
         Body::Suspend(suspend) => format!("suspends the device {}", suspend.cuts.device.fmt_short()),

@@ -23,7 +23,7 @@ use super::survey::{self, Survey, SurveyError, SurveyedLog, SurveyedPackage};
 use crate::blobs::{self, BlobError, Blobs, Import};
 use crate::flow::get::{self, GetError, Wanted};
 use crate::flow::release::ReleaseError;
-use crate::flow::{Parts, catalogue, resolve};
+use crate::flow::{Parts, catalogue, redact, resolve};
 use crate::history::{CommitError, LoadError, body_of};
 use crate::journal::{self, ImportedRoot};
 use crate::progress::Progress;
@@ -253,6 +253,12 @@ fn named(verified: &[Verified], survey: &Survey) -> (Vec<Release>, HashSet<BlobI
     (releases, names)
 }
 
+/// What their owners took away.
+fn redacted(verified: &[Verified]) -> impl Iterator<Item = BlobId> {
+    let states: Vec<_> = verified.iter().map(|package| package.evidence.fold()).collect();
+    redact::refused_of(states.iter()).into_keys()
+}
+
 /// Stores the blobs that the histories name, or that a list names which they name.
 async fn store(
     blobs: &Blobs,
@@ -262,6 +268,7 @@ async fn store(
     progress: &Progress,
 ) -> Result<Import, ImportError> {
     let (releases, mut names) = named(verified, survey);
+    let refused: HashSet<BlobId> = redacted(verified).collect();
     let roots: HashSet<BlobId> = releases.iter().map(|release| release.content_root.into()).collect();
     let import = blobs.import();
     let (sender, mut arriving) = mpsc::channel::<Result<Bytes, FrameError>>(AHEAD);
@@ -288,7 +295,11 @@ async fn store(
             })?;
             names.extend(list.children());
         }
-        import.add(bytes).await?;
+        // What its owners took away meanwhile is not taken in. Its parts may be another release's, and go with the next
+        // collection if they are nobody's.
+        if !refused.contains(&id) {
+            import.add(bytes).await?;
+        }
         progress.bytes("import", done, Some(survey.bytes));
     }
     match reader.await {
@@ -313,8 +324,12 @@ fn read_blobs(path: &Path, blobs: &mpsc::Sender<Result<Bytes, FrameError>>) -> R
 /// Checks every release whose list came with the file, or was here, and counts those that are complete.
 async fn check_releases(blobs: &Blobs, survey: &Survey, verified: &mut [Verified]) -> Result<(), ImportError> {
     for package in verified {
-        for published in package.evidence.fold().releases.values() {
+        let state = package.evidence.fold();
+        for published in state.releases.values() {
             let release = &published.release;
+            if state.redaction(release).is_some() {
+                continue;
+            }
             let came = survey.blobs.contains(&release.content_root.into());
             match get::local(blobs, &Wanted::Release(Box::new(release.clone()))).await {
                 Ok(_) => {

@@ -10,12 +10,14 @@ use syncra_protocol::tree::{ContentIndex, HashSeq, NodeSet};
 use super::providers::Providers;
 use super::{FetchError, Run, Verdict, Want, open};
 use crate::blobs::{Child, FetchOptions, Parts, Ranges, Request};
+use crate::flow::redact;
 use crate::flow::release::ReleaseError;
 
 impl Run<'_> {
     /// Manifest and note.
     pub(super) async fn beside(&mut self, want: &Want, providers: &mut Providers) -> Result<(), FetchError> {
-        for blob in &want.beside {
+        let refused = redact::refused(&self.parts.histories);
+        for blob in want.beside.iter().filter(|blob| !refused.contains_key(blob)) {
             if !self.blobs.has(*blob).await? {
                 let limit = limits::MANIFEST_BYTES.max(limits::PROSE_BYTES) as u64;
                 self.ask_anybody(Request { root: *blob, parts: Parts::Blob(Ranges::all()) }, limit, providers).await?;
