@@ -30,6 +30,8 @@ mod merge;
 mod network;
 #[path = "cli/packages.rs"]
 mod packages;
+#[path = "cli/redact.rs"]
+mod redact;
 #[path = "cli/releases.rs"]
 mod releases;
 #[path = "cli/roles.rs"]
