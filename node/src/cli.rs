@@ -29,6 +29,7 @@ mod fork;
 mod gc;
 mod get;
 mod git;
+mod heal;
 mod id;
 mod import;
 mod info;
@@ -115,6 +116,7 @@ enum Verb {
     Verify(verify::Args),
     Yank(yank::Args),
     Redact(redact::Args),
+    Heal(heal::Args),
     Branch(refs::BranchArgs),
     Tag(refs::TagArgs),
     Channel(refs::ChannelArgs),
@@ -175,6 +177,7 @@ impl Verb {
             Self::Verify(args) => args.run(context).await,
             Self::Yank(args) => args.run(context).await,
             Self::Redact(args) => args.run(context).await,
+            Self::Heal(args) => args.run(context).await,
             Self::Branch(args) => args.run(context).await,
             Self::Tag(args) => args.run(context).await,
             Self::Channel(args) => args.run(context).await,

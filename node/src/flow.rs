@@ -17,6 +17,7 @@ pub mod fork;
 pub mod gc;
 pub mod get;
 pub mod git;
+pub mod heal;
 pub mod identity;
 pub mod install;
 pub mod manifest;

@@ -19,6 +19,7 @@ use crate::limits::{ENTRY_BYTES, SEEN_PER_ENTRY};
 use crate::origin::Origin;
 
 mod device;
+mod fork_resolve;
 mod genesis;
 mod header;
 mod name;
@@ -30,6 +31,7 @@ mod roles;
 pub use device::{
     AddDevice, Cut, DeviceCuts, DeviceRole, Recover, Statement, StatementId, Suspend, recovery_commitment,
 };
+pub use fork_resolve::ForkResolve;
 pub use genesis::{IdentityGenesis, IdentityJoin, OWNER_LIMIT, PackageGenesis, PackageJoin};
 pub use header::{HEADER_BYTES, MAGIC};
 pub use name::{HandleClaim, NameClaim};
@@ -79,6 +81,8 @@ pub enum Body {
     Yank(Yank),
     /// Kind 8: takes bytes away, while the entries that name them stay.
     Redact(Redact),
+    /// Kind 10: says which of two histories of a log goes on.
+    ForkResolve(ForkResolve),
     /// Kind 12: nothing but `seen`.
     Seen,
     /// Kind 32: begins an identity.
@@ -194,6 +198,7 @@ impl Body {
             Self::Ref(_) => 6,
             Self::Yank(_) => 7,
             Self::Redact(_) => 8,
+            Self::ForkResolve(_) => 10,
             Self::Seen => 12,
             Self::IdentityGenesis(_) => 32,
             Self::IdentityJoin(_) => 33,
@@ -212,6 +217,7 @@ impl Body {
             Self::Release(body) => body.check(),
             Self::Ref(body) => body.check(),
             Self::Redact(body) => body.check(),
+            Self::ForkResolve(body) => body.check(),
             Self::Suspend(body) => body.check(),
             Self::Recover(body) => body.check(),
             Self::PackageJoin(_)
@@ -236,6 +242,7 @@ impl Body {
             Self::Ref(body) => codec::encode(&(seen, body)),
             Self::Yank(body) => codec::encode(&(seen, body)),
             Self::Redact(body) => codec::encode(&(seen, body)),
+            Self::ForkResolve(body) => codec::encode(&(seen, body)),
             Self::Seen => codec::encode(&(seen, ())),
             Self::IdentityGenesis(body) => codec::encode(&(seen, body)),
             Self::IdentityJoin(body) => codec::encode(&(seen, body)),
@@ -269,6 +276,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, EntryError> {
         6 => known(kind, body, Body::Ref),
         7 => known(kind, body, Body::Yank),
         8 => known(kind, body, Body::Redact),
+        10 => known(kind, body, Body::ForkResolve),
         12 => known(kind, body, |()| Body::Seen),
         32 => known(kind, body, Body::IdentityGenesis),
         33 => known(kind, body, Body::IdentityJoin),

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `identity` | which devices speak for an owner, and what it calls things |
 //! | `roles` | who may do what, and who agreed to that |
+//! | `resolved` | which of two histories of a log goes on |
 //! | `rights` | whose entries count, from where, and how far |
 //! | `releases` | which versions are settled, contested, yanked |
 //! | `redacted` | whose bytes the owners have taken away |
@@ -20,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::entry::{
-    Cut, DeviceRole, PackageGenesis, Redact, RedactReason, RefClass, RefMove, Release, Role, Roles, StatementId,
+    Cut, DeviceRole, ForkResolve, PackageGenesis, Redact, RedactReason, RefClass, RefMove, Release, Role, Roles,
+    StatementId,
 };
 use crate::evidence::{Evidence, Frontier, FrontierError};
 use crate::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
@@ -37,6 +39,7 @@ pub(crate) mod identity;
 mod redacted;
 mod refs;
 mod releases;
+mod resolved;
 pub(crate) mod rights;
 mod roles;
 mod select;
@@ -183,6 +186,8 @@ pub enum OpenChange {
     Ref(RefMove),
     /// What is handed out.
     Redact(Redact),
+    /// Which of two histories of a log goes on.
+    ForkResolve(ForkResolve),
 }
 
 /// What entries of a log may do.
@@ -435,14 +440,14 @@ impl Evidence {
         let owners = rights::owners(self, &frontier);
         let grants = rights::grants(self, &frontier, &owners);
         let chain = roles::chain(self, &frontier, &grants);
-        let writers = rights::writers(self, &frontier, &owners, &grants, &chain);
+        let (writers, resolving) = rights::writers(self, &frontier, &owners, &grants, &chain);
         let forked = rights::forked(self, &frontier, &writers, &owners);
         let (versions, releases) = releases::fold(self, &frontier, &writers);
         let mut state = PackageState {
             package: self.package(),
             genesis: self.genesis().clone(),
             rights: chain.rights().clone(),
-            open: chain.open(),
+            open: chain.open().into_iter().chain(resolving).collect(),
             newer_rules: chain.newer,
             owners: BTreeMap::new(),
             writers,

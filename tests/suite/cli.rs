@@ -18,6 +18,8 @@ mod drafts;
 mod full_disk;
 #[path = "cli/git.rs"]
 mod git;
+#[path = "cli/heal.rs"]
+mod heal;
 #[path = "cli/homes.rs"]
 mod homes;
 #[path = "cli/install.rs"]

@@ -21,6 +21,8 @@ mod fold;
 mod follow;
 #[path = "protocol/follow_sim.rs"]
 mod follow_sim;
+#[path = "protocol/forks.rs"]
+mod forks;
 #[path = "protocol/generated.rs"]
 mod generated;
 #[path = "protocol/histories.rs"]

@@ -11,7 +11,7 @@ CLASSES = ["branch", "tag", "channel"]
 REASONS = ["mistake", "secret", "personal", "rights", "harmful"]
 ROLES = ["contributor", "maintainer", "owner"]
 KINDS = ["script", "driver", "world", "avatar", "asset", "pack"]
-CRITICAL = {1, 2, 3, 4, 5, 6, 7, 8, 32, 33, 34, 35, 37}
+CRITICAL = {1, 2, 3, 4, 5, 6, 7, 8, 10, 32, 33, 34, 35, 37}
 
 
 class Reader:
@@ -111,6 +111,8 @@ def body(kind, r):
         return {"release": r.id(), "undo": r.flag(), "reason": r.option(r.id)}
     if kind == 8:
         return {"blobs": r.list(r.id), "reason": REASONS[r.number()]}
+    if kind == 10:
+        return {"log": r.id(), "cut": cut(r)}
     if kind == 12:
         return {}
     if kind == 32:

@@ -11,6 +11,7 @@ pub mod follow;
 pub mod gc;
 pub mod get;
 pub mod git;
+pub mod heal;
 pub mod identity;
 pub mod install;
 pub mod merge;

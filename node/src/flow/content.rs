@@ -92,7 +92,6 @@ impl ContentError {
 /// [`ContentError`].
 pub async fn ensure(parts: &Parts, release: &Release, terms: Terms<'_>) -> Result<Fetched, ContentError> {
     let Terms { pins, progress, .. } = terms;
-    redact::ensure_given(&parts.histories, release.content_root.into()).map_err(FetchError::from)?;
     let blobs = parts.blobs().await?;
     let root = BlobId::from(release.content_root);
     // Pinned before looked at, so that nothing found here goes meanwhile.
@@ -107,6 +106,8 @@ pub async fn ensure(parts: &Parts, release: &Release, terms: Terms<'_>) -> Resul
         let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
         return Ok(Fetched { fetched_bytes: cost.fetched_bytes, reused_bytes: cost.reused_bytes, sources });
     }
+    // A fetch asks the same.
+    redact::ensure_given(&parts.histories, root).map_err(FetchError::from)?;
     let missing = blobs.missing(root).await?;
     let n_missing = missing.children.len() + usize::from(!missing.root.is_empty());
     if n_missing > 0 {

@@ -164,10 +164,11 @@ pub async fn get(
 
 /// Makes sure that all content of `wanted` is held: from this disk, else from peers.
 async fn obtain(parts: &Parts, wanted: &Wanted, terms: Terms<'_>) -> Result<Held, GetError> {
-    redact::ensure_given(&parts.histories, wanted.root().into()).map_err(FetchError::from)?;
     let blobs = parts.blobs().await?;
     let Some(online) = parts.online() else {
         let root = BlobId::from(wanted.root());
+        // A fetch asks the same.
+        redact::ensure_given(&parts.histories, root).map_err(FetchError::from)?;
         terms.pins.add(root).await;
         if blobs.has(root).await? {
             terms.pins.add_all(blobs.children(root).await?).await;

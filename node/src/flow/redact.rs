@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use syncra_protocol::entry::{Body, Redact, RedactReason};
+use syncra_protocol::entry::{Body, Redact, RedactReason, Release};
 use syncra_protocol::fold::{Needs, OpenChange, PackageState, SelectError, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
 use syncra_protocol::log::checkpoint::Checkpoint;
@@ -55,20 +55,45 @@ pub(super) fn refused_of<'a>(states: impl Iterator<Item = &'a PackageState> + Cl
     refused
 }
 
+/// [`refused`] of these blobs. Looks no further than it must: most are named by a package that gives them.
+#[must_use]
+pub fn refused_among(histories: &Histories, blobs: impl IntoIterator<Item = BlobId>) -> HashMap<BlobId, Refused> {
+    let (mut open, mut refused): (HashSet<BlobId>, _) = (blobs.into_iter().collect(), HashMap::new());
+    for package in histories.packages() {
+        if open.is_empty() {
+            break;
+        }
+        let Some(history) = histories.package(package).ok().flatten() else { continue };
+        for blob in named(&history.state) {
+            match history.state.redacted.get(&blob) {
+                _ if !open.contains(&blob) => {}
+                Some(redacted) => drop(refused.insert(blob, Refused { package, reason: redacted.reason })),
+                None => {
+                    refused.remove(&blob);
+                    open.remove(&blob);
+                }
+            }
+        }
+    }
+    refused
+}
+
 /// Refuses bytes that were redacted.
 ///
 /// # Errors
 /// [`Refused`].
 pub fn ensure_given(histories: &Histories, blob: BlobId) -> Result<(), Refused> {
-    refused(histories).get(&blob).map_or(Ok(()), |refused| Err(*refused))
+    refused_among(histories, [blob]).remove(&blob).map_or(Ok(()), Err)
+}
+
+/// The blobs that the entry of a release names: content, manifest, note.
+pub(super) fn of_release(release: &Release) -> impl Iterator<Item = BlobId> + use<> {
+    [Some(release.content_root.into()), Some(release.manifest), release.note].into_iter().flatten()
 }
 
 /// The blobs that the entries of a package name.
 fn named(state: &PackageState) -> impl Iterator<Item = BlobId> {
-    let of_releases = state.releases.values().flat_map(|published| {
-        let release = &published.release;
-        [Some(release.content_root.into()), Some(release.manifest), release.note].into_iter().flatten()
-    });
+    let of_releases = state.releases.values().flat_map(|published| of_release(&published.release));
     of_releases.chain(state.yanked.values().filter_map(|yank| yank.reason))
 }
 
@@ -158,7 +183,7 @@ pub async fn redact(parts: &Parts, named: &Named, wanted: Wanted, dry_run: bool)
     // Another owner's proposal of the same is agreed to: two of them would each wait for the other.
     let is_same = |open: &&syncra_protocol::fold::Open| match &open.change {
         OpenChange::Redact(redact) => blobs.iter().all(|blob| redact.blobs.contains(blob)),
-        OpenChange::Roles(_) | OpenChange::Ref(_) => false,
+        OpenChange::Roles(_) | OpenChange::Ref(_) | OpenChange::ForkResolve(_) => false,
     };
     let said = match state.open.iter().find(is_same) {
         Some(open) => roles::endorse(parts, named, &open.entry.to_string(), dry_run).await?,

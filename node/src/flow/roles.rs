@@ -127,7 +127,7 @@ pub async fn change(parts: &Parts, named: &Named, wanted: &Wanted, dry_run: bool
         OpenChange::Roles(other) => {
             open.agreed.contains(&parts.identity()) && without_cuts(other) == without_cuts(&roles)
         }
-        OpenChange::Ref(_) | OpenChange::Redact(_) => false,
+        OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     };
     if let Some(open) = state.open.iter().find(is_said) {
         let needs = open.needs.clone();
@@ -161,7 +161,7 @@ pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) 
     }
     let becomes_owner = match &open.change {
         OpenChange::Roles(roles) => roles.changes.contains(&(me, Some(Role::Owner))),
-        OpenChange::Ref(_) | OpenChange::Redact(_) => false,
+        OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     };
     if dry_run {
         return Ok(Said { change: Some(entry), already: false, in_effect: false, needs: vec![], checkpoint: None });
@@ -230,7 +230,7 @@ pub(super) async fn write(
 pub fn waiting<'a>(state: &'a PackageState, origin: &Origin, class: RefClass, name: &RefName) -> Option<&'a Open> {
     state.open.iter().find(|open| match &open.change {
         OpenChange::Ref(moved) => open.writer == *origin && moved.class == class && moved.name == *name,
-        OpenChange::Roles(_) | OpenChange::Redact(_) => false,
+        OpenChange::Roles(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     })
 }
 

@@ -132,7 +132,7 @@ codes! {
     "E0503" SyncpackInvalid Verification false
         "the file is not a whole, unchanged .syncpack" "ask for the file again; nothing of it was kept"
     "E0504" Forked Verification false
-        "a key has signed two histories" "ask the owner; what is installed stays"
+        "a key has signed two histories" "what is installed stays; its owner says which goes on: `syncra heal PKG` on a device whose key signed only one"
     "E0505" Revoked Verification false
         "what was asked for was published after its writer's right had been taken away" "ask the owner; what is installed stays"
 

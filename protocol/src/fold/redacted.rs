@@ -54,7 +54,7 @@ pub(super) fn fold(
     }
     let is_news = |open: &Open| match &open.change {
         OpenChange::Redact(redact) => redact.blobs.iter().any(|blob| !redacted.contains_key(blob)),
-        OpenChange::Roles(_) | OpenChange::Ref(_) => false,
+        OpenChange::Roles(_) | OpenChange::Ref(_) | OpenChange::ForkResolve(_) => false,
     };
     waiting.retain(|(_, open)| is_news(open));
     (redacted, latest_of_each(waiting))

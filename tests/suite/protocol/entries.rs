@@ -127,6 +127,10 @@ fn fields(entry: &Entry) -> serde_json::Value {
             "blobs": body.blobs.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "reason": body.reason.to_string(),
         }),
+        Body::ForkResolve(body) => json!({
+            "log": body.log.to_string(),
+            "cut": {"size": body.cut.size, "root": body.cut.root.to_string()},
+        }),
         Body::Seen => json!({}),
         Body::IdentityGenesis(body) => json!({
             "log_key": body.log_key.to_string(),
@@ -273,6 +277,7 @@ fn broken_bodies(body: &Body) -> Vec<Body> {
         .into_iter()
         .map(Body::Redact)
         .collect(),
+        Body::ForkResolve(body) => vec![Body::ForkResolve(with(body, |b| b.cut.size = 0))],
         Body::Suspend(body) => broken_cuts(&body.cuts).map(|cuts| Body::Suspend(Suspend { cuts })).collect(),
         Body::Recover(body) => vec![
             with(body, |b| b.signature.0[0] ^= 1),

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syncra_protocol::entry::{
-    Body, Cut, DeviceCuts, Endorse, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
+    Body, Cut, DeviceCuts, Endorse, ForkResolve, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
 };
 use syncra_protocol::evidence::{Evidence, EvidenceError};
 use syncra_protocol::fold::{PackageState, Standing};
-use syncra_protocol::id::{BlobId, EntryId, ReleaseId};
+use syncra_protocol::id::{BlobId, EntryId, LogHash, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
 
@@ -198,7 +198,20 @@ impl Story {
         while other.size() < log.size() {
             other.append(vec![], release("6.6.6", 66));
         }
+        let cut = Cut { size: log.size(), root: log.log.root() };
+        let resolve = ForkResolve { log: log.origin().key, cut };
         self.fork = Some((other, n_common));
+        for _ in 0..rng.below(3) {
+            // Not always by somebody who may, nor always the history that is held.
+            let by = devices[rng.below(devices.len())];
+            let cut = if rng.chance(80) { cut } else { Cut { root: LogHash::from_bytes([9; 32]), ..cut } };
+            if self.team.device(by).package.origin().key != resolve.log {
+                let id = self.say(rng, by, Body::ForkResolve(ForkResolve { cut, ..resolve }));
+                self.moves.push(id);
+                let by = devices[rng.below(devices.len())];
+                self.agree(rng, by);
+            }
+        }
     }
 
     /// Delivers all logs in random parts, one of them last; then the proof of a fork, if there is one.
@@ -283,6 +296,8 @@ fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
         count("contributed releases", standing(Standing::Contributed));
         count("contested releases", standing(Standing::Contested));
         count("forked logs", state.forked.len());
+        let n_common = story.fork.as_ref().map_or(u64::MAX, |(_, n_common)| *n_common);
+        count("healed logs", state.forked.values().filter(|n| **n > n_common).count());
         count("redacted blobs", state.redacted.len());
         count("protected refs", state.rights.protected.len());
         count("of two owners or more", usize::from(state.rights.owners().count() > 1));

@@ -1,12 +1,11 @@
 //! What is known of packages: all of them in short, one in full, one as its history.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, VersionState};
-use syncra_protocol::id::{BlobId, EntryId, IdentityId, ReleaseId};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
@@ -15,7 +14,6 @@ use crate::api::types::{CheckpointInfo, Empty, ForkInfo, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::catalogue::{self, Card};
-use crate::flow::redact::{self, Refused};
 use crate::flow::{Parts, resolve};
 use crate::history::History;
 use crate::installed::Slot;
@@ -70,18 +68,19 @@ impl Verb for List {
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<ListResponse, Problem> {
         let parts = service.parts();
         let installed = parts.installed.current()?.packages;
-        let refused = redact::refused(&parts.histories);
-        let info = |card: &Card| package_info(parts, card, installed.get(&card.package), &refused);
+        let info = |card: &Card| package_info(parts, card, installed.get(&card.package));
         Ok(ListResponse { packages: catalogue::cards(parts).await.iter().map(info).collect() })
     }
 }
 
-fn package_info(
-    parts: &Parts,
-    card: &Card,
-    installed: Option<&Slot>,
-    refused: &HashMap<BlobId, Refused>,
-) -> PackageInfo {
+/// Why the owners took the bytes of an installed release away, if they did.
+fn redacted(parts: &Parts, package: PackageId, slot: &Slot) -> Option<String> {
+    let history = parts.histories.package(package).ok().flatten()?;
+    let known = history.state.releases.get(&slot.release)?;
+    Some(history.state.redaction(&known.release)?.reason.to_string())
+}
+
+fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> PackageInfo {
     PackageInfo {
         reference: card.reference(),
         package_id: card.package.to_string(),
@@ -91,7 +90,7 @@ fn package_info(
         versions: card.versions.iter().map(ToString::to_string).collect(),
         latest: card.latest.as_ref().map(ToString::to_string),
         installed: installed.map(|slot| slot.version.to_string()),
-        redacted: installed.and_then(|slot| Some(refused.get(&slot.content_root.into())?.reason.to_string())),
+        redacted: installed.and_then(|slot| redacted(parts, card.package, slot)),
     }
 }
 
@@ -410,6 +409,7 @@ fn kind_of(body: &Body) -> &'static str {
         Body::Ref(_) => "ref",
         Body::Yank(_) => "yank",
         Body::Redact(_) => "redact",
+        Body::ForkResolve(_) => "fork-resolve",
         Body::Seen => "seen",
         Body::AddDevice(_) => "add-device",
         Body::Suspend(_) => "suspend",
@@ -442,6 +442,7 @@ fn summary(history: &History, body: &Body) -> String {
         }
         Body::Yank(yank) => format!("{} {}", if yank.undo { "shows again" } else { "yanks" }, version(&yank.release)),
         Body::Redact(redact) => format!("wants: {}", roles::redacts(&history.state, redact)),
+        Body::ForkResolve(resolve) => format!("wants: {}", roles::resolves(resolve)),
         Body::Seen => "says what it has seen".to_owned(),
         Body::AddDevice(add) => format!("adds the device {} `{}`", add.device.fmt_short(), add.label),
         Body::Suspend(suspend) => format!("suspends the device {}", suspend.cuts.device.fmt_short()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use syncra_protocol::entry::{Redact, RefClass, Release, Role, Roles};
+use syncra_protocol::entry::{ForkResolve, Redact, RefClass, Release, Role, Roles};
 use syncra_protocol::fold::{Needs, Open, OpenChange, PackageState};
 use syncra_protocol::id::{IdentityId, ReleaseId};
 use syncra_protocol::name::RefName;
@@ -168,6 +168,7 @@ fn says(state: &PackageState, open: &Open) -> Vec<String> {
             vec![format!("{} `{}` {points}", moved.class, moved.name)]
         }
         OpenChange::Redact(redact) => vec![redacts(state, redact)],
+        OpenChange::ForkResolve(resolve) => vec![resolves(resolve)],
         OpenChange::Roles(roles) => lines(roles, state.rights.owner_threshold),
     }
 }
@@ -185,6 +186,12 @@ pub(super) fn redacts(state: &PackageState, redact: &Redact) -> String {
         false => versions.into_iter().collect::<Vec<_>>().join(", "),
     };
     format!("{what} redacted ({})", redact.reason)
+}
+
+/// Which history goes on, as people read it.
+pub(super) fn resolves(resolve: &ForkResolve) -> String {
+    let ForkResolve { log, cut } = resolve;
+    format!("{} entries of the log {} count, with root {}", cut.size, log.fmt_short(), cut.root)
 }
 
 /// What an entry about roles says, as people read it.

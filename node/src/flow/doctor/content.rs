@@ -55,8 +55,8 @@ fn database(opened: &Opened, usage: &str) -> Check {
 }
 
 fn own_roots(parts: &Parts) -> Vec<BlobId> {
-    let refused = redact::refused(&parts.histories);
-    let own = parts.histories.journal().truth().own_roots().map(|(root, _)| BlobId::from(*root)).collect::<Vec<_>>();
+    let own: Vec<BlobId> = parts.histories.journal().truth().own_roots().map(|(root, _)| BlobId::from(*root)).collect();
+    let refused = redact::refused_among(&parts.histories, own.iter().copied());
     own.into_iter().filter(|root| !refused.contains_key(root)).collect()
 }
 

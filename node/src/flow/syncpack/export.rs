@@ -100,7 +100,9 @@ async fn write(parts: &Parts, choices: &[Choice], path: &Path, progress: &Progre
         write_history(parts, &choice.history, &mut out).await?;
     }
     let blobs = parts.blobs().await?;
-    let refused = redact::refused(&parts.histories);
+    let releases = choices.iter().flat_map(|choice| choice.history.state.releases.values());
+    let named = releases.flat_map(|known| redact::of_release(&known.release));
+    let refused = redact::refused_among(&parts.histories, named);
     let (mut n_releases, mut sent) = (0, HashSet::new());
     for choice in choices {
         for (id, published) in &choice.history.state.releases {
