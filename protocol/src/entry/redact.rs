@@ -46,7 +46,7 @@ impl RedactReason {
 
     /// The reason that a word means.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
+    pub fn of_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, reason)| *reason)
     }
 }

@@ -84,7 +84,7 @@ impl Verb for Redact {
 
 async fn redact(service: &Service, request: RedactRequest) -> Result<RedactResponse, Problem> {
     let RedactRequest { reference, reason, only_texts, dry_run } = request;
-    let reason = RedactReason::parse(&reason).ok_or_else(|| {
+    let reason = RedactReason::of_word(&reason).ok_or_else(|| {
         let words: Vec<&str> = RedactReason::WORDS.iter().map(|(word, _)| *word).collect();
         Problem::new(Code::BadArgument, format!("`{reason}` is none of the reasons {}", words.join(", ")))
     })?;
