@@ -29,6 +29,7 @@ mod fork;
 mod gc;
 mod get;
 mod git;
+mod heal;
 mod id;
 mod import;
 mod info;
@@ -42,6 +43,7 @@ mod pair;
 mod peers;
 mod propose;
 mod publish;
+mod redact;
 mod refs;
 mod remove;
 mod review;
@@ -113,6 +115,8 @@ enum Verb {
     Get(get::Args),
     Verify(verify::Args),
     Yank(yank::Args),
+    Redact(redact::Args),
+    Heal(heal::Args),
     Branch(refs::BranchArgs),
     Tag(refs::TagArgs),
     Channel(refs::ChannelArgs),
@@ -172,6 +176,8 @@ impl Verb {
             Self::Get(args) => args.run(context).await,
             Self::Verify(args) => args.run(context).await,
             Self::Yank(args) => args.run(context).await,
+            Self::Redact(args) => args.run(context).await,
+            Self::Heal(args) => args.run(context).await,
             Self::Branch(args) => args.run(context).await,
             Self::Tag(args) => args.run(context).await,
             Self::Channel(args) => args.run(context).await,

@@ -126,13 +126,21 @@ impl Served {
     fn load(&self, package: PackageId) {
         match self.histories.package(package) {
             Ok(Some(history)) => {
-                let releases = history.state.releases.values();
+                let state = &history.state;
                 let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
-                for (root, access) in releases.flat_map(|published| roots_of(&published.release)) {
-                    let named = roots.entry(root).or_insert_with(|| Named { access, by: Vec::new() });
-                    named.access = access;
-                    if !named.by.contains(&package) {
-                        named.by.push(package);
+                for (root, access) in state.releases.values().flat_map(|published| roots_of(&published.release)) {
+                    if !state.redacted.contains_key(&root) {
+                        let named = roots.entry(root).or_insert_with(|| Named { access, by: Vec::new() });
+                        named.access = access;
+                        if !named.by.contains(&package) {
+                            named.by.push(package);
+                        }
+                    } else if let Some(named) = roots.get_mut(&root) {
+                        // The same bytes may be another package's, whose owners have not taken them away.
+                        named.by.retain(|other| *other != package);
+                        if named.by.is_empty() {
+                            roots.remove(&root);
+                        }
                     }
                 }
             }

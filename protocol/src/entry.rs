@@ -19,9 +19,11 @@ use crate::limits::{ENTRY_BYTES, SEEN_PER_ENTRY};
 use crate::origin::Origin;
 
 mod device;
+mod fork_resolve;
 mod genesis;
 mod header;
 mod name;
+mod redact;
 mod refs;
 mod release;
 mod roles;
@@ -29,9 +31,11 @@ mod roles;
 pub use device::{
     AddDevice, Cut, DeviceCuts, DeviceRole, Recover, Statement, StatementId, Suspend, recovery_commitment,
 };
+pub use fork_resolve::ForkResolve;
 pub use genesis::{IdentityGenesis, IdentityJoin, OWNER_LIMIT, PackageGenesis, PackageJoin};
 pub use header::{HEADER_BYTES, MAGIC};
 pub use name::{HandleClaim, NameClaim};
+pub use redact::{Redact, RedactReason};
 pub use refs::{RefClass, RefMove, Yank};
 pub use release::{Dependency, PARENT_LIMIT, Release};
 pub use roles::{Endorse, Role, Roles};
@@ -75,6 +79,10 @@ pub enum Body {
     Ref(RefMove),
     /// Kind 7: hides a release from new installs, or shows it again.
     Yank(Yank),
+    /// Kind 8: takes bytes away, while the entries that name them stay.
+    Redact(Redact),
+    /// Kind 10: says which of two histories of a log goes on.
+    ForkResolve(ForkResolve),
     /// Kind 12: nothing but `seen`.
     Seen,
     /// Kind 32: begins an identity.
@@ -189,6 +197,8 @@ impl Body {
             Self::Release(_) => 5,
             Self::Ref(_) => 6,
             Self::Yank(_) => 7,
+            Self::Redact(_) => 8,
+            Self::ForkResolve(_) => 10,
             Self::Seen => 12,
             Self::IdentityGenesis(_) => 32,
             Self::IdentityJoin(_) => 33,
@@ -206,6 +216,8 @@ impl Body {
             Self::Roles(body) => body.check(),
             Self::Release(body) => body.check(),
             Self::Ref(body) => body.check(),
+            Self::Redact(body) => body.check(),
+            Self::ForkResolve(body) => body.check(),
             Self::Suspend(body) => body.check(),
             Self::Recover(body) => body.check(),
             Self::PackageJoin(_)
@@ -229,6 +241,8 @@ impl Body {
             Self::Release(body) => codec::encode(&(seen, body)),
             Self::Ref(body) => codec::encode(&(seen, body)),
             Self::Yank(body) => codec::encode(&(seen, body)),
+            Self::Redact(body) => codec::encode(&(seen, body)),
+            Self::ForkResolve(body) => codec::encode(&(seen, body)),
             Self::Seen => codec::encode(&(seen, ())),
             Self::IdentityGenesis(body) => codec::encode(&(seen, body)),
             Self::IdentityJoin(body) => codec::encode(&(seen, body)),
@@ -261,6 +275,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, EntryError> {
         5 => known(kind, body, Body::Release),
         6 => known(kind, body, Body::Ref),
         7 => known(kind, body, Body::Yank),
+        8 => known(kind, body, Body::Redact),
+        10 => known(kind, body, Body::ForkResolve),
         12 => known(kind, body, |()| Body::Seen),
         32 => known(kind, body, Body::IdentityGenesis),
         33 => known(kind, body, Body::IdentityJoin),

@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `identity` | which devices speak for an owner, and what it calls things |
 //! | `roles` | who may do what, and who agreed to that |
+//! | `resolved` | which of two histories of a log goes on |
 //! | `rights` | whose entries count, from where, and how far |
 //! | `releases` | which versions are settled, contested, yanked |
+//! | `redacted` | whose bytes the owners have taken away |
 //! | `refs` | where branches, tags and channels point |
 //! | `select` | which release a wish means, or why none |
 //! | `changes` | what is new between two states |
@@ -18,10 +20,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::entry::{Cut, DeviceRole, PackageGenesis, RefClass, RefMove, Release, Role, Roles, StatementId};
+use crate::entry::{
+    Cut, DeviceRole, ForkResolve, PackageGenesis, Redact, RedactReason, RefClass, RefMove, Release, Role, Roles,
+    StatementId,
+};
 use crate::evidence::{Evidence, Frontier, FrontierError};
 use crate::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
 use crate::key::DeviceKey;
+use crate::limits::PENDING_PER_IDENTITY;
 use crate::name::{Handle, PackageName, RefName};
 use crate::origin::Origin;
 use crate::version::Version;
@@ -30,8 +36,10 @@ mod ancestry;
 mod changes;
 mod graph;
 pub(crate) mod identity;
+mod redacted;
 mod refs;
 mod releases;
+mod resolved;
 pub(crate) mod rights;
 mod roles;
 mod select;
@@ -66,6 +74,8 @@ pub struct PackageState {
     pub releases: BTreeMap<ReleaseId, Published>,
     /// Releases that are hidden from new installs.
     pub yanked: BTreeMap<ReleaseId, YankState>,
+    /// Blobs that are not handed out any more, whichever entries name them. For good: nothing shows them again.
+    pub redacted: BTreeMap<BlobId, RedactState>,
     /// Where the refs point.
     pub refs: BTreeMap<(RefClass, RefName), RefState>,
     /// Logs whose key signed two histories: how many of their entries count in spite of that.
@@ -174,6 +184,10 @@ pub enum OpenChange {
     Roles(Roles),
     /// Where a protected ref points.
     Ref(RefMove),
+    /// What is handed out.
+    Redact(Redact),
+    /// Which of two histories of a log goes on.
+    ForkResolve(ForkResolve),
 }
 
 /// What entries of a log may do.
@@ -276,6 +290,17 @@ pub struct YankState {
     pub reason: Option<BlobId>,
 }
 
+/// Who took bytes away, and why; of several the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedactState {
+    /// Why.
+    pub reason: RedactReason,
+    /// Whose log says so.
+    pub by: Origin,
+    /// The entry's place there.
+    pub index: u64,
+}
+
 /// Where a ref points: to one place, or to several that its writers chose without seeing each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefState {
@@ -320,6 +345,12 @@ impl PackageState {
             Some(Standing::SameAs(first)) => first,
             _ => release,
         }
+    }
+
+    /// Why a release cannot be had any more: its content or its manifest was redacted.
+    #[must_use]
+    pub fn redaction(&self, release: &Release) -> Option<&RedactState> {
+        self.redacted.get(&BlobId::from(release.content_root)).or_else(|| self.redacted.get(&release.manifest))
     }
 }
 
@@ -375,6 +406,20 @@ impl Writer {
     }
 }
 
+/// Of what waits, each with its place in the causal order, the latest of each identity: nobody fills others' lists.
+fn latest_of_each(waiting: Vec<((u64, EntryId), Open)>) -> Vec<Open> {
+    let mut by: BTreeMap<IdentityId, Vec<((u64, EntryId), Open)>> = BTreeMap::new();
+    for (rank, open) in waiting {
+        by.entry(open.by).or_default().push((rank, open));
+    }
+    let mut latest = Vec::new();
+    for mut own in by.into_values() {
+        own.sort_by_key(|(rank, _)| *rank);
+        latest.extend(own.into_iter().rev().take(PENDING_PER_IDENTITY).map(|(_, open)| open));
+    }
+    latest
+}
+
 impl Evidence {
     /// The package's state at the largest frontier of the logs held.
     #[must_use]
@@ -395,20 +440,21 @@ impl Evidence {
         let owners = rights::owners(self, &frontier);
         let grants = rights::grants(self, &frontier, &owners);
         let chain = roles::chain(self, &frontier, &grants);
-        let writers = rights::writers(self, &frontier, &owners, &grants, &chain);
+        let (writers, resolving) = rights::writers(self, &frontier, &owners, &grants, &chain);
         let forked = rights::forked(self, &frontier, &writers, &owners);
         let (versions, releases) = releases::fold(self, &frontier, &writers);
         let mut state = PackageState {
             package: self.package(),
             genesis: self.genesis().clone(),
             rights: chain.rights().clone(),
-            open: chain.open(),
+            open: chain.open().into_iter().chain(resolving).collect(),
             newer_rules: chain.newer,
             owners: BTreeMap::new(),
             writers,
             versions,
             releases,
             yanked: BTreeMap::new(),
+            redacted: BTreeMap::new(),
             refs: BTreeMap::new(),
             forked,
             frontier,
@@ -416,6 +462,9 @@ impl Evidence {
         state.yanked = releases::yanked(self, &state);
         let (refs, waiting) = refs::fold(self, &state, &chain);
         state.refs = refs;
+        state.open.extend(waiting);
+        let (redacted, waiting) = redacted::fold(self, &state, &chain);
+        state.redacted = redacted;
         state.open.extend(waiting);
         drop(chain);
         drop(grants);

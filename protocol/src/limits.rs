@@ -24,6 +24,8 @@ pub const ROLE_HOLDERS: usize = 64;
 pub const PROTECTED_REFS: usize = 64;
 /// Logs whose cuts one change of roles names: some 5 KB.
 pub const ROLE_CUTS: usize = 64;
+/// Blobs that one entry redacts: some 2 KB. Twenty releases with their manifests and notes.
+pub const REDACTED_BLOBS: usize = 64;
 /// Changes of roles that one log proposes and anybody looks at: what nobody needs more of, and bounds the work.
 pub const ROLES_PER_LOG: usize = 256;
 /// Open changes that are shown of one identity: its latest ones, so that nobody fills others' lists.

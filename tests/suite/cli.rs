@@ -20,6 +20,8 @@ mod full_disk;
 mod git;
 #[path = "cli/git_cache.rs"]
 mod git_cache;
+#[path = "cli/heal.rs"]
+mod heal;
 #[path = "cli/homes.rs"]
 mod homes;
 #[path = "cli/install.rs"]
@@ -32,6 +34,8 @@ mod merge;
 mod network;
 #[path = "cli/packages.rs"]
 mod packages;
+#[path = "cli/redact.rs"]
+mod redact;
 #[path = "cli/releases.rs"]
 mod releases;
 #[path = "cli/roles.rs"]

@@ -33,6 +33,8 @@ mod pairing;
 mod people;
 #[path = "network/proposals.rs"]
 mod proposals;
+#[path = "network/redact.rs"]
+mod redact;
 #[path = "network/roaming.rs"]
 mod roaming;
 #[path = "network/roles.rs"]

@@ -21,6 +21,8 @@ mod fold;
 mod follow;
 #[path = "protocol/follow_sim.rs"]
 mod follow_sim;
+#[path = "protocol/forks.rs"]
+mod forks;
 #[path = "protocol/generated.rs"]
 mod generated;
 #[path = "protocol/histories.rs"]
@@ -45,6 +47,8 @@ mod path_vectors;
 mod quorum;
 #[path = "protocol/record_vectors.rs"]
 mod record_vectors;
+#[path = "protocol/redact.rs"]
+mod redact;
 #[path = "protocol/roles.rs"]
 mod roles;
 #[path = "protocol/shared.rs"]

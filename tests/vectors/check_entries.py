@@ -8,9 +8,10 @@ import json
 import sys
 
 CLASSES = ["branch", "tag", "channel"]
+REASONS = ["mistake", "secret", "personal", "rights", "harmful"]
 ROLES = ["contributor", "maintainer", "owner"]
 KINDS = ["script", "driver", "world", "avatar", "asset", "pack"]
-CRITICAL = {1, 2, 3, 4, 5, 6, 7, 32, 33, 34, 35, 37}
+CRITICAL = {1, 2, 3, 4, 5, 6, 7, 8, 10, 32, 33, 34, 35, 37}
 
 
 class Reader:
@@ -108,6 +109,10 @@ def body(kind, r):
         }
     if kind == 7:
         return {"release": r.id(), "undo": r.flag(), "reason": r.option(r.id)}
+    if kind == 8:
+        return {"blobs": r.list(r.id), "reason": REASONS[r.number()]}
+    if kind == 10:
+        return {"log": r.id(), "cut": cut(r)}
     if kind == 12:
         return {}
     if kind == 32:

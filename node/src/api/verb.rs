@@ -104,6 +104,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::doctor::Doctor>(),
         Route::of::<verbs::verify::Verify>(),
         Route::of::<verbs::yank::Yank>(),
+        Route::of::<verbs::redact::Redact>(),
+        Route::of::<verbs::heal::Heal>(),
         Route::of::<verbs::refs::Refs>(),
         Route::of::<verbs::refs::SetRef>(),
         Route::of::<verbs::roles::ListRoles>(),

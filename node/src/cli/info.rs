@@ -94,7 +94,8 @@ fn human(info: &InfoResponse) -> String {
     lines.extend(info.forked.iter().map(|log| format!("FORKED:    {log}: its key signed two histories")));
     let row = |r: &ReleaseInfo| {
         let seen = r.first_seen_ms.map(text::utc).unwrap_or_default();
-        [r.version.clone(), r.state.clone(), text::bytes(r.total_bytes), r.n_files.to_string(), seen]
+        let reason = r.redacted.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        [r.version.clone(), r.state.clone() + &reason, text::bytes(r.total_bytes), r.n_files.to_string(), seen]
     };
     let rows: Vec<_> = info.releases.iter().map(row).collect();
     lines.push(text::table(["VERSION", "STATE", "SIZE", "FILES", "FIRST SEEN"], &rows));

@@ -32,7 +32,8 @@ impl Args {
 
 fn human(list: &ListResponse) -> String {
     let row = |package: &PackageInfo| {
-        let installed = package.installed.clone().unwrap_or_default();
+        let redacted = package.redacted.as_ref().map(|reason| format!(" (redacted: {reason})")).unwrap_or_default();
+        let installed = package.installed.clone().unwrap_or_default() + &redacted;
         // A history that is still on its way, or whose author has released nothing.
         let latest = package.latest.clone().unwrap_or_else(|| "none yet".to_owned());
         let own = if package.own { "own" } else { "" };

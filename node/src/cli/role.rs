@@ -166,7 +166,7 @@ pub(super) fn open(open: &OpenInfo) -> Vec<String> {
     std::iter::once(head).chain(needs).collect()
 }
 
-fn needed(needs: &NeedsInfo) -> String {
+pub(super) fn needed(needs: &NeedsInfo) -> String {
     let of: Vec<_> = needs.of.iter().map(name).collect();
     format!("needs {} of {}", needs.n_more, of.join(", "))
 }

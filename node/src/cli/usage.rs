@@ -88,7 +88,9 @@ fn problem(error: &clap::Error) -> Problem {
     }
 }
 
-fn did_you_mean(problem: Problem, nearest: &str) -> Problem {
+fn did_you_mean(problem: Problem, near: &str) -> Problem {
+    // Of several the nearest comes last.
+    let nearest = near.rsplit(", ").next().unwrap_or_default();
     if nearest.is_empty() { problem } else { problem.with_hint(format!("did you mean `{nearest}`?")) }
 }
 

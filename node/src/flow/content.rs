@@ -6,7 +6,7 @@ use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId, ReleaseId};
 use syncra_protocol::record::ProviderKey;
 
-use super::{Parts, seek};
+use super::{Parts, redact, seek};
 use crate::blobs::{self, BlobError};
 use crate::history::{History, LoadError};
 use crate::sync::fetch::{FetchError, Terms, Want};
@@ -106,6 +106,8 @@ pub async fn ensure(parts: &Parts, release: &Release, terms: Terms<'_>) -> Resul
         let sources = cost.sources.iter().map(|(peer, bytes)| (peer.to_string(), *bytes)).collect();
         return Ok(Fetched { fetched_bytes: cost.fetched_bytes, reused_bytes: cost.reused_bytes, sources });
     }
+    // A fetch asks the same.
+    redact::ensure_given(&parts.histories, root).map_err(FetchError::from)?;
     let missing = blobs.missing(root).await?;
     let n_missing = missing.children.len() + usize::from(!missing.root.is_empty());
     if n_missing > 0 {

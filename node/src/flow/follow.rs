@@ -325,6 +325,7 @@ impl Aim {
 fn version_of(error: &SelectError) -> Option<Version> {
     match error {
         SelectError::Yanked { version, .. }
+        | SelectError::Redacted { version, .. }
         | SelectError::Contested { version, .. }
         | SelectError::Forked { version }
         | SelectError::Revoked { version }

@@ -1,8 +1,8 @@
 //! Collection: removes what nothing needs, and nothing else.
 //!
 //! Alive are: content that only this device may hold, what was imported until the user lets it go, every release of every
-//! kept generation, what is followed, all manifests and notes of known packages, and whatever a running flow has pinned. While any of these cannot be read,
-//! nothing is removed: an unknown need is not the absence of one.
+//! kept generation, what is followed, all manifests and notes of known packages, and whatever a running flow has pinned; except what
+//! its owners redacted. While any of these cannot be read, nothing is removed: an unknown need is not the absence of one.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::path::Path;
 use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 
-use super::{Parts, follow};
+use super::{Parts, follow, redact};
 use crate::blobs::{self, BlobError, Blobs, Freed};
 use crate::durable::WriteError;
 use crate::history::LoadError;
@@ -138,7 +138,11 @@ async fn live(parts: &Parts, blobs: &Blobs, imported: Vec<ContentRoot>) -> Resul
         }
     }
     let own: Vec<ContentRoot> = parts.histories.journal().truth().own_roots().map(|(root, _)| *root).collect();
-    for root in own {
+    // Redacted bytes are let go even where only this device has them, and where they are installed: the files stay.
+    let refused = redact::refused(&parts.histories);
+    let is_given = |root: &ContentRoot| !refused.contains_key(&BlobId::from(*root));
+    fetchable.retain(is_given);
+    for root in own.into_iter().filter(is_given) {
         fetchable.remove(&root);
         let blob = BlobId::from(root);
         live.insert(blob);
@@ -153,6 +157,7 @@ async fn live(parts: &Parts, blobs: &Blobs, imported: Vec<ContentRoot>) -> Resul
             Err(error) => return Err(error.into()),
         }
     }
+    live.retain(|blob| !refused.contains_key(blob));
     Ok(live)
 }
 

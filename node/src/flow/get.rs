@@ -14,7 +14,7 @@ use super::checkout::{Base, BaseError};
 use super::release::{self, ReleaseError};
 use super::stage::{self, Stage};
 use super::unpack::{self, Durability, UnpackError};
-use super::{content, seek};
+use super::{content, redact, seek};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::LoadError;
 use crate::progress::Progress;
@@ -167,6 +167,8 @@ async fn obtain(parts: &Parts, wanted: &Wanted, terms: Terms<'_>) -> Result<Held
     let blobs = parts.blobs().await?;
     let Some(online) = parts.online() else {
         let root = BlobId::from(wanted.root());
+        // A fetch asks the same.
+        redact::ensure_given(&parts.histories, root).map_err(FetchError::from)?;
         terms.pins.add(root).await;
         if blobs.has(root).await? {
             terms.pins.add_all(blobs.children(root).await?).await;

@@ -16,7 +16,7 @@ use syncra_protocol::tree::ContentIndex;
 use syncra_protocol::tree::content::PlacedFile;
 
 use super::release::{self, ReleaseError};
-use super::{Parts, content, seek};
+use super::{Parts, content, redact, seek};
 use crate::blobs::{self, BlobError, Blobs, Pins};
 use crate::history::LoadError;
 use crate::node::Online;
@@ -113,6 +113,7 @@ impl<'a> Peek<'a> {
     /// # Errors
     /// [`PeekError`].
     pub async fn describe(&self, release: &Release) -> Result<Described, PeekError> {
+        redact::ensure_given(&self.parts.histories, release.content_root.into()).map_err(FetchError::from)?;
         match self.described(release).await {
             Err(ReleaseError::Blob(BlobError::Missing(_))) => {}
             found => return Ok(found?),
@@ -184,6 +185,9 @@ impl<'a> Peek<'a> {
     /// [`PeekError`].
     pub async fn note(&self, release: &Release) -> Result<Option<String>, PeekError> {
         let Some(note) = release.note else { return Ok(None) };
+        if redact::ensure_given(&self.parts.histories, note).is_err() {
+            return Ok(None);
+        }
         self.pins.add(note).await;
         if let (false, Some(online)) = (self.blobs.has(note).await?, self.online) {
             let want = Want { beside: vec![note], ..Want::of(release, Vec::new()) };

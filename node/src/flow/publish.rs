@@ -180,6 +180,11 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     let target = Target::choose(parts, &plan, history.as_deref())?;
     based::has_changed(parts, &plan, &packed.index)?;
     let resolved = resolve(&plan, &target)?;
+    let root = BlobId::from(packed.index.content_root());
+    if let Some(redacted) = target.state.and_then(|state| state.redacted.get(&root)) {
+        let (version, reason) = (target.version.clone(), redacted.reason);
+        return Err(PublishError::Redacted { version, reason });
+    }
     let done = already(&plan, &target, &packed.index);
     match &done {
         Ok(Some((id, _))) => not_moved_on(parts, &plan, &target, &[*id])?,

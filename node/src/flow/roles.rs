@@ -127,7 +127,7 @@ pub async fn change(parts: &Parts, named: &Named, wanted: &Wanted, dry_run: bool
         OpenChange::Roles(other) => {
             open.agreed.contains(&parts.identity()) && without_cuts(other) == without_cuts(&roles)
         }
-        OpenChange::Ref(_) => false,
+        OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     };
     if let Some(open) = state.open.iter().find(is_said) {
         let needs = open.needs.clone();
@@ -161,7 +161,7 @@ pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) 
     }
     let becomes_owner = match &open.change {
         OpenChange::Roles(roles) => roles.changes.contains(&(me, Some(Role::Owner))),
-        OpenChange::Ref(_) => false,
+        OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     };
     if dry_run {
         return Ok(Said { change: Some(entry), already: false, in_effect: false, needs: vec![], checkpoint: None });
@@ -201,7 +201,12 @@ fn see(seen: &mut Vec<SeenHead>, history: &History, open: &Open) {
 }
 
 /// Appends to this device's log of the package, and tells what came of it.
-async fn write(parts: &Parts, package: PackageId, seen: Vec<SeenHead>, body: Body) -> Result<Said, RolesError> {
+pub(super) async fn write(
+    parts: &Parts,
+    package: PackageId,
+    seen: Vec<SeenHead>,
+    body: Body,
+) -> Result<Said, RolesError> {
     let origin = Origin::package(package, parts.device);
     let draft = |draft: &mut Draft| devices::begin(parts, package, draft).and_then(|()| draft.push(body.clone()));
     let (head, entry) = parts.histories.append(origin, &seen, draft).await?;
@@ -225,7 +230,7 @@ async fn write(parts: &Parts, package: PackageId, seen: Vec<SeenHead>, body: Bod
 pub fn waiting<'a>(state: &'a PackageState, origin: &Origin, class: RefClass, name: &RefName) -> Option<&'a Open> {
     state.open.iter().find(|open| match &open.change {
         OpenChange::Ref(moved) => open.writer == *origin && moved.class == class && moved.name == *name,
-        OpenChange::Roles(_) => false,
+        OpenChange::Roles(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     })
 }
 
@@ -236,7 +241,7 @@ fn ensure_readable(named: &Named) -> Result<(), RolesError> {
     }
 }
 
-fn ensure_owner(parts: &Parts, named: &Named) -> Result<(), RolesError> {
+pub(super) fn ensure_owner(parts: &Parts, named: &Named) -> Result<(), RolesError> {
     ensure_readable(named)?;
     let role = named.history.state.role(&parts.identity(), &parts.device);
     (role == Some(Role::Owner)).then_some(()).ok_or_else(|| RolesError::NotAnOwner(named.reference.clone()))

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::release::{self, ReleaseError};
-use super::{Parts, resolve};
+use super::{Parts, redact, resolve};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::{History, LoadError};
 use crate::progress::Progress;
@@ -85,7 +85,7 @@ pub async fn verify(parts: &Parts, packages: &[PackageId], progress: &Progress) 
     Ok(report)
 }
 
-/// A key that signed two histories is found wanting for ever.
+/// A key that signed two histories is found wanting as long as nobody has said which of them goes on.
 fn forked(history: &History, origin: &Origin) -> Finding {
     let settled = match history.evidence.n_common(origin) {
         Some(n_common) => format!("the first {n_common} entries are in both"),
@@ -102,9 +102,13 @@ async fn verify_package(
 ) -> Result<(), VerifyError> {
     let blobs = parts.blobs().await?;
     let package = history.state.package;
-    let kept: HashSet<_> = {
-        let truth = parts.histories.journal().truth();
-        truth.own_roots().filter(|(_, of)| **of == package).map(|(root, _)| *root).collect()
+    let kept: HashSet<ContentRoot> = {
+        let own: Vec<_> = {
+            let truth = parts.histories.journal().truth();
+            truth.own_roots().filter(|(_, of)| **of == package).map(|(root, _)| *root).collect()
+        };
+        let refused = redact::refused_among(&parts.histories, own.iter().map(|root| (*root).into()));
+        own.into_iter().filter(|root| !refused.contains_key(&BlobId::from(*root))).collect()
     };
     let mut found = PackageReport {
         reference: resolve::text(&parts.histories, package)?,
@@ -113,7 +117,13 @@ async fn verify_package(
         entries: history.evidence.heads().map(syncra_protocol::log::checkpoint::Head::size).sum(),
         ..PackageReport::default()
     };
-    report.problems.extend(history.evidence.forks().map(|proof| forked(history, proof.origin())));
+    // Of one that was healed all counts that is here.
+    let is_open = |origin: &Origin| {
+        let n_counted = history.state.forked.get(origin).copied().unwrap_or(0);
+        n_counted < history.evidence.size(origin)
+    };
+    let forks = history.evidence.forks().map(|proof| proof.origin()).filter(|origin| is_open(origin));
+    report.problems.extend(forks.map(|origin| forked(history, origin)));
     for (id, published) in &history.state.releases {
         let release = &published.release;
         let what = || format!("release {} ({})", release.version, id.fmt_short());

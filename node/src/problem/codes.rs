@@ -132,7 +132,7 @@ codes! {
     "E0503" SyncpackInvalid Verification false
         "the file is not a whole, unchanged .syncpack" "ask for the file again; nothing of it was kept"
     "E0504" Forked Verification false
-        "a key has signed two histories" "ask the owner; what is installed stays"
+        "a key has signed two histories" "what is installed stays; its owner says which goes on: `syncra heal PKG` on a device whose key signed only one"
     "E0505" Revoked Verification false
         "what was asked for was published after its writer's right had been taken away" "ask the owner; what is installed stays"
 
@@ -184,6 +184,8 @@ codes! {
         "your settings ask for more witnesses, or for a longer time since they saw it" "try again later; `syncra witness list` shows whose word counts, `syncra config set policy.min_witnesses` changes how many it takes"
     "E0804" Blocked Policy false
         "you block the owner of the package" "`syncra block` shows whom you block, `syncra block WHOM --off` ends it"
+    "E0805" Redacted Policy false
+        "the owners took the release's bytes away" "take another version: `syncra info PKG` shows which there are; what is installed stays until you remove it"
 
     "E0900" DiskFull Disk true
         "the disk or a quota is full" "free some space, then try again"

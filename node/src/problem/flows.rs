@@ -11,11 +11,13 @@ use crate::flow::blame::BlameError;
 use crate::flow::diff::DiffError;
 use crate::flow::fork::ForkFileError;
 use crate::flow::get::GetError;
+use crate::flow::heal::HealError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::peek::PeekError;
 use crate::flow::publish::PublishError;
+use crate::flow::redact::RedactError;
 use crate::flow::refs::RefError;
 use crate::flow::release::ReleaseError;
 use crate::flow::resolve::ResolveError;
@@ -251,12 +253,16 @@ impl From<PublishError> for Problem {
             PublishError::Dependencies(_) => Code::DependencyUnknown,
             PublishError::VersionTaken { .. } => Code::VersionTaken,
             PublishError::KindChanged { .. } => Code::KindChanged,
+            PublishError::Redacted { .. } => {
+                return Self::from_error(Code::Redacted, &error)
+                    .with_hint("leave out what was to be taken away, and publish the rest under another version");
+            }
             PublishError::LongNote { .. } => Code::BadArgument,
             PublishError::Base(error) => return error.into(),
             PublishError::Merge(error) => return (*error).into(),
             PublishError::Nothing => Code::Conflict,
             PublishError::Forked(_) => {
-                let hint = "publish from another of your devices, or make this one new by `syncra id recover`";
+                let hint = "on another of your devices `syncra heal PKG` keeps the history that it has; publish from there, or with a new home. With this device only: `syncra id recover` with a new home";
                 return Self::from_error(Code::Forked, &error).with_hint(hint);
             }
             PublishError::NotAWriter(_) => {
@@ -314,6 +320,7 @@ impl From<SelectError> for Problem {
                 let reference = format!("syncra:{package}@r:{release}");
                 return problem.with_hint(format!("to take it all the same, name it exactly: `{reference}`"));
             }
+            SelectError::Redacted { .. } => Code::Redacted,
             SelectError::Contested { .. } | SelectError::Reused { .. } | SelectError::Diverged { .. } => {
                 Code::Contested
             }
@@ -402,6 +409,44 @@ impl From<YankError> for Problem {
     }
 }
 
+impl From<HealError> for Problem {
+    fn from(error: HealError) -> Self {
+        match error {
+            HealError::Roles(error) => error.into(),
+            HealError::NotForked(_) => Self::from_error(Code::NotFound, &error)
+                .with_hint("`syncra info PKG` names the logs whose key signed two histories"),
+            HealError::Several(ref keys) => {
+                let problem = Self::from_error(Code::Ambiguous, &error);
+                let problem = keys.iter().fold(problem, |problem, key| problem.with_cause(key.clone()));
+                problem.with_hint("name one by `--log KEY`")
+            }
+            HealError::Own(_) => Self::from_error(Code::Forked, &error).with_hint(
+                "do it on another managing device of yours, or ask another owner; with this device only, `syncra id recover --revoke` with a new home",
+            ),
+            HealError::NotAuthorised(_) => Self::from_error(Code::NotAnOwner, &error)
+                .with_hint("a managing device of the same identity may, and the package's owners: `syncra role PKG`"),
+            HealError::Cut => Self::from_error(Code::Conflict, &error)
+                .with_hint("`syncra devices` shows it; only the recovery key says more"),
+            HealError::Nothing => Self::from_error(Code::NotHeld, &error)
+                .with_hint("do it on a device that has the history which is to go on"),
+        }
+    }
+}
+
+impl From<RedactError> for Problem {
+    fn from(error: RedactError) -> Self {
+        match error {
+            RedactError::Select(error) => error.into(),
+            RedactError::Roles(error) => error.into(),
+            RedactError::NoTexts(_) => Self::from_error(Code::BadArgument, &error)
+                .with_hint("leave out `--only-texts` to redact its files, manifest and note"),
+            RedactError::NoRelease(_) => {
+                Self::from_error(Code::BadArgument, &error).with_hint("name one by `@VERSION` or `@r:RELEASE`")
+            }
+        }
+    }
+}
+
 impl From<RefError> for Problem {
     fn from(error: RefError) -> Self {
         match error {
@@ -463,7 +508,7 @@ impl From<ImportError> for Problem {
             ImportError::Load(error) => return error.into(),
             ImportError::Commit(error) => return error.into(),
             ImportError::Journal(error) => return error.into(),
-            ImportError::Forked(_) => Code::Forked,
+            ImportError::Forked { .. } => Code::Forked,
             ImportError::Interrupted => Code::Failed,
             ImportError::Changed => Code::SourceChanged,
             ImportError::Survey(_)

@@ -10,6 +10,7 @@ impl From<FetchError> for Problem {
             FetchError::Content(error) => return error.into(),
             FetchError::Blob(error) => return error.into(),
             FetchError::Open(error) => return error.into(),
+            FetchError::Redacted(_) => Code::Redacted,
             FetchError::Corrupt { .. } => Code::ContentInvalid,
             FetchError::NoProvider { .. } => Code::NotHeld,
             FetchError::Stalled { .. } => Code::Timeout,

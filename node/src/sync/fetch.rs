@@ -17,6 +17,7 @@ use syncra_protocol::tree::Declared;
 
 use crate::blobs::{self, BlobError, Blobs, Pins};
 use crate::flow::Parts;
+use crate::flow::redact::{self, Refused};
 use crate::flow::release::{self, ReleaseError};
 use crate::net::limits::RELAYED_FETCH_BYTES;
 use crate::net::{Net, OpenError};
@@ -104,6 +105,9 @@ pub enum FetchError {
         /// Peers banned.
         n_peers: usize,
     },
+    /// Its owners took it away.
+    #[error(transparent)]
+    Redacted(#[from] Refused),
     /// The content is not what the release declares: its author's fault.
     #[error(transparent)]
     Content(#[from] ReleaseError),
@@ -123,7 +127,11 @@ impl FetchError {
             Self::Content(error) => error.is_disk_full(),
             Self::Blob(error) => error.is_disk_full(),
             Self::Open(error) => error.is_disk_full(),
-            Self::NoProvider { .. } | Self::Stalled { .. } | Self::OnlyRelayed { .. } | Self::Corrupt { .. } => false,
+            Self::NoProvider { .. }
+            | Self::Stalled { .. }
+            | Self::OnlyRelayed { .. }
+            | Self::Corrupt { .. }
+            | Self::Redacted(_) => false,
         }
     }
 }
@@ -155,6 +163,7 @@ pub struct Terms<'a> {
 /// [`FetchError`].
 pub async fn fetch(parts: &Parts, net: &Net, want: &Want, terms: Terms<'_>) -> Result<Cost, FetchError> {
     let Terms { pins, patience, progress, landing } = terms;
+    redact::ensure_given(&parts.histories, want.root.into())?;
     let blobs = parts.blobs().await?;
     let mut run = Run { parts, net, blobs, pins, patience, cost: Cost::default(), n_corrupt: 0 };
     let mut providers = Providers::ask(net, want.root);

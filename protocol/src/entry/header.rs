@@ -28,7 +28,7 @@ impl Header {
 
     pub(super) const fn is_known(self) -> bool {
         self.version == VERSION
-            && matches!(self.kind, 1 | 2 | 3 | 4 | 5 | 6 | 7 | 12 | 32 | 33 | 34 | 35 | 37 | 38 | 39)
+            && matches!(self.kind, 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 10 | 12 | 32 | 33 | 34 | 35 | 37 | 38 | 39)
     }
 
     /// Header and body in one.

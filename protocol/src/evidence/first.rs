@@ -55,8 +55,8 @@ pub(super) fn may_stand(origin: &Origin, index: u64, body: &Body) -> bool {
     match (origin.subject, body) {
         (_, Body::Seen) => !is_first,
         (Subject::Package(_), Body::PackageGenesis(_) | Body::PackageJoin(_)) => is_first,
-        (Subject::Package(_), Body::Roles(_) | Body::Endorse(_)) => !is_first,
-        (Subject::Package(_), Body::Release(_) | Body::Ref(_) | Body::Yank(_)) => !is_first,
+        (Subject::Package(_), Body::Roles(_) | Body::Endorse(_) | Body::ForkResolve(_)) => !is_first,
+        (Subject::Package(_), Body::Release(_) | Body::Ref(_) | Body::Yank(_) | Body::Redact(_)) => !is_first,
         (Subject::Identity(_), Body::IdentityGenesis(_) | Body::IdentityJoin(_)) => is_first,
         (Subject::Identity(_), Body::AddDevice(_) | Body::Suspend(_) | Body::Name(_) | Body::Handle(_)) => !is_first,
         (Subject::Identity(identity), Body::Recover(recover)) => !is_first && recover.statement.identity == identity,

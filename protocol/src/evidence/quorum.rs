@@ -44,10 +44,26 @@ impl Logs {
         quorum.needed.checked_sub(1).and_then(|nth| sizes.get(nth)).copied().unwrap_or(0)
     }
 
-    /// [`Logs::settled`] of a log of which nothing but a fork is said: there the reader's witnesses have a say too. Of one
-    /// that was cut they have none, for they know nothing of rights.
-    pub(crate) fn settled_fork(&self, origin: &Origin, frontier: &Frontier, speaks: impl Fn(&Origin) -> bool) -> u64 {
-        self.fixed(origin, frontier, speaks, self.n_witnessed(origin, frontier))
+    /// [`Logs::settled`] of a log of which nothing but a fork is said: there the reader's witnesses have a say too, and who
+    /// named how far it goes on. Of one that was cut they have none, for they know nothing of rights.
+    pub(crate) fn settled_fork(
+        &self,
+        origin: &Origin,
+        frontier: &Frontier,
+        speaks: impl Fn(&Origin) -> bool,
+        resolved: &[Cut],
+    ) -> u64 {
+        let otherwise = self.n_witnessed(origin, frontier).max(self.n_resolved(origin, frontier, resolved));
+        self.fixed(origin, frontier, speaks, otherwise)
+    }
+
+    /// How many entries of the history that is inside the frontier were named to go on; none if another history was named as
+    /// well. What names more than is inside says nothing: whoever holds no more could not tell of which history it is.
+    fn n_resolved(&self, origin: &Origin, frontier: &Frontier, resolved: &[Cut]) -> u64 {
+        let Some(log) = self.log(origin) else { return 0 };
+        let within = || resolved.iter().filter(|cut| cut.size <= frontier.size(origin));
+        let is_here = within().all(|cut| log.root_at(cut.size) == Some(cut.root));
+        within().map(|cut| cut.size).max().filter(|_| is_here).unwrap_or(0)
     }
 }
 

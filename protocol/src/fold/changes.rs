@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PackageState, RefState, VersionState};
 use crate::entry::RefClass;
-use crate::id::ReleaseId;
+use crate::id::{BlobId, ReleaseId};
 use crate::name::RefName;
 use crate::origin::Origin;
 use crate::version::Version;
@@ -20,6 +20,8 @@ pub struct Changes {
     pub yanked: Vec<ReleaseId>,
     /// Releases shown again.
     pub unyanked: Vec<ReleaseId>,
+    /// Blobs newly taken away.
+    pub redacted: Vec<BlobId>,
     /// Versions newly contested, or found in one of two histories only.
     pub disputed: Vec<Version>,
     /// Logs newly found forked.
@@ -65,6 +67,7 @@ impl PackageState {
             refs: ref_changes(&self.refs, old.map_or(&no_refs, |old| &old.refs)),
             yanked: added(&self.yanked, old_yanked),
             unyanked: added(old_yanked, &self.yanked),
+            redacted: added(&self.redacted, old.map_or(&BTreeMap::new(), |old| &old.redacted)),
             disputed: self.disputed().filter(|version| !was_disputed(version)).cloned().collect(),
             forked: old.map_or_else(|| added(&self.forked, &no_forks), |old| added(&self.forked, &old.forked)),
             owners: old.map_or(!self.owners.is_empty(), |old| self.owners != old.owners || self.rights != old.rights),

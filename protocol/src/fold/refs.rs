@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::roles::Chain;
-use super::{Open, OpenChange, PackageState, RefState, Tip, Worth};
+use super::{Open, OpenChange, PackageState, RefState, Tip, Worth, Writer, latest_of_each};
 use crate::entry::{Body, RefClass, RefMove, Role};
 use crate::evidence::{Evidence, Point, Seat};
-use crate::id::{EntryId, IdentityId, ReleaseId};
-use crate::limits::PENDING_PER_IDENTITY;
+use crate::id::{IdentityId, ReleaseId};
 use crate::name::RefName;
 use crate::origin::Origin;
 
@@ -59,12 +58,22 @@ fn agreed(
     seat: &Seat<'_>,
     (writer, role): (IdentityId, Role),
 ) -> BTreeSet<IdentityId> {
+    let endorsed = words_of_owners(&state.writers, chain, seat).into_iter().map(|(identity, _)| identity);
+    endorsed.chain((role == Role::Owner).then_some(writer)).collect()
+}
+
+/// The words of those who endorsed an entry as owners, knowing it.
+pub(super) fn words_of_owners<'a>(
+    writers: &BTreeMap<Origin, Writer>,
+    chain: &'a Chain<'_>,
+    seat: &Seat<'_>,
+) -> Vec<(IdentityId, &'a Point)> {
     let is_owners = |point: &Point| {
-        let owner = state.writers.get(&point.origin);
+        let owner = writers.get(&point.origin);
         owner.is_some_and(|owner| owner.worth(point.index) == Worth::As(Role::Owner))
     };
-    let endorsed = chain.endorsed(&seat.id).iter().filter(|(_, point)| seat.point.is_before(point) && is_owners(point));
-    endorsed.map(|(identity, _)| *identity).chain((role == Role::Owner).then_some(writer)).collect()
+    let words = chain.endorsed(&seat.id).iter().filter(|(_, point)| seat.point.is_before(point) && is_owners(point));
+    words.map(|(identity, point)| (*identity, point)).collect()
 }
 
 fn open(
@@ -93,18 +102,11 @@ fn still_waiting(
         let moves = refs.get(&(class, name.clone())).into_iter().flat_map(BTreeMap::values).flatten();
         moves.into_iter().any(|(_, other)| point.is_before(other))
     };
-    let mut by: BTreeMap<IdentityId, Vec<(u64, EntryId, Open)>> = BTreeMap::new();
-    for ((class, name, _), (open, point)) in latest {
-        if !is_replaced(class, &name, &point) {
-            by.entry(open.by).or_default().push((point.n_covered(), open.entry, open));
-        }
-    }
-    let mut open = Vec::new();
-    for mut own in by.into_values() {
-        own.sort_by_key(|(n, entry, _)| (*n, *entry));
-        open.extend(own.into_iter().rev().take(PENDING_PER_IDENTITY).map(|(.., open)| open));
-    }
-    open
+    let is_left = |((class, name, _), (_, point)): &((RefClass, RefName, Origin), (Open, Point))| {
+        !is_replaced(*class, name, point)
+    };
+    let left = latest.into_iter().filter(is_left);
+    latest_of_each(left.map(|(_, (open, point))| ((point.n_covered(), open.entry), open)).collect())
 }
 
 /// A tag: the first moves, those that have seen no other.

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::resolved;
 use super::roles::{self, Chain};
-use super::{Device, DeviceStatus, End, IdentityState, Voice, Writer};
-use crate::entry::{Body, Role};
+use super::{Device, DeviceStatus, End, IdentityState, Open, Voice, Writer};
+use crate::entry::{Body, Cut, Role};
 use crate::evidence::{Evidence, Frontier};
 use crate::id::IdentityId;
 use crate::origin::{Origin, Subject};
@@ -24,7 +25,7 @@ pub(super) struct Grant<'a> {
     pub(super) identity: IdentityId,
     /// The first entry that has the device's admission in its past.
     pub(super) from: u64,
-    device: &'a Device,
+    pub(super) device: &'a Device,
 }
 
 impl Grant<'_> {
@@ -103,14 +104,14 @@ fn granted<'a>(evidence: &Evidence, frontier: &Frontier, owners: &'a Owners, ori
     Some(Grant { identity, from, device })
 }
 
-/// The logs of which any entry counts, and which of them.
+/// The logs of which any entry counts, and which of them; and what waits to be said of forked ones.
 pub(super) fn writers(
     evidence: &Evidence,
     frontier: &Frontier,
     owners: &Owners,
     grants: &Grants<'_>,
     chain: &Chain<'_>,
-) -> BTreeMap<Origin, Writer> {
+) -> (BTreeMap<Origin, Writer>, Vec<Open>) {
     let is_heard = |identity: &IdentityId| chain.rights().role(identity) >= Some(Role::Maintainer);
     let is_active = |grant: &Grant<'_>| grant.device.status == DeviceStatus::Active && is_heard(&grant.identity);
     let speaks = |origin: &Origin| match origin.subject {
@@ -120,18 +121,26 @@ pub(super) fn writers(
         }
     };
     let mut writers = BTreeMap::new();
-    for (origin, grant) in grants {
+    // Who says which history of a log goes on has one itself, so those logs come first.
+    let (forked, whole): (Vec<_>, Vec<_>) = grants.iter().partition(|(origin, _)| evidence.is_forked(origin));
+    let mut resolved = None;
+    for (origin, grant) in whole.iter().chain(&forked).copied() {
+        let is_forked = evidence.is_forked(origin);
+        if is_forked && resolved.is_none() {
+            resolved = Some(resolved::fold(evidence, frontier, &writers, grants, chain));
+        }
+        let cuts = resolved.as_ref().and_then(|resolved| resolved.cuts.get(&origin.key));
         let voices = chain.voices(evidence, frontier, origin, grant.identity);
         let Some(first) = voices.iter().find(|(_, voice)| *voice != Voice::None) else { continue };
         let from = first.0.max(grant.from);
-        let (until, end) = until(evidence, frontier, origin, grant.device, speaks);
+        let (until, end) = until(evidence, frontier, origin, grant.device, speaks, cuts.map_or(&[][..], Vec::as_slice));
         // Nothing after the last entry that may do anything will count, unless a change lets it.
         let last = voices.iter().rposition(|(_, voice)| matches!(voice, Voice::Role(_)));
         let silent_from = voices.get(last.map_or(0, |last| last + 1)).map_or(u64::MAX, |(index, _)| *index);
         let (until, end) = if silent_from < until { (silent_from, Some(End::Revoked)) } else { (until, end) };
         writers.insert(*origin, Writer { identity: grant.identity, from, until, end, voices });
     }
-    writers
+    (writers, resolved.map(|resolved| resolved.waiting).unwrap_or_default())
 }
 
 /// Where the rights of a log's device end, and why.
@@ -141,6 +150,7 @@ fn until(
     origin: &Origin,
     device: &Device,
     speaks: impl Fn(&Origin) -> bool,
+    resolved: &[Cut],
 ) -> (u64, Option<End>) {
     let Subject::Package(package) = origin.subject else { return (0, None) };
     match &device.cuts {
@@ -156,7 +166,7 @@ fn until(
             (until, Some(End::Revoked))
         }
         None if evidence.is_forked(origin) => {
-            (evidence.logs().settled_fork(origin, frontier, speaks), Some(End::Forked))
+            (evidence.logs().settled_fork(origin, frontier, speaks, resolved), Some(End::Forked))
         }
         None => (u64::MAX, None),
     }

@@ -439,6 +439,21 @@ impl Chain<'_> {
         by.map(|n| Guard(self.rights[n].quorum()))
     }
 
+    /// Whose agreement an entry needs that is to stay in effect, and has `level` changes in its past: that of the rights which
+    /// the last change made to which nobody else had agreed knowing that it was in effect. So nobody gets around the owners who
+    /// came later by not looking at them, and who agreed to something later takes nothing back.
+    pub(super) fn lasting_guard(
+        &self,
+        level: usize,
+        writer: IdentityId,
+        agreed_in: impl Fn(&Point) -> BTreeSet<IdentityId>,
+    ) -> Guard {
+        let first = self.rights[level].quorum();
+        let knows = |(who, vote): &Word| *who != writer && first.is_met(&agreed_in(vote));
+        let n_unaware = self.links[level..].iter().take_while(|link| !link.votes.iter().any(knows)).count();
+        Guard(self.rights[level + n_unaware].quorum())
+    }
+
     /// Those who endorsed an entry, as they stand in their logs.
     pub(super) fn endorsed(&self, entry: &EntryId) -> &[Word] {
         self.endorsed.get(entry).map_or(&[], Vec::as_slice)

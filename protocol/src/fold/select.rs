@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{PackageState, Published, RefState, Standing, VersionState};
-use crate::entry::RefClass;
+use crate::entry::{RedactReason, RefClass};
 use crate::id::{PackageId, ReleaseId};
 use crate::name::RefName;
 use crate::version::{Version, VersionReq};
@@ -17,7 +17,7 @@ pub enum Pick {
     Highest(VersionReq),
     /// One version.
     Version(Version),
-    /// One release: what a lock file names. Yanks do not apply.
+    /// One release: what a lock file names. Yanks do not apply; redactions do.
     Release(ReleaseId),
 }
 
@@ -78,6 +78,16 @@ pub enum SelectError {
         version: Version,
         /// Its id.
         release: ReleaseId,
+    },
+    /// Its bytes are not handed out any more.
+    #[error("version {version} was redacted by its owners ({reason})")]
+    Redacted {
+        /// The version.
+        version: Version,
+        /// Its id.
+        release: ReleaseId,
+        /// Why.
+        reason: RedactReason,
     },
     /// Two writers published different files under the version.
     #[error("version {version} is contested by {} releases", .releases.len())]
@@ -197,6 +207,9 @@ impl PackageState {
             Standing::Forked => return Err(SelectError::Forked { version: version() }),
             Standing::Revoked => return Err(SelectError::Revoked { version: version() }),
         };
+        if let Some(redacted) = self.redaction(&published.release) {
+            return Err(SelectError::Redacted { version: version(), release: named, reason: redacted.reason });
+        }
         if self.yanked.contains_key(&self.canonical(named)) {
             warning = warning.or(Some(Warning::Yanked));
         }

@@ -6,7 +6,7 @@ use syncra_protocol::entry::{
     AddDevice, Body, Cut, Decoded, Dependency, DeviceCuts, DeviceRole, Entry, EntryError, HEADER_BYTES, Recover,
     RefClass, Role, Roles, Statement, StatementId, Suspend, decode,
 };
-use syncra_protocol::id::{EntryId, IdentityId, LogHash, PackageId, ReleaseId, base32};
+use syncra_protocol::id::{BlobId, EntryId, IdentityId, LogHash, PackageId, ReleaseId, base32};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::{DEVICE_CUTS, ENTRY_BYTES, ROLE_CHANGES, ROLE_CUTS, SEEN_PER_ENTRY};
 use syncra_protocol::version::VersionReq;
@@ -122,6 +122,14 @@ fn fields(entry: &Entry) -> serde_json::Value {
             "release": body.release.to_string(),
             "undo": body.undo,
             "reason": body.reason.map(|id| id.to_string()),
+        }),
+        Body::Redact(body) => json!({
+            "blobs": body.blobs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "reason": body.reason.to_string(),
+        }),
+        Body::ForkResolve(body) => json!({
+            "log": body.log.to_string(),
+            "cut": {"size": body.cut.size, "root": body.cut.root.to_string()},
         }),
         Body::Seen => json!({}),
         Body::IdentityGenesis(body) => json!({
@@ -261,6 +269,15 @@ fn broken_bodies(body: &Body) -> Vec<Body> {
         .collect(),
         Body::Roles(body) => broken_roles(body),
         Body::Ref(body) => vec![Body::Ref(with(body, |b| b.old = b.new))],
+        Body::Redact(body) => vec![
+            with(body, |b| b.blobs.clear()),
+            with(body, |b| b.blobs.insert(0, b.blobs[0])),
+            with(body, |b| b.blobs = (0..=64).map(|n| BlobId::from_bytes([n; 32])).collect()),
+        ]
+        .into_iter()
+        .map(Body::Redact)
+        .collect(),
+        Body::ForkResolve(body) => vec![Body::ForkResolve(with(body, |b| b.cut.size = 0))],
         Body::Suspend(body) => broken_cuts(&body.cuts).map(|cuts| Body::Suspend(Suspend { cuts })).collect(),
         Body::Recover(body) => vec![
             with(body, |b| b.signature.0[0] ^= 1),

@@ -1,9 +1,9 @@
 //! Entries of every kind, small and full, with names for the vectors.
 
 use syncra_protocol::entry::{
-    AddDevice, Body, Cut, Dependency, DeviceCuts, DeviceRole, Endorse, Entry, HandleClaim, IdentityGenesis,
-    IdentityJoin, NameClaim, PackageGenesis, PackageJoin, RefClass, RefMove, Release, Role, Roles, SeenHead, Statement,
-    StatementId, Suspend, Yank,
+    AddDevice, Body, Cut, Dependency, DeviceCuts, DeviceRole, Endorse, Entry, ForkResolve, HandleClaim,
+    IdentityGenesis, IdentityJoin, NameClaim, PackageGenesis, PackageJoin, Redact, RedactReason, RefClass, RefMove,
+    Release, Role, Roles, SeenHead, Statement, StatementId, Suspend, Yank,
 };
 use syncra_protocol::id::{BlobId, ContentRoot, EntryId, IdentityId, LogHash, PackageId, ReleaseId, TreeId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
@@ -113,6 +113,14 @@ fn endorse(n: u8) -> Body {
     Body::Endorse(Endorse { entry: EntryId::from_bytes([n; 32]) })
 }
 
+fn fork_resolve(log: u8, size: u64) -> Body {
+    Body::ForkResolve(ForkResolve { log: key(log), cut: cut(size) })
+}
+
+fn redact(n: u8, reason: RedactReason) -> Body {
+    Body::Redact(Redact { blobs: (0..n).map(|n| BlobId::from_bytes([n; 32])).collect(), reason })
+}
+
 fn name(name: &str, package: Option<PackageId>) -> Body {
     Body::Name(NameClaim { name: PackageName::parse(name).unwrap(), package })
 }
@@ -172,6 +180,10 @@ pub(crate) fn samples() -> Vec<(&'static str, Entry)> {
         ("tag", ref_move(RefClass::Tag, "v1.0", None, Some(1))),
         ("yank", yank(false, Some(6))),
         ("unyank", yank(true, None)),
+        ("content redacted", redact(1, RedactReason::Mistake)),
+        ("as much as one entry redacts", redact(64, RedactReason::Harmful)),
+        ("which history goes on", fork_resolve(1, 3)),
+        ("which history of a long log goes on", fork_resolve(0xfe, u64::MAX)),
         ("nothing seen", Body::Seen),
         ("identity", Body::IdentityGenesis(IdentityGenesis { log_key: key(1), recovery, nonce: [0; 16] })),
         ("another identity", Body::IdentityGenesis(IdentityGenesis { log_key: key(9), recovery, nonce: [1; 16] })),

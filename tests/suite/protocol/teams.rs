@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syncra_protocol::entry::{Body, Cut, DeviceCuts, Endorse, RefClass, Role, Roles, SeenHead, Suspend, Yank};
+use syncra_protocol::entry::{
+    Body, Cut, DeviceCuts, Endorse, ForkResolve, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
+};
 use syncra_protocol::evidence::{Evidence, EvidenceError};
 use syncra_protocol::fold::{PackageState, Standing};
-use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::id::{BlobId, EntryId, LogHash, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
 
@@ -78,6 +80,7 @@ impl Story {
             10..14 => self.propose(rng, by),
             14..18 => self.agree(rng, by),
             18 if rng.chance(30) => self.suspend(rng, by),
+            19 => self.redact(rng, by),
             _ => drop(self.say(rng, by, Body::Seen)),
         }
     }
@@ -151,6 +154,11 @@ impl Story {
         self.votes.entry(id).or_default().insert(by.0);
     }
 
+    fn redact(&mut self, rng: &mut Rng, by: DeviceAt) {
+        let blobs = vec![BlobId::from_bytes([u8::try_from(rng.below(3)).unwrap(); 32])];
+        self.say(rng, by, Body::Redact(Redact { blobs, reason: RedactReason::Secret }));
+    }
+
     fn ids(&self) -> Vec<EntryId> {
         self.changes.keys().copied().collect()
     }
@@ -190,7 +198,20 @@ impl Story {
         while other.size() < log.size() {
             other.append(vec![], release("6.6.6", 66));
         }
+        let cut = Cut { size: log.size(), root: log.log.root() };
+        let resolve = ForkResolve { log: log.origin().key, cut };
         self.fork = Some((other, n_common));
+        for _ in 0..rng.below(3) {
+            // Not always by somebody who may, nor always the history that is held.
+            let by = devices[rng.below(devices.len())];
+            let cut = if rng.chance(80) { cut } else { Cut { root: LogHash::from_bytes([9; 32]), ..cut } };
+            if self.team.device(by).package.origin().key != resolve.log {
+                let id = self.say(rng, by, Body::ForkResolve(ForkResolve { cut, ..resolve }));
+                self.moves.push(id);
+                let by = devices[rng.below(devices.len())];
+                self.agree(rng, by);
+            }
+        }
     }
 
     /// Delivers all logs in random parts, one of them last; then the proof of a fork, if there is one.
@@ -254,6 +275,9 @@ fn check_stays(story: &Story, part: &PackageState, whole: &PackageState, seed: u
         is_kept || has_cuts || story.fork.is_some() || story.somebody_agreed_to_both(),
         "seed {seed}: rights undone"
     );
+    let is_redacted = |blob: &BlobId| whole.redacted.contains_key(blob);
+    let is_same = part.rights.last == whole.rights.last && !has_cuts && story.fork.is_none();
+    assert!(!is_same || part.redacted.keys().all(is_redacted), "seed {seed}: bytes given again");
 }
 
 /// Set `SYNCRA_HISTORIES` for more than the share that every run has.
@@ -272,6 +296,9 @@ fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
         count("contributed releases", standing(Standing::Contributed));
         count("contested releases", standing(Standing::Contested));
         count("forked logs", state.forked.len());
+        let n_common = story.fork.as_ref().map_or(u64::MAX, |(_, n_common)| *n_common);
+        count("healed logs", state.forked.values().filter(|n| **n > n_common).count());
+        count("redacted blobs", state.redacted.len());
         count("protected refs", state.rights.protected.len());
         count("of two owners or more", usize::from(state.rights.owners().count() > 1));
     }

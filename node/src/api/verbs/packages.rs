@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, VersionState};
-use syncra_protocol::id::{EntryId, IdentityId, ReleaseId};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
@@ -51,6 +51,9 @@ pub struct PackageInfo {
     pub latest: Option<String>,
     /// The version that is installed.
     pub installed: Option<String>,
+    /// Why its owners took the bytes of the installed one away, if they did: it stays here, and nobody gets it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<String>,
 }
 
 impl Verb for List {
@@ -70,6 +73,13 @@ impl Verb for List {
     }
 }
 
+/// Why the owners took the bytes of an installed release away, if they did.
+fn redacted(parts: &Parts, package: PackageId, slot: &Slot) -> Option<String> {
+    let history = parts.histories.package(package).ok().flatten()?;
+    let known = history.state.releases.get(&slot.release)?;
+    Some(history.state.redaction(&known.release)?.reason.to_string())
+}
+
 fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> PackageInfo {
     PackageInfo {
         reference: card.reference(),
@@ -80,6 +90,7 @@ fn package_info(parts: &Parts, card: &Card, installed: Option<&Slot>) -> Package
         versions: card.versions.iter().map(ToString::to_string).collect(),
         latest: card.latest.as_ref().map(ToString::to_string),
         installed: installed.map(|slot| slot.version.to_string()),
+        redacted: installed.and_then(|slot| redacted(parts, card.package, slot)),
     }
 }
 
@@ -160,8 +171,11 @@ pub struct ReleaseInfo {
     pub version: String,
     /// Its id.
     pub release_id: String,
-    /// `settled`, `contested`, `yanked` or `forked`.
+    /// `settled`, `contested`, `yanked`, `redacted`, `forked` or `revoked`.
     pub state: String,
+    /// Why its bytes are not handed out any more, if they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<String>,
     /// Bytes of all files.
     pub total_bytes: u64,
     /// How many files.
@@ -263,11 +277,18 @@ fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
         };
         for id in ids {
             let Some(Published { release, .. }) = state.releases.get(&id) else { continue };
+            let redacted = state.redaction(release).map(|redacted| redacted.reason.to_string());
             let is_yanked = state.yanked.contains_key(&state.canonical(id));
             releases.push(ReleaseInfo {
                 version: version.to_string(),
                 release_id: id.to_string(),
-                state: if is_yanked { "yanked" } else { word }.to_owned(),
+                state: match (&redacted, is_yanked) {
+                    (Some(_), _) => "redacted",
+                    (None, true) => "yanked",
+                    (None, false) => word,
+                }
+                .to_owned(),
+                redacted,
                 total_bytes: release.total_bytes,
                 n_files: release.n_files.into(),
                 first_seen_ms: truth.first_seen(&EntryId::from_bytes(*id.as_bytes())).map(|at| at.0),
@@ -387,6 +408,8 @@ fn kind_of(body: &Body) -> &'static str {
         Body::Release(_) => "release",
         Body::Ref(_) => "ref",
         Body::Yank(_) => "yank",
+        Body::Redact(_) => "redact",
+        Body::ForkResolve(_) => "fork-resolve",
         Body::Seen => "seen",
         Body::AddDevice(_) => "add-device",
         Body::Suspend(_) => "suspend",
@@ -418,6 +441,8 @@ fn summary(history: &History, body: &Body) -> String {
             format!("{} `{}` points to {to}", moved.class, moved.name)
         }
         Body::Yank(yank) => format!("{} {}", if yank.undo { "shows again" } else { "yanks" }, version(&yank.release)),
+        Body::Redact(redact) => format!("wants: {}", roles::redacts(&history.state, redact)),
+        Body::ForkResolve(resolve) => format!("wants: {}", roles::resolves(resolve)),
         Body::Seen => "says what it has seen".to_owned(),
         Body::AddDevice(add) => format!("adds the device {} `{}`", add.device.fmt_short(), add.label),
         Body::Suspend(suspend) => format!("suspends the device {}", suspend.cuts.device.fmt_short()),

@@ -1,9 +1,10 @@
 //! Who may do what in a package.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use syncra_protocol::entry::{RefClass, Role, Roles};
+use syncra_protocol::entry::{ForkResolve, Redact, RefClass, Release, Role, Roles};
 use syncra_protocol::fold::{Needs, Open, OpenChange, PackageState};
 use syncra_protocol::id::{IdentityId, ReleaseId};
 use syncra_protocol::name::RefName;
@@ -149,7 +150,7 @@ fn open_info(parts: &Parts, state: &PackageState, open: &Open) -> Result<OpenInf
     })
 }
 
-fn needs_of(parts: &Parts, needs: &[Needs]) -> Result<Vec<NeedsInfo>, Problem> {
+pub(super) fn needs_of(parts: &Parts, needs: &[Needs]) -> Result<Vec<NeedsInfo>, Problem> {
     let info = |needs: &Needs| {
         let of: Result<Vec<_>, _> = needs.of.iter().map(|who| packages::person(parts, *who)).collect();
         Ok(NeedsInfo { n_more: needs.n_more as u64, of: of? })
@@ -166,8 +167,31 @@ fn says(state: &PackageState, open: &Open) -> Vec<String> {
             let points = to.map_or_else(|| "is removed".to_owned(), |to| format!("points to {to}"));
             vec![format!("{} `{}` {points}", moved.class, moved.name)]
         }
+        OpenChange::Redact(redact) => vec![redacts(state, redact)],
+        OpenChange::ForkResolve(resolve) => vec![resolves(resolve)],
         OpenChange::Roles(roles) => lines(roles, state.rights.owner_threshold),
     }
+}
+
+/// What a redaction takes away, as people read it.
+pub(super) fn redacts(state: &PackageState, redact: &Redact) -> String {
+    let is_named = |release: &Release| {
+        let of_release = [Some(release.content_root.into()), Some(release.manifest), release.note];
+        of_release.into_iter().flatten().any(|blob| redact.blobs.contains(&blob))
+    };
+    let named = state.releases.values().map(|known| &known.release).filter(|release| is_named(release));
+    let versions: BTreeSet<String> = named.map(|release| release.version.to_string()).collect();
+    let what = match versions.is_empty() {
+        true => format!("{} blobs", redact.blobs.len()),
+        false => versions.into_iter().collect::<Vec<_>>().join(", "),
+    };
+    format!("{what} redacted ({})", redact.reason)
+}
+
+/// Which history goes on, as people read it.
+pub(super) fn resolves(resolve: &ForkResolve) -> String {
+    let ForkResolve { log, cut } = resolve;
+    format!("{} entries of the log {} count, with root {}", cut.size, log.fmt_short(), cut.root)
 }
 
 /// What an entry about roles says, as people read it.

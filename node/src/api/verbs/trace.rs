@@ -45,7 +45,7 @@ pub struct GraphedRelease {
     pub parents: Vec<String>,
     /// Branches, tags and channels that point to it, each as `channel stable`.
     pub refs: Vec<String>,
-    /// `settled`, `same` (it repeats another), `contested`, `reused`, `forked`; or `yanked`.
+    /// `settled`, `same` (it repeats another), `contested`, `reused`, `forked`; or `yanked`, or `redacted`.
     pub state: String,
     /// Who published it.
     pub by: String,
@@ -90,6 +90,9 @@ impl Verb for Graph {
 }
 
 fn word(state: &PackageState, id: ReleaseId, published: &Published) -> &'static str {
+    if state.redaction(&published.release).is_some() {
+        return "redacted";
+    }
     if state.yanked.contains_key(&state.canonical(id)) {
         return "yanked";
     }

@@ -6,7 +6,7 @@ use syncra_protocol::id::BlobId;
 
 use super::{Care, Check, error_chain, take_away};
 use crate::blobs::{BlobError, Blobs, DatabaseState, Opened};
-use crate::flow::{Parts, verify};
+use crate::flow::{Parts, redact, verify};
 use crate::progress::Progress;
 
 /// Damaged things that are named one by one; of more only the number is told.
@@ -55,7 +55,9 @@ fn database(opened: &Opened, usage: &str) -> Check {
 }
 
 fn own_roots(parts: &Parts) -> Vec<BlobId> {
-    parts.histories.journal().truth().own_roots().map(|(root, _)| BlobId::from(*root)).collect()
+    let own: Vec<BlobId> = parts.histories.journal().truth().own_roots().map(|(root, _)| BlobId::from(*root)).collect();
+    let refused = redact::refused_among(&parts.histories, own.iter().copied());
+    own.into_iter().filter(|root| !refused.contains_key(root)).collect()
 }
 
 /// Only asks whether own releases are complete.

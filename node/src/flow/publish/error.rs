@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use syncra_protocol::entry::EntryError;
+use syncra_protocol::entry::{EntryError, RedactReason};
 use syncra_protocol::id::{PackageId, ReleaseId};
 use syncra_protocol::manifest::{MANIFEST_FILE, PackageKind, ResolveError};
 use syncra_protocol::name::PackageName;
@@ -56,6 +56,14 @@ pub enum PublishError {
         version: Version,
         /// The release that has it.
         release: ReleaseId,
+    },
+    /// The owners took these very files away.
+    #[error("the files of version {version} are those that were redacted ({reason})")]
+    Redacted {
+        /// The version.
+        version: Version,
+        /// Why.
+        reason: RedactReason,
     },
     /// The package was begun as another kind.
     #[error("`{name}` is a {was}, and the kind of a package never changes")]

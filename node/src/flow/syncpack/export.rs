@@ -12,6 +12,7 @@ use crate::blobs::{self, BlobError, Blobs};
 use crate::durable::{self, WriteError};
 use crate::flow::Parts;
 use crate::flow::get::{self, GetError, Wanted};
+use crate::flow::redact;
 use crate::flow::release::ReleaseError;
 use crate::history::{History, LoadError};
 use crate::logs::LogsError;
@@ -99,6 +100,9 @@ async fn write(parts: &Parts, choices: &[Choice], path: &Path, progress: &Progre
         write_history(parts, &choice.history, &mut out).await?;
     }
     let blobs = parts.blobs().await?;
+    let releases = choices.iter().flat_map(|choice| choice.history.state.releases.values());
+    let named = releases.flat_map(|known| redact::of_release(&known.release));
+    let refused = redact::refused_among(&parts.histories, named);
     let (mut n_releases, mut sent) = (0, HashSet::new());
     for choice in choices {
         for (id, published) in &choice.history.state.releases {
@@ -106,12 +110,16 @@ async fn write(parts: &Parts, choices: &[Choice], path: &Path, progress: &Progre
                 continue;
             }
             let release = &published.release;
+            if refused.contains_key(&release.content_root.into()) {
+                continue;
+            }
             let index = match get::local(blobs, &Wanted::Release(Box::new(release.clone()))).await {
                 Ok(index) => index,
                 Err(error) if choice.release.is_some() || !is_not_held(&error) => return Err(error.into()),
                 Err(_) => continue,
             };
             let prose = [Some(release.manifest), release.note].into_iter().flatten();
+            let prose = prose.filter(|blob| !refused.contains_key(blob));
             // The list of all before what it lists: a reader knows what to expect.
             let root: BlobId = release.content_root.into();
             for blob in [root].into_iter().chain(prose).chain(index.hash_seq().children().iter().copied()) {

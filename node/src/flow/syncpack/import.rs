@@ -12,9 +12,9 @@ use bytes::Bytes;
 use syncra_protocol::entry::{Body, Release};
 use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
-use syncra_protocol::log::Standing;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::{Log, Standing};
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::mpsc;
 
@@ -23,7 +23,7 @@ use super::survey::{self, Survey, SurveyError, SurveyedLog, SurveyedPackage};
 use crate::blobs::{self, BlobError, Blobs, Import};
 use crate::flow::get::{self, GetError, Wanted};
 use crate::flow::release::ReleaseError;
-use crate::flow::{Parts, catalogue, resolve};
+use crate::flow::{Parts, catalogue, redact, resolve};
 use crate::history::{CommitError, LoadError, body_of};
 use crate::journal::{self, ImportedRoot};
 use crate::progress::Progress;
@@ -67,8 +67,13 @@ pub enum ImportError {
         source: EvidenceError,
     },
     /// The log's key has signed another history, which is here. The proof of that is kept.
-    #[error("the log {} contradicts the history that is held here: its key has signed two", .0.origin())]
-    Forked(Box<ForkProof>),
+    #[error("the log {} contradicts the history that is held here: its key has signed two", .proof.origin())]
+    Forked {
+        /// The proof.
+        proof: Box<ForkProof>,
+        /// How many entries both histories have, if the file shows it.
+        n_common: Option<u64>,
+    },
     /// The history lacks the log that it begins with.
     #[error("the history of package {} lacks its first log", .0.fmt_short())]
     Incomplete(PackageId),
@@ -118,9 +123,12 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
     let mut verified = Vec::new();
     for package in &survey.packages {
         match verify(parts, package) {
-            Err(ImportError::Forked(proof)) if !dry_run => {
+            Err(ImportError::Forked { proof, n_common }) if !dry_run => {
                 parts.histories.keep_fork(&proof).await?;
-                return Err(ImportError::Forked(proof));
+                if let Some(n_common) = n_common {
+                    parts.histories.keep_common(*proof.origin(), n_common).await?;
+                }
+                return Err(ImportError::Forked { proof, n_common });
             }
             package => verified.push(package?),
         }
@@ -166,6 +174,8 @@ struct Verified {
     package: PackageId,
     evidence: Evidence,
     growth: Vec<Growth>,
+    /// Releases in logs that are not taken in because their keys signed another history, which is here.
+    left_out: Vec<Release>,
     n_complete: u64,
     /// The content that is complete now and came with the file.
     brought: Vec<ContentRoot>,
@@ -188,7 +198,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     for genesis in &surveyed.begin.identities {
         evidence.admit_identity(genesis).map_err(bad)?;
     }
-    let mut growth = Vec::new();
+    let (mut growth, mut left_out) = (Vec::new(), Vec::new());
     // Whose rights come from where: identities before packages.
     let is_identity = |log: &&SurveyedLog| matches!(log.head.origin().subject, Subject::Identity(_));
     let (identities, packages): (Vec<_>, Vec<_>) = surveyed.logs.iter().partition(is_identity);
@@ -198,6 +208,11 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
         let n_open = open.len();
         let mut later = Vec::new();
         for log in open {
+            // Nothing newer of it is taken in, and what is here stays as it is.
+            if evidence.is_forked(log.head.origin()) {
+                left_out.extend(releases_of(log));
+                continue;
+            }
             match grow(&mut evidence, log) {
                 Err(ImportError::Evidence { source: EvidenceError::NoDevice, .. }) if later.len() + 1 < n_open => {
                     later.push(log);
@@ -211,7 +226,38 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     if evidence.log(&first).is_none() {
         return Err(ImportError::Incomplete(package));
     }
-    Ok(Verified { package, evidence, growth, n_complete: 0, brought: Vec::new() })
+    Ok(Verified { package, evidence, growth, left_out, n_complete: 0, brought: Vec::new() })
+}
+
+/// The log as it stands in the file; none if that is not what its head says.
+fn whole(file: &SurveyedLog) -> Option<Log> {
+    let mut log = Log::new(*file.head.origin());
+    file.entries.iter().try_for_each(|entry| log.append(entry).map(drop)).ok()?;
+    (log.size() == file.head.size() && log.root() == file.head.root()).then_some(log)
+}
+
+/// The releases in a log that its key signed, whatever they count for.
+fn releases_of(file: &SurveyedLog) -> Vec<Release> {
+    let releases = file.entries.iter().filter_map(|entry| match body_of(entry) {
+        Some(Body::Release(release)) => Some(release),
+        _ => None,
+    });
+    if whole(file).is_some() { releases.collect() } else { Vec::new() }
+}
+
+/// How many entries the held history and the one in the file have in common; none if the file does not hold what its head says.
+fn common(held: &Log, file: &SurveyedLog) -> Option<u64> {
+    let other = whole(file)?;
+    // Equal roots are equal entries up to there.
+    let (mut same, mut differs) = (0, held.size().min(other.size()) + 1);
+    while differs - same > 1 {
+        let middle = same + (differs - same) / 2;
+        match held.root_at(middle) == other.root_at(middle) {
+            true => same = middle,
+            false => differs = middle,
+        }
+    }
+    Some(same)
 }
 
 /// Adds what is new of a log; none if all of it is held.
@@ -223,7 +269,8 @@ fn grow(evidence: &mut Evidence, log: &SurveyedLog) -> Result<Option<Growth>, Im
         Some(Standing::Forked) => {
             let proof = held.map(|(held, ours)| ForkProof::from_log(held, ours, &log.head));
             let proof = proof.and_then(Result::ok).expect("the log holds its own head and contradicts the other");
-            return Err(ImportError::Forked(Box::new(proof)));
+            let n_common = held.and_then(|(held, _)| common(held, log));
+            return Err(ImportError::Forked { proof: Box::new(proof), n_common });
         }
         Some(Standing::Ahead { .. } | Standing::OtherLog) | None => {}
     }
@@ -253,6 +300,12 @@ fn named(verified: &[Verified], survey: &Survey) -> (Vec<Release>, HashSet<BlobI
     (releases, names)
 }
 
+/// What their owners took away.
+fn redacted(verified: &[Verified]) -> impl Iterator<Item = BlobId> {
+    let states: Vec<_> = verified.iter().map(|package| package.evidence.fold()).collect();
+    redact::refused_of(states.iter()).into_keys()
+}
+
 /// Stores the blobs that the histories name, or that a list names which they name.
 async fn store(
     blobs: &Blobs,
@@ -262,7 +315,15 @@ async fn store(
     progress: &Progress,
 ) -> Result<Import, ImportError> {
     let (releases, mut names) = named(verified, survey);
-    let roots: HashSet<BlobId> = releases.iter().map(|release| release.content_root.into()).collect();
+    let mut refused: HashSet<BlobId> = redacted(verified).collect();
+    let mut roots: HashSet<BlobId> = releases.iter().map(|release| release.content_root.into()).collect();
+    for release in verified.iter().flat_map(|package| &package.left_out) {
+        roots.insert(release.content_root.into());
+        for blob in redact::of_release(release).filter(|blob| !names.contains(blob)).collect::<Vec<_>>() {
+            names.insert(blob);
+            refused.insert(blob);
+        }
+    }
     let import = blobs.import();
     let (sender, mut arriving) = mpsc::channel::<Result<Bytes, FrameError>>(AHEAD);
     let path = path.to_owned();
@@ -288,7 +349,11 @@ async fn store(
             })?;
             names.extend(list.children());
         }
-        import.add(bytes).await?;
+        // What its owners took away meanwhile is not taken in, nor what nobody here counts. Its parts may be another release's, and go with the next
+        // collection if they are nobody's.
+        if !refused.contains(&id) {
+            import.add(bytes).await?;
+        }
         progress.bytes("import", done, Some(survey.bytes));
     }
     match reader.await {
@@ -313,8 +378,12 @@ fn read_blobs(path: &Path, blobs: &mpsc::Sender<Result<Bytes, FrameError>>) -> R
 /// Checks every release whose list came with the file, or was here, and counts those that are complete.
 async fn check_releases(blobs: &Blobs, survey: &Survey, verified: &mut [Verified]) -> Result<(), ImportError> {
     for package in verified {
-        for published in package.evidence.fold().releases.values() {
+        let state = package.evidence.fold();
+        for published in state.releases.values() {
             let release = &published.release;
+            if state.redaction(release).is_some() {
+                continue;
+            }
             let came = survey.blobs.contains(&release.content_root.into());
             match get::local(blobs, &Wanted::Release(Box::new(release.clone()))).await {
                 Ok(_) => {

@@ -10,16 +10,22 @@ use syncra_protocol::tree::{ContentIndex, HashSeq, NodeSet};
 use super::providers::Providers;
 use super::{FetchError, Run, Verdict, Want, open};
 use crate::blobs::{Child, FetchOptions, Parts, Ranges, Request};
+use crate::flow::redact;
 use crate::flow::release::ReleaseError;
 
 impl Run<'_> {
     /// Manifest and note.
     pub(super) async fn beside(&mut self, want: &Want, providers: &mut Providers) -> Result<(), FetchError> {
+        let mut missing = Vec::new();
         for blob in &want.beside {
             if !self.blobs.has(*blob).await? {
-                let limit = limits::MANIFEST_BYTES.max(limits::PROSE_BYTES) as u64;
-                self.ask_anybody(Request { root: *blob, parts: Parts::Blob(Ranges::all()) }, limit, providers).await?;
+                missing.push(*blob);
             }
+        }
+        let refused = redact::refused_among(&self.parts.histories, missing.iter().copied());
+        for root in missing.into_iter().filter(|blob| !refused.contains_key(blob)) {
+            let limit = limits::MANIFEST_BYTES.max(limits::PROSE_BYTES) as u64;
+            self.ask_anybody(Request { root, parts: Parts::Blob(Ranges::all()) }, limit, providers).await?;
         }
         Ok(())
     }

@@ -1,0 +1,61 @@
+//! Which blobs the owners have taken away. Entries that name them stay as they are.
+//!
+//! It cannot be undone and makes others throw bytes away, so no single owner decides it: it takes effect like the move of a
+//! protected ref, with as many owners' words as a change of roles takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::roles::Chain;
+use super::{Open, OpenChange, PackageState, RedactState, Worth, latest_of_each, refs};
+use crate::entry::{Body, Redact, Role};
+use crate::evidence::{Evidence, Point};
+use crate::id::{BlobId, EntryId, IdentityId};
+
+/// What is redacted, and what waits for agreement.
+pub(super) fn fold(
+    evidence: &Evidence,
+    state: &PackageState,
+    chain: &Chain<'_>,
+) -> (BTreeMap<BlobId, RedactState>, Vec<Open>) {
+    let (mut words, mut waiting) = (Vec::<((u64, EntryId), &Redact, RedactState)>::new(), Vec::new());
+    for (origin, writer) in &state.writers {
+        for (seat, level) in chain.leveled(evidence, origin, &state.frontier) {
+            let Body::Redact(redact) = seat.body else { continue };
+            // What nothing fixes of a fork hides releases and throws nothing away.
+            if writer.worth(seat.point.index) != Worth::As(Role::Owner) {
+                continue;
+            }
+            let words_of_owners = refs::words_of_owners(&state.writers, chain, &seat);
+            let agreed_in = |point: &Point| -> BTreeSet<IdentityId> {
+                let known = words_of_owners.iter().filter(|(_, word)| word.is_before(point)).map(|(who, _)| *who);
+                known.chain(seat.point.is_before(point).then_some(writer.identity)).collect()
+            };
+            let agreed = words_of_owners.iter().map(|(who, _)| *who).chain([writer.identity]).collect();
+            let guard = chain.lasting_guard(level, writer.identity, agreed_in);
+            let rank = (seat.point.n_covered(), seat.id);
+            if guard.is_met(&agreed) {
+                let done = RedactState { reason: redact.reason, by: *origin, index: seat.point.index };
+                words.push((rank, redact, done));
+            } else {
+                let (entry, index, needs) = (seat.id, seat.point.index, vec![guard.needs(&agreed)]);
+                let change = OpenChange::Redact(redact.clone());
+                let open = Open { entry, by: writer.identity, writer: *origin, index, agreed, needs, change };
+                waiting.push((rank, open));
+            }
+        }
+    }
+    // Of several the first is told.
+    words.sort_by_key(|(rank, ..)| *rank);
+    let mut redacted = BTreeMap::new();
+    for (_, redact, done) in words {
+        for blob in &redact.blobs {
+            redacted.entry(*blob).or_insert(done);
+        }
+    }
+    let is_news = |open: &Open| match &open.change {
+        OpenChange::Redact(redact) => redact.blobs.iter().any(|blob| !redacted.contains_key(blob)),
+        OpenChange::Roles(_) | OpenChange::Ref(_) | OpenChange::ForkResolve(_) => false,
+    };
+    waiting.retain(|(_, open)| is_news(open));
+    (redacted, latest_of_each(waiting))
+}

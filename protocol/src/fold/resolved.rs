@@ -1,0 +1,86 @@
+//! Which of two histories of a log counts, where people with authority have said so.
+//!
+//! The forked key has no say, nor has any other that signed two histories: the word of one could hang on that of the other.
+//! So who resolves is known before anything is resolved, and the order of arrival decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rights::Grants;
+use super::roles::Chain;
+use super::{Open, OpenChange, Worth, Writer, latest_of_each, refs};
+use crate::entry::{Body, Cut, DeviceRole, Role};
+use crate::evidence::{Evidence, Frontier, Point};
+use crate::id::{EntryId, IdentityId};
+use crate::key::DeviceKey;
+use crate::origin::Origin;
+
+/// What is said of forked logs.
+#[derive(Default)]
+pub(super) struct Resolved {
+    /// Of each log every history that somebody with authority named last.
+    pub(super) cuts: BTreeMap<DeviceKey, Vec<Cut>>,
+    /// What waits for more owners.
+    pub(super) waiting: Vec<Open>,
+}
+
+/// What is said by the writers whose logs have one history.
+pub(super) fn fold(
+    evidence: &Evidence,
+    frontier: &Frontier,
+    writers: &BTreeMap<Origin, Writer>,
+    grants: &Grants<'_>,
+    chain: &Chain<'_>,
+) -> Resolved {
+    let mut resolved = Resolved::default();
+    if evidence.forks().next().is_none() {
+        return resolved;
+    }
+    let mut waiting = Vec::<((u64, EntryId), Open)>::new();
+    for (origin, writer) in writers {
+        // Whoever looks again may find that it meant the other one: of each log the last word counts.
+        let mut last = BTreeMap::<DeviceKey, Cut>::new();
+        for (seat, level) in chain.leveled(evidence, origin, frontier) {
+            let Body::ForkResolve(resolve) = seat.body else { continue };
+            let Worth::As(role) = writer.worth(seat.point.index) else { continue };
+            let of = Origin { key: resolve.log, ..*origin };
+            if of == *origin || !evidence.is_forked(&of) {
+                continue;
+            }
+            let is_sibling = grants.get(&of).is_some_and(|grant| grant.identity == writer.identity);
+            if is_sibling && grants[origin].device.role == DeviceRole::Manager {
+                last.insert(resolve.log, resolve.cut);
+                continue;
+            }
+            if role != Role::Owner {
+                continue;
+            }
+            let words = refs::words_of_owners(writers, chain, &seat);
+            let agreed_in = |point: &Point| -> BTreeSet<IdentityId> {
+                let known = words.iter().filter(|(_, word)| word.is_before(point)).map(|(who, _)| *who);
+                known.chain(seat.point.is_before(point).then_some(writer.identity)).collect()
+            };
+            let agreed = words.iter().map(|(who, _)| *who).chain([writer.identity]).collect();
+            let guard = chain.lasting_guard(level, writer.identity, agreed_in);
+            if guard.is_met(&agreed) {
+                last.insert(resolve.log, resolve.cut);
+            } else {
+                let (entry, index, needs) = (seat.id, seat.point.index, vec![guard.needs(&agreed)]);
+                let change = OpenChange::ForkResolve(*resolve);
+                let open = Open { entry, by: writer.identity, writer: *origin, index, agreed, needs, change };
+                waiting.push(((seat.point.n_covered(), seat.id), open));
+            }
+        }
+        for (log, cut) in last {
+            resolved.cuts.entry(log).or_default().push(cut);
+        }
+    }
+    let is_said = |open: &Open| match &open.change {
+        OpenChange::ForkResolve(resolve) => {
+            resolved.cuts.get(&resolve.log).is_some_and(|cuts| cuts.contains(&resolve.cut))
+        }
+        OpenChange::Roles(_) | OpenChange::Ref(_) | OpenChange::Redact(_) => false,
+    };
+    waiting.retain(|(_, open)| !is_said(open));
+    resolved.waiting = latest_of_each(waiting);
+    resolved
+}

@@ -1,0 +1,107 @@
+//! A home that was copied and used in both places, and how its owner gets out of it.
+
+use std::path::Path;
+
+use serde_json::Value;
+use syncra_tests::Home;
+
+use crate::releases::{package, publish, text};
+
+fn code(failure: &(i32, Value)) -> (i32, &str) {
+    (failure.0, text(&failure.1, "code"))
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
+            copy(&from, &to);
+        } else if kind.is_file() {
+            std::fs::copy(&from, &to).expect("copied");
+        }
+    }
+}
+
+fn export(from: &Home, exact: &str, name: &str) -> String {
+    let file = from.work().join(name).to_str().expect("text").to_owned();
+    from.json(["export", exact, "-o", &file]);
+    file
+}
+
+/// A desk with a package, and a laptop of the same person.
+fn two_devices() -> (Home, Home, String) {
+    let desk = Home::new();
+    package(&desk, "lamp", "1.0.0", "turn()");
+    let exact = format!("syncra:{}", text(&publish(&desk, "lamp"), "package_id"));
+    let secret = desk.work().join("recovery");
+    std::fs::write(&secret, text(&desk.json(["id", "recovery"]), "recovery")).expect("written");
+    let owner = text(&desk.json(["id"]), "ref_prefix").trim_end_matches('/').to_owned();
+    let laptop = Home::new().with("SYNCRA_RECOVERY_FILE", secret.to_str().expect("text").to_owned());
+    laptop.json(["import", &export(&desk, &exact, "one.syncpack")]);
+    laptop.json(["id", "recover", &owner, "--label", "laptop", "--yes"]);
+    desk.json(["import", &export(&laptop, &exact, "two.syncpack")]);
+    (desk, laptop, exact)
+}
+
+#[test]
+fn a_home_that_was_copied_and_used_twice_is_healed_from_another_device() {
+    let (desk, laptop, exact) = two_devices();
+    assert_eq!(code(&laptop.fails(["heal", &exact, "--yes"])), (3, "E0300"), "nothing is forked");
+    let twin = Home::new();
+    copy(desk.path(), twin.path());
+    twin.json(["id", "adopt", "--yes"]);
+    package(&desk, "lamp", "1.1.0", "turn(2)");
+    publish(&desk, "lamp");
+    package(&twin, "lamp", "1.2.0", "turn(3)");
+    publish(&twin, "lamp");
+    let (ours, theirs) = (export(&desk, &exact, "ours.syncpack"), export(&twin, &exact, "theirs.syncpack"));
+
+    let (reader, other) = (Home::new(), Home::new());
+    for home in [&laptop, &reader] {
+        home.json(["import", &ours]);
+        assert_eq!(code(&home.fails(["import", &theirs])), (5, "E0504"));
+    }
+    other.json(["import", &theirs]);
+    let wanted = |version: &str| format!("{exact}@{version}");
+    reader.json(["get", &wanted("1.0.0"), "-o", "before"]);
+    let refused = reader.fails(["get", &wanted("1.1.0"), "-o", "out"]);
+    assert!(code(&refused) == (5, "E0504") && text(&refused.1, "hint").contains("syncra heal"), "{}", refused.1);
+    // The desk learns of it, and has no say.
+    assert_eq!(code(&desk.fails(["import", &theirs])), (5, "E0504"));
+    package(&desk, "lamp", "1.3.0", "turn(4)");
+    let refused = desk.fails(["publish", "lamp", "--yes"]);
+    assert!(code(&refused) == (5, "E0504") && text(&refused.1, "hint").contains("syncra heal"), "{}", refused.1);
+    assert_eq!(code(&desk.fails(["heal", &exact, "--yes"])), (5, "E0504"));
+    assert_eq!(code(&reader.fails(["heal", &exact, "--yes"])), (4, "E0410"));
+
+    let would = laptop.json(["heal", &exact, "--dry-run"]);
+    assert_eq!((&would["versions"], &would["in_effect"]), (&serde_json::json!(["1.1.0"]), &Value::Bool(false)));
+    assert_eq!(code(&laptop.fails(["heal", &exact])), (2, "E0204"));
+    assert_eq!(code(&laptop.fails(["get", &wanted("1.1.0"), "-o", "out"])), (5, "E0504"), "nothing was said yet");
+    assert_eq!(laptop.json(["heal", &exact, "--yes"])["in_effect"], true);
+    assert_eq!(laptop.json(["heal", &exact, "--yes"])["already"], true);
+    laptop.json(["get", &wanted("1.1.0"), "-o", "out"]);
+    laptop.json(["verify"]);
+    assert!(laptop.json(["log", &exact]).to_string().contains("fork-resolve"));
+
+    // Everybody goes on; who held the other history has what both have, and what comes now.
+    package(&laptop, "lamp", "1.3.0", "turn(4)");
+    publish(&laptop, "lamp");
+    let news = export(&laptop, &exact, "news.syncpack");
+    reader.json(["import", &news]);
+    assert_eq!(code(&other.fails(["import", &news])), (5, "E0504"), "it hears of the other history");
+    other.json(["import", &news]);
+    for (home, version, is_there) in [
+        (&reader, "1.0.0", true),
+        (&reader, "1.1.0", true),
+        (&reader, "1.3.0", true),
+        (&other, "1.0.0", true),
+        (&other, "1.2.0", false),
+        (&other, "1.3.0", true),
+    ] {
+        let got = home.run(["get", &wanted(version), "-o", &format!("out-{version}")]);
+        assert_eq!(got.code == 0, is_there, "{version}: {}", got.stderr);
+    }
+}

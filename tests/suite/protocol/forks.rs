@@ -1,0 +1,238 @@
+//! Forked logs that are healed, told as stories: who says which history goes on, and what that does not change.
+
+use syncra_protocol::entry::{Body, Cut, Endorse, ForkResolve, Role};
+use syncra_protocol::evidence::Evidence;
+use syncra_protocol::fold::{OpenChange, PackageState, Pick, SelectError};
+use syncra_protocol::id::ReleaseId;
+use syncra_protocol::log::fork::ForkProof;
+
+use syncra_sim::world::{Chain, release};
+
+use crate::team::{ALICE, BOB, CAROL, DAVE, DeviceAt, Team};
+
+/// A log of which there is another history, and how many entries both have.
+struct Fork {
+    of: DeviceAt,
+    other: Chain,
+    n_common: u64,
+}
+
+impl Fork {
+    /// The key of a device's log of the package signs another history, from its first `n_common` entries on.
+    fn of(team: &Team, of: DeviceAt, n_common: u64) -> Self {
+        let log = &team.device(of).package;
+        let mut other = log.fork(n_common);
+        while other.size() < log.size() {
+            other.append(vec![], release("6.6.6", 66));
+        }
+        Self { of, other, n_common }
+    }
+
+    fn proof(&self, team: &Team) -> ForkProof {
+        let (ours, size) = (&team.device(self.of).package, self.other.size());
+        ForkProof::new(&ours.head_at(size), &self.other.head(), None).unwrap()
+    }
+
+    fn prove(&self, team: &Team, evidence: &mut Evidence) {
+        evidence.freeze(self.proof(team));
+        evidence.settle_fork(&self.other.origin(), self.n_common);
+    }
+
+    /// What readers see who hold the history that the team has: the same, whenever they hear of the other.
+    fn state(&self, team: &Team) -> PackageState {
+        let mut evidence = team.delivered(0);
+        self.prove(team, &mut evidence);
+        let state = evidence.fold();
+        let n_chains = team.chains().len();
+        for turn in 1..n_chains {
+            let mut evidence = team.delivered(turn);
+            self.prove(team, &mut evidence);
+            assert_eq!(evidence.fold(), state, "order {turn}");
+        }
+        // The log and its proof first, whatever is said of it later.
+        let mut evidence = team.evidence();
+        let origin = self.other.origin();
+        let is_it = |chain: &&Chain| chain.origin() == origin;
+        let (first, rest): (Vec<_>, Vec<_>) = team.chains().into_iter().partition(is_it);
+        evidence.extend(&first[0].entries, &first[0].head()).unwrap();
+        self.prove(team, &mut evidence);
+        for chain in rest {
+            evidence.extend(&chain.entries, &chain.head()).unwrap();
+        }
+        assert_eq!(evidence.fold(), state, "the proof came early");
+        state
+    }
+
+    /// What readers see who hold the other one.
+    fn other_state(&self, team: &Team) -> PackageState {
+        let mut evidence = team.evidence();
+        evidence.extend(&self.other.entries, &self.other.head()).unwrap();
+        for chain in team.chains().into_iter().filter(|chain| chain.origin() != self.other.origin()) {
+            evidence.extend(&chain.entries, &chain.head()).unwrap();
+        }
+        self.prove(team, &mut evidence);
+        evidence.fold()
+    }
+}
+
+/// Says that the first `size` entries of a log go on.
+fn resolve(team: &Team, of: DeviceAt, size: u64) -> Body {
+    let log = &team.device(of).package;
+    let cut = Cut { size, root: log.log.root_at(size).unwrap() };
+    Body::ForkResolve(ForkResolve { log: team.device(of).key, cut })
+}
+
+/// The same of a history of which nobody knows.
+fn resolve_other(fork: &Fork, team: &Team, size: u64) -> Body {
+    let cut = Cut { size, root: fork.other.log.root_at(size).unwrap() };
+    Body::ForkResolve(ForkResolve { log: team.device(fork.of).key, cut })
+}
+
+fn is_there(state: &PackageState, release: ReleaseId) -> bool {
+    match state.select(&Pick::Release(release)) {
+        Ok(_) => true,
+        Err(SelectError::Forked { .. } | SelectError::NoRelease(_)) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const DESK: DeviceAt = (ALICE, 0);
+
+/// Alice has a desk and a phone. Her desk's home was copied, and both copies went on.
+fn copied() -> (Team, DeviceAt, [ReleaseId; 2], Fork) {
+    let mut team = Team::new(1, 1);
+    let phone = team.add_device(ALICE);
+    let before = team.publish_blind(ALICE, "1.0.0", 1);
+    let after = team.publish_blind(ALICE, "1.1.0", 2);
+    let fork = Fork::of(&team, DESK, 2);
+    (team, phone, [before, after], fork)
+}
+
+#[test]
+fn another_device_says_which_history_goes_on_and_counts() {
+    let (mut team, phone, [before, after], fork) = copied();
+    let state = fork.state(&team);
+    assert!(is_there(&state, before) && !is_there(&state, after), "as long as nothing is said");
+    let said = resolve(&team, DESK, 3);
+    team.say_blind(phone, said);
+    let state = fork.state(&team);
+    assert!(is_there(&state, after), "also for who has seen nothing of it");
+    assert_eq!(state.forked[&fork.other.origin()], 3);
+    assert_eq!(state.role(&team.id(ALICE), &team.device(DESK).key), None, "the key writes no more");
+    assert_eq!(state.role(&team.id(ALICE), &team.device(phone).key), Some(Role::Owner));
+    // Who holds the other history has what both have, and nothing of that one.
+    let state = fork.other_state(&team);
+    let theirs = ReleaseId::from(syncra_protocol::id::EntryId::of(&fork.other.entries[2]));
+    assert!(is_there(&state, before) && !is_there(&state, after) && !is_there(&state, theirs));
+    assert_eq!(state.forked[&fork.other.origin()], 2);
+}
+
+/// Whoever signed the other history has the same key.
+#[test]
+fn a_forked_key_has_no_say_of_itself_or_of_another() {
+    let (mut team, phone, [_, after], _) = copied();
+    let own = resolve(&team, DESK, 3);
+    team.say_blind(DESK, own);
+    let fork = Fork::of(&team, DESK, 2);
+    assert!(!is_there(&fork.state(&team), after));
+    // Two that are forked do not help each other up.
+    let said = resolve(&team, DESK, 4);
+    team.say_blind(phone, said);
+    let others = resolve(&team, phone, 2);
+    team.say_blind(DESK, others);
+    let phones = Fork::of(&team, phone, 2);
+    let fork = Fork { n_common: 2, ..Fork::of(&team, DESK, 2) };
+    let mut states = Vec::new();
+    for [first, second] in [[&fork, &phones], [&phones, &fork]] {
+        let mut evidence = team.delivered(0);
+        first.prove(&team, &mut evidence);
+        second.prove(&team, &mut evidence);
+        states.push(evidence.fold());
+    }
+    assert_eq!(states[0], states[1]);
+    assert_eq!((states[0].forked[&fork.other.origin()], states[0].forked[&phones.other.origin()]), (2, 2));
+}
+
+/// A thief with the key of a phone signs another history, in which it says that this one goes on.
+#[test]
+fn a_thief_who_forks_erases_nothing_that_was_settled() {
+    let mut team = Team::new(1, 1);
+    let phone = team.add_device(ALICE);
+    let released = ReleaseId::from(team.say_blind(phone, release("1.0.0", 1)));
+    team.say(ALICE, Body::Seen);
+    let mut fork = Fork::of(&team, phone, 2);
+    let own = resolve_other(&fork, &team, 3);
+    fork.other.append(vec![], own);
+    let proof = ForkProof::new(&team.device(phone).package.head(), &fork.other.head_at(3), None).unwrap();
+    let mut evidence = team.delivered(0);
+    evidence.freeze(proof);
+    evidence.settle_fork(&fork.other.origin(), 2);
+    assert!(is_there(&evidence.fold(), released));
+    // Nor with another device of Alice's that names it, or one that does not exist.
+    let tablet = team.add_device(ALICE);
+    let said = resolve_other(&fork, &team, 3);
+    team.say_blind(tablet, said);
+    let fork = Fork::of(&team, phone, 2);
+    let state = fork.state(&team);
+    assert!(is_there(&state, released), "a sibling takes nothing away that others have built on");
+    assert_eq!(state.forked[&fork.other.origin()], 3);
+}
+
+#[test]
+fn of_two_who_name_different_histories_neither_counts_and_who_erred_says_so() {
+    let (mut team, phone, [before, after], fork) = copied();
+    let tablet = team.add_device(ALICE);
+    let (ours, theirs) = (resolve(&team, DESK, 3), resolve_other(&fork, &team, 3));
+    team.say_blind(phone, ours.clone());
+    team.say_blind(tablet, theirs);
+    // A device was added in the desk's log of the identity only: its log of the package is as it was.
+    let state = fork.state(&team);
+    assert!(is_there(&state, before) && !is_there(&state, after));
+    assert_eq!(state, fork.state(&team));
+    team.say_blind(tablet, ours);
+    assert!(is_there(&fork.state(&team), after));
+}
+
+/// What is named says nothing to who holds less: it could be of either history.
+#[test]
+fn who_holds_less_than_is_named_keeps_what_both_have() {
+    let (mut team, phone, [before, after], fork) = copied();
+    let last = team.publish_blind(ALICE, "1.2.0", 3);
+    let said = resolve(&team, DESK, 4);
+    team.say_blind(phone, said);
+    let mut evidence = team.evidence();
+    for chain in team.chains() {
+        let size = if chain.origin() == fork.other.origin() { 3 } else { chain.size() };
+        evidence.extend(chain.slice(0, size), &chain.head_at(size)).unwrap();
+    }
+    fork.prove(&team, &mut evidence);
+    let state = evidence.fold();
+    assert!(is_there(&state, before) && !is_there(&state, after) && !is_there(&state, last));
+    assert!(is_there(&fork.state(&team), last), "and who holds all of it has all of it");
+}
+
+#[test]
+fn of_a_log_of_somebody_else_as_many_owners_decide_as_of_a_role() {
+    let mut team = Team::new(3, 2);
+    let change = team.change(None, 2, &[(DAVE, Some(Role::Maintainer)), (4, Some(Role::Maintainer))]);
+    let named = team.say(ALICE, Body::Roles(change));
+    team.endorse(BOB, named);
+    team.say(4, Body::Seen);
+    team.say(DAVE, Body::Seen);
+    let n_common = team.device((DAVE, 0)).package.size();
+    let released = team.publish_blind(DAVE, "1.0.0", 1);
+    let fork = Fork::of(&team, (DAVE, 0), n_common);
+    let said = || resolve(&team, (DAVE, 0), n_common + 1);
+    let (maintainers, owners) = (said(), said());
+    team.say_blind((4, 0), maintainers);
+    let said = team.say_blind((CAROL, 0), owners);
+    let state = fork.state(&team);
+    assert!(!is_there(&state, released));
+    let [open] = &state.open[..] else { panic!("{:?}", state.open) };
+    assert_eq!((open.entry, open.needs[0].n_more), (said, 1));
+    assert!(matches!(open.change, OpenChange::ForkResolve(_)));
+    let seen = vec![team.device((CAROL, 0)).package.seen()];
+    team.say_knowing((BOB, 0), seen, Body::Endorse(Endorse { entry: said }));
+    let state = fork.state(&team);
+    assert!(is_there(&state, released) && state.open.is_empty());
+}
