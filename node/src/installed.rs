@@ -69,6 +69,7 @@ pub struct Installed {
     generations: PathBuf,
     staging: PathBuf,
     current: PathBuf,
+    reached: PathBuf,
     staged: Arc<staging::Names>,
     turn: tokio::sync::Mutex<()>,
     read: Cache,
@@ -94,6 +95,7 @@ impl Installed {
             generations: layout.generations(),
             staging: layout.installed_staging(),
             current: layout.current(),
+            reached: layout.reached(),
             staged: Arc::default(),
             turn: tokio::sync::Mutex::default(),
             read: Cache::default(),
@@ -123,9 +125,20 @@ impl Installed {
     /// # Errors
     /// [`InstalledError`].
     pub fn current_number(&self) -> Result<u64, InstalledError> {
-        let Some(text) = read_small(&self.current, POINTER_BYTES)? else { return Ok(0) };
-        let damaged = || InstalledError::Damaged { path: self.current.clone(), what: "no number".into() };
-        text.trim_end().parse().map_err(|_| damaged())
+        Ok(read_number(&self.current)?.unwrap_or(0))
+    }
+
+    /// The highest number of a generation that was ever in force. A file above it was written by a switch that was cut off.
+    ///
+    /// # Errors
+    /// [`InstalledError`].
+    pub fn reached(&self) -> Result<u64, InstalledError> {
+        let noted = match read_number(&self.reached)? {
+            Some(noted) => noted,
+            // A home of before this was noted: all that are there count.
+            None => self.numbers()?.last().copied().unwrap_or(0),
+        };
+        Ok(noted.max(self.current_number()?))
     }
 
     /// The generation in force; an empty one before the first install.
@@ -253,20 +266,42 @@ impl Turn<'_> {
     pub fn switch(&self, packages: BTreeMap<PackageId, Slot>) -> Result<Generation, InstalledError> {
         let parent = self.installed.current_number()?;
         let newest = self.installed.numbers()?.last().copied().unwrap_or(0);
+        self.note_reached()?;
         let number = newest.max(parent) + 1;
         let generation = Generation { generation: number, parent, created_ms: clock::now().0, packages };
         let path = self.installed.generations.join(number.to_string());
         durable::replace(&path, generation.text().as_bytes())?;
-        self.point_to(number)?;
+        self.point(number)?;
         Ok(generation)
     }
 
     /// Makes a generation that is there the one in force: one rename.
     ///
     /// # Errors
-    /// [`WriteError`]; then the old one is in force.
-    pub fn point_to(&self, number: u64) -> Result<(), WriteError> {
+    /// [`InstalledError`]; then the old one is in force.
+    pub fn point_to(&self, number: u64) -> Result<(), InstalledError> {
+        self.note_reached()?;
+        Ok(self.point(number)?)
+    }
+
+    fn point(&self, number: u64) -> Result<(), WriteError> {
         durable::replace(&self.installed.current, format!("{number}\n").as_bytes())
+    }
+
+    /// Notes how far it went before the pointer goes somewhere else: the pointer alone tells it as long as it only rises.
+    fn note_reached(&self) -> Result<(), InstalledError> {
+        let reached = self.installed.reached()?;
+        if read_number(&self.installed.reached)? != Some(reached) {
+            durable::replace(&self.installed.reached, format!("{reached}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Moves something out of `store/`, to where it goes when it is dropped.
+    fn take_out(&self, path: &Path) -> Result<Staging, WriteError> {
+        let out = self.installed.stage()?;
+        durable::rename(path, out.path()).map_err(|source| WriteError::from_io(path, source))?;
+        Ok(out)
     }
 
     /// Removes what nothing names. What cannot be removed stays for the next time.
@@ -285,11 +320,30 @@ impl Turn<'_> {
         // Generations first: none may be left that names a release which is gone.
         left.generations.retain(|number| removed(&self.installed.generations.join(number.to_string())));
         durable::sync_dir(&self.installed.generations)?;
-        left.releases.retain(removed);
         left.staging.retain(removed);
+        // Out of `store/` by one rename before anything of it goes: what has a name there is whole.
+        let mut leaving = Vec::new();
+        left.releases.retain(|path| match self.take_out(path) {
+            Ok(out) => {
+                leaving.push(out);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "left for the next collection");
+                false
+            }
+        });
         durable::sync_dir(&self.installed.store)?;
+        drop(leaving);
         Ok(left)
     }
+}
+
+/// The number in a file that holds nothing else; none without a file.
+fn read_number(path: &Path) -> Result<Option<u64>, InstalledError> {
+    let Some(text) = read_small(path, POINTER_BYTES)? else { return Ok(None) };
+    let damaged = |_| InstalledError::Damaged { path: path.to_owned(), what: "no number".into() };
+    text.trim_end().parse().map(Some).map_err(damaged)
 }
 
 fn read_small(path: &Path, limit: u64) -> Result<Option<String>, InstalledError> {

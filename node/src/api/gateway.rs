@@ -209,7 +209,10 @@ impl Shown {
 
     fn file(&self, log: &PublicLog, file: LogFile) -> Result<Response, Refusal> {
         Ok(match file {
-            LogFile::Checkpoint => whole(TEXT, BRIEFLY, log.head().note().to_vec()),
+            LogFile::Checkpoint => {
+                let head = self.service.parts().witnesses.dress(log.head());
+                whole(TEXT, BRIEFLY, head.note().to_vec())
+            }
             LogFile::Vkey => whole(TEXT, FOR_EVER, log.vkey()),
             LogFile::Tile(tile) if tile.row() == Row::Entries => {
                 let range = tile.entries(log.head().size()).ok_or(Refusal::NotFound)?;

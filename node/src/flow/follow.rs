@@ -355,7 +355,9 @@ fn objection(
     let current = parts.installed.current_number()?;
     let had = |number: &u64| parts.installed.had(*number, package, wanted);
     // What is not installed at all may have been removed long ago and wanted again; only who stands before it went back.
-    let others = parts.installed.numbers()?.into_iter();
+    // One that was never in force is no sign of anybody's wish.
+    let reached = parts.installed.reached()?;
+    let others = parts.installed.numbers()?.into_iter().filter(|number| *number <= reached);
     let others: Vec<u64> = match installed {
         Some(_) => others.filter(|number| *number != current).collect(),
         None => others.filter(|number| *number > current).collect(),

@@ -130,16 +130,17 @@ async fn live(parts: &Parts, blobs: &Blobs, imported: Vec<ContentRoot>) -> Resul
         fetchable.extend(generation.packages.values().map(|slot| slot.content_root));
     }
     let current = parts.installed.current()?;
+    // Redacted bytes are let go even where only this device has them, and where they are installed: the files stay. Only what is
+    // named itself: the same bytes may be a part of something else, which whoever names them has no say in.
+    let refused = redact::refused(&parts.histories);
     for package in parts.histories.packages() {
         let Some(history) = parts.histories.package(package)? else { continue };
-        live.extend(words(&history.state));
+        live.extend(words(&history.state).filter(|blob| !refused.contains_key(blob)));
         if let Some(followed) = follow::get(parts, package) {
             fetchable.extend(follow::content_root(&history.state, &followed, current.packages.get(&package)));
         }
     }
     let own: Vec<ContentRoot> = parts.histories.journal().truth().own_roots().map(|(root, _)| *root).collect();
-    // Redacted bytes are let go even where only this device has them, and where they are installed: the files stay.
-    let refused = redact::refused(&parts.histories);
     let is_given = |root: &ContentRoot| !refused.contains_key(&BlobId::from(*root));
     fetchable.retain(is_given);
     for root in own.into_iter().filter(is_given) {
@@ -157,7 +158,6 @@ async fn live(parts: &Parts, blobs: &Blobs, imported: Vec<ContentRoot>) -> Resul
             Err(error) => return Err(error.into()),
         }
     }
-    live.retain(|blob| !refused.contains_key(blob));
     Ok(live)
 }
 

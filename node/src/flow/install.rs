@@ -22,7 +22,7 @@ use crate::clock;
 use crate::durable::WriteError;
 use crate::event::Event;
 use crate::history::LoadError;
-use crate::installed::{Generation, InstalledError, Slot};
+use crate::installed::{Generation, InstalledError, Slot, Staging};
 use crate::progress::Progress;
 use crate::witness::Unwitnessed;
 
@@ -236,7 +236,7 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
     }
     let turn = parts.installed.turn().await;
     // A pointer that cannot be read was planned around, or the plan would not be there.
-    if parts.installed.current_number().unwrap_or_default() != plan.base.generation {
+    if parts.installed.current_number().unwrap_or_default() != plan.base.generation || gone(parts, &plan, &releases)? {
         return Err(InstallError::Changed);
     }
     for (slot, release, staged) in releases {
@@ -258,6 +258,22 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
     drop(pins);
     tell(parts, &plan.base, generation, &plan.changes);
     Ok(Done { generation, changes: plan.changes, cautions: plan.cautions, kept: plan.kept, fetched })
+}
+
+/// Whether a collection took something meanwhile that the plan counts on: a release that was unpacked, or the generation that
+/// is to be in force again.
+fn gone(
+    parts: &Parts,
+    plan: &Plan,
+    coming: &[(Slot, syncra_protocol::entry::Release, Option<Staging>)],
+) -> Result<bool, InstalledError> {
+    let comes = |slot: &Slot| coming.iter().any(|(coming, ..)| coming.release == slot.release);
+    let is_gone = |slot: &Slot| !comes(slot) && !parts.installed.has(slot.release);
+    let is_kept = match plan.target {
+        plan::Target::Kept(number) => parts.installed.numbers()?.contains(&number),
+        plan::Target::New => true,
+    };
+    Ok(!is_kept || plan.next.values().any(is_gone))
 }
 
 /// The release's entry, from the verified history.

@@ -180,7 +180,8 @@ pub fn survey(history: &History) -> Vec<Exported> {
 ///
 /// # Errors
 /// [`ExportTilesError`]; `dir` is then as it was.
-pub fn export(histories: &Histories, history: &History, dir: &Path) -> Result<Vec<Exported>, ExportTilesError> {
+pub fn export(parts: &Parts, history: &History, dir: &Path) -> Result<Vec<Exported>, ExportTilesError> {
+    let histories = &parts.histories;
     let failed = |source| ExportTilesError::Write { path: dir.to_owned(), source };
     if !stage::is_free(dir).map_err(failed)? {
         return Err(ExportTilesError::Taken(dir.to_owned()));
@@ -188,7 +189,7 @@ pub fn export(histories: &Histories, history: &History, dir: &Path) -> Result<Ve
     let stage = Stage::beside(dir).map_err(failed)?;
     for head in history.evidence.heads() {
         let prefix = head.origin().to_string().split('/').fold(stage.path().to_owned(), |path, part| path.join(part));
-        write(&prefix, CHECKPOINT, head.note())?;
+        write(&prefix, CHECKPOINT, parts.witnesses.dress(head).note())?;
         write(&prefix, VKEY, vkey_line(head.origin()).as_bytes())?;
         let log = history.evidence.log(head.origin());
         for tile in Tile::all(head.size()) {

@@ -129,6 +129,12 @@ impl Layout {
         self.installed().join("current")
     }
 
+    /// The highest number that was ever in `current`, as far as it was noted.
+    #[must_use]
+    pub fn reached(&self) -> PathBuf {
+        self.installed().join("reached")
+    }
+
     /// Settings.
     #[must_use]
     pub fn config(&self) -> PathBuf {

@@ -105,3 +105,23 @@ fn what_a_dead_process_was_filling_goes_at_the_next_start() {
     drop(Installed::open(home.layout()));
     assert!(!dead.exists());
 }
+
+#[tokio::test]
+async fn a_generation_that_was_never_in_force_is_told_from_one_that_was_left() {
+    let (_dir, home, installed) = open();
+    let turn = installed.turn().await;
+    for n in 1..=3 {
+        turn.switch(BTreeMap::from([slot(n)])).unwrap();
+    }
+    turn.point_to(1).unwrap();
+    assert_eq!((installed.current_number().unwrap(), installed.reached().unwrap()), (1, 3));
+    // A kill between the generation's file and the pointer.
+    fs::write(home.layout().generations().join("4"), "").unwrap();
+    assert_eq!(installed.reached().unwrap(), 3);
+    turn.switch(BTreeMap::new()).unwrap();
+    assert_eq!((installed.current_number().unwrap(), installed.reached().unwrap()), (5, 5));
+    // In a home of before this was noted the pointer may have been higher once.
+    fs::remove_file(home.layout().reached()).unwrap();
+    turn.point(2).unwrap();
+    assert_eq!(installed.reached().unwrap(), 5);
+}

@@ -78,7 +78,7 @@ impl Verb for ExportTiles {
             let named = resolve::package(parts, &Reference::parse(&request.reference)?)?;
             let logs = match request.dry_run {
                 true => tiles::survey(&named.history),
-                false => tiles::export(&parts.histories, &named.history, &dir)?,
+                false => tiles::export(parts, &named.history, &dir)?,
             };
             let info = |log: tiles::Exported| TiledLogInfo {
                 origin: log.origin.to_string(),

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use syncra_protocol::entry::Release;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::reference::Selector;
 
@@ -222,4 +223,34 @@ async fn nothing_goes_while_anything_is_unreadable() {
     assert!(held(lamp.release.content_root).await);
     from.close().await;
     user.close().await;
+}
+
+/// A stranger's release may say that any blob is its manifest. What it then takes away is what only it names.
+#[tokio::test]
+async fn a_redaction_takes_no_part_of_what_others_name() {
+    use syncra_protocol::entry::{Body, Redact, RedactReason};
+    let (at_home, of_thief) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (parts, thief) = (open(at_home.path()).await, open(of_thief.path()).await);
+    let own = Draft::new("lamp", "1.0.0").files(&[("light", &[7; 90_000])]).publish(&parts).await;
+    let children = parts.blobs().await.unwrap().children(own.release.content_root.into()).await.unwrap();
+
+    let bait = Draft::new("bait", "1.0.0").publish(&thief).await;
+    let history = thief.histories.package(bait.package).unwrap().unwrap();
+    let release = history.state.releases[&bait.release_id].release.clone();
+    for (child, version) in children.iter().zip(2..) {
+        let version = syncra_protocol::version::Version::new(version, 0, 0);
+        let release = Release { manifest: *child, version, parents: Vec::new(), ..release.clone() };
+        super::super::roles::write(&thief, bait.package, Vec::new(), Body::Release(release)).await.unwrap();
+    }
+    let mut blobs = children.clone();
+    blobs.sort_unstable();
+    let redact = Redact { blobs, reason: RedactReason::Mistake };
+    super::super::roles::write(&thief, bait.package, Vec::new(), Body::Redact(redact)).await.unwrap();
+    tell(&thief, &parts, bait.package).await;
+    assert_eq!(redact::refused(&parts.histories).len(), children.len(), "it is what the story is about");
+
+    collect(&parts).await.unwrap();
+    assert_whole(&parts, &[]).await;
+    thief.close().await;
+    parts.close().await;
 }

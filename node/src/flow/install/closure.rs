@@ -11,6 +11,7 @@ use syncra_protocol::entry::RefClass;
 use syncra_protocol::fold::{PackageState, Pick, SelectError, Selection, Warning};
 use syncra_protocol::id::{PackageId, ReleaseId, base32};
 use syncra_protocol::name::RefName;
+use syncra_protocol::origin::Origin;
 use syncra_protocol::reference::Selector;
 use syncra_protocol::version::VersionReq;
 
@@ -149,7 +150,9 @@ impl<'a> Solver<'a> {
         if self.parts.is_blocked(state) {
             return Err(InstallError::Blocked { reference: chosen.slot.reference });
         }
-        let published = state.releases.get(&release);
+        // What this person's other devices wrote is its own too.
+        let is_own = |writer: &Origin| state.writers.get(writer).is_some_and(|w| w.identity == self.parts.identity());
+        let published = state.releases.get(&release).filter(|published| !is_own(&published.writer));
         let permitted = published.map_or(Ok(()), |published| self.parts.witnesses.permit(published));
         permitted.map(|()| chosen.clone()).map_err(|source| {
             let Slot { reference, version, .. } = chosen.slot;

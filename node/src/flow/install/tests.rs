@@ -226,3 +226,35 @@ async fn two_installs_at_once_both_count() {
     assert_eq!(two.installed(), ["desk 1.0.0", "lamp 1.0.0"]);
     two.close().await;
 }
+
+/// A collection comes between the look at what is unpacked and the switch.
+#[tokio::test]
+async fn what_a_collection_took_meanwhile_is_not_counted_on() {
+    let two = Two::new().await;
+    let lamp = two.publish(Draft::new("lamp", "1.0.0")).await.package;
+    two.add(lamp, None).await.unwrap();
+    two.publish(Draft::new("lamp", "1.1.0")).await;
+    two.run(Request::Update(None)).await.unwrap();
+    for _ in 0..5 {
+        two.run(Request::Remove(lamp)).await.unwrap();
+        two.add(lamp, None).await.unwrap();
+    }
+    let old = plan(&two.user, &Request::RollbackTo(1)).await.unwrap();
+    let selector = Some(Selector::parse("1.0.0").unwrap());
+    let again = plan(&two.user, &Request::Add { package: lamp, selector }).await.unwrap();
+    let progress = Progress::unwatched();
+    {
+        let mut back = std::pin::pin!(apply(&two.user, old, &progress));
+        let mut add = std::pin::pin!(apply(&two.user, again, &progress));
+        let turn = two.user.installed.turn().await;
+        let wait = (futures::poll!(&mut back).is_pending(), futures::poll!(&mut add).is_pending());
+        assert_eq!(wait, (true, true), "for their turn");
+        turn.sweep().unwrap();
+        drop(turn);
+        let (back, add) = futures::join!(back, add);
+        assert!(matches!(back, Err(InstallError::Changed)), "{back:?}");
+        assert!(matches!(add, Err(InstallError::Changed)), "{add:?}");
+    }
+    assert_eq!(two.installed(), ["lamp 1.1.0"]);
+    two.close().await;
+}

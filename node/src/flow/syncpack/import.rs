@@ -347,7 +347,11 @@ async fn store(
                 package: verified.first().map(|verified| verified.package).expect("a named blob has a package"),
                 source: source.into(),
             })?;
-            names.extend(list.children());
+            for child in list.children() {
+                names.insert(*child);
+                // What is a part of something is nobody else's to take away.
+                refused.remove(child);
+            }
         }
         // What its owners took away meanwhile is not taken in, nor what nobody here counts. Its parts may be another release's, and go with the next
         // collection if they are nobody's.
