@@ -1,5 +1,6 @@
 //! One log as a set holds it: what it says, which is the same in every set, and how far it counts in this one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Clock, StopReason, first};
@@ -19,6 +20,8 @@ pub(super) struct Verified {
     pub(super) stop: Option<(u64, StopReason)>,
     /// Whether any entry would change who may do what in a package.
     pub(super) changes_roles: bool,
+    /// Which logs its entries name as seen, and which entries do, ascending: so nobody looks through all of them.
+    pub(super) names: BTreeMap<Origin, Vec<u64>>,
 }
 
 /// One entry: what it says.
@@ -46,6 +49,19 @@ pub(super) struct Held {
 }
 
 impl Verified {
+    pub(super) fn new(log: Log, head: Head, stop: Option<(u64, StopReason)>) -> Self {
+        Self { log, head, items: Vec::new(), stop, changes_roles: false, names: BTreeMap::new() }
+    }
+
+    /// Takes in what the next entry says.
+    pub(super) fn push(&mut self, item: Item) {
+        self.changes_roles |= item.changes_roles();
+        for head in &item.seen {
+            self.names.entry(head.origin).or_default().push(self.items.len() as u64);
+        }
+        self.items.push(item);
+    }
+
     /// All or nothing, like [`Log::extend`].
     pub(super) fn extend(&mut self, entries: &[impl AsRef<[u8]>], head: &Head) -> Result<(), ExtendError> {
         let from = self.log.size();
@@ -54,8 +70,7 @@ impl Verified {
         for (index, bytes) in (from..).zip(entries) {
             let (item, reason) = read(self.log.origin(), index, bytes.as_ref());
             self.stop = self.stop.or(reason.map(|reason| (index, reason)));
-            self.changes_roles |= item.changes_roles();
-            self.items.push(item);
+            self.push(item);
         }
         Ok(())
     }

@@ -43,6 +43,8 @@ impl Grant<'_> {
 /// Those whose logs speak for the package beside its owners.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Heeded {
+    /// They own it now.
+    pub(crate) owners: BTreeSet<IdentityId>,
     /// They have a role, or had one.
     pub(crate) holders: BTreeSet<IdentityId>,
     /// They are to have one, and must agree.
@@ -55,7 +57,7 @@ pub(crate) fn heeded(evidence: &Evidence) -> Heeded {
     let owners = owners(evidence, &frontier);
     let grants = grants(evidence, &frontier, &owners);
     let chain = roles::chain(evidence, &frontier, &grants);
-    Heeded { holders: chain.holders(), invited: chain.invited() }
+    Heeded { owners: chain.rights().owners().collect(), holders: chain.holders(), invited: chain.invited() }
 }
 
 /// The package's owners, and those whom they name in changes of rights, as far as their logs are inside the frontier.
