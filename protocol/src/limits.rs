@@ -28,6 +28,9 @@ pub const ROLE_CUTS: usize = 64;
 pub const REDACTED_BLOBS: usize = 64;
 /// Changes of roles that one log proposes and anybody looks at: what nobody needs more of, and bounds the work.
 pub const ROLES_PER_LOG: usize = 256;
+/// Changes of roles in one package that take effect, one after the other: one a week for twenty years. Each is kept with the
+/// rights that it makes, some 8 KB at worst, and is looked for in the past of every log.
+pub const ROLE_CHAIN: usize = 1_024;
 /// Open changes that are shown of one identity: its latest ones, so that nobody fills others' lists.
 pub const PENDING_PER_IDENTITY: usize = 16;
 /// Entries of one log that a node follows: bounds memory of the leaf hashes (32 B each).

@@ -93,6 +93,18 @@ impl Held {
         &self.verified.items
     }
 
+    /// What the entries that name `origin` as seen say of it, and which entries these are, ascending; those after a stop left
+    /// out.
+    pub(super) fn names(&self, origin: &Origin) -> impl DoubleEndedIterator<Item = (u64, &SeenHead)> {
+        let stop = self.verified.stop.map_or(u64::MAX, |(stop, _)| stop);
+        let naming = self.verified.names.get(origin).map_or(&[][..], Vec::as_slice);
+        let naming = &naming[..naming.partition_point(|index| *index < stop)];
+        naming.iter().filter_map(move |index| {
+            let seen = &self.items().get(usize::try_from(*index).ok()?)?.seen;
+            Some((*index, seen.iter().find(|head| head.origin == *origin)?))
+        })
+    }
+
     /// Entries whose whole causal past is here: the log's part of the frontier.
     pub(super) fn n_counted(&self) -> u64 {
         self.clocks.n
@@ -126,6 +138,11 @@ impl Clocks {
 
     pub(super) fn last(&self) -> Option<&Arc<Clock>> {
         self.steps.last().map(|(_, clock)| clock)
+    }
+
+    /// The entries with which the clock changes, ascending.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (u64, &Arc<Clock>)> {
+        self.steps.iter().map(|(from, clock)| (*from, clock))
     }
 
     /// The clock of entry `index`, if it counts.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use syncra_protocol::entry::{Body, Cut, DeviceCuts, RefClass, Role, Roles, Suspend, Yank};
 use syncra_protocol::fold::{FOLD_RULES, PackageState, Pick, SelectError, Standing, VersionState};
 use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::limits::ROLE_CHAIN;
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
 use syncra_protocol::version::Version;
@@ -491,4 +492,29 @@ fn who_names_others_without_the_right_brings_nobody_in() {
     assert_eq!(evidence.people(), [team.id(ALICE)].into());
     let fresh = team.newcomer();
     assert_eq!(fresh.frontier.0.len(), 2, "the owner's logs and no more");
+}
+
+/// A chain of changes has an end, the same for everybody: what comes after it is none, and nothing else stops counting.
+#[test]
+fn no_more_changes_take_effect_than_a_package_has_room_for() {
+    let mut team = Team::new(1, 1);
+    let mut devices = vec![(ALICE, 0)];
+    devices.extend((0..5).map(|_| team.add_device(ALICE)));
+    let mut last = None;
+    for n in 0..ROLE_CHAIN + 10 {
+        let by = devices[n / 200];
+        let role = if n.is_multiple_of(2) { CONTRIBUTOR } else { MAINTAINER };
+        let mut change = team.change(last, 1, &[(BOB, role)]);
+        change.cuts.clear();
+        let seen = if n.is_multiple_of(200) { team.seen(by, |_| true) } else { vec![] };
+        last = Some(team.say_knowing(by, seen, Body::Roles(change)));
+    }
+    let released = team.publish(ALICE, "1.0.0", 1);
+    let state = team.delivered(0).fold();
+    assert_eq!((state.rights.n_changes, state.open.len()), (ROLE_CHAIN, 0));
+    assert_eq!(state.rights.role(&team.id(BOB)), MAINTAINER);
+    assert_eq!(exactly(&state, released), Ok(released));
+    let more = team.change(state.rights.last, 1, &[(BOB, None)]);
+    assert_eq!(state.rights.after(EntryId::from_bytes([0; 32]), &more), None);
+    assert_eq!(team.delivered(3).fold(), state);
 }
