@@ -518,3 +518,40 @@ fn no_more_changes_take_effect_than_a_package_has_room_for() {
     assert_eq!(state.rights.after(EntryId::from_bytes([0; 32]), &more), None);
     assert_eq!(team.delivered(3).fold(), state);
 }
+
+/// An entry that names another history than the one held never counts here, so it is in no frontier. It is known all the same,
+/// as the proof of the fork is: who knows it and who does not are told apart, and agree once both do.
+#[test]
+fn a_name_for_another_history_that_waits_is_a_part_of_what_is_known() {
+    let mut team = Team::new(3, 0);
+    let released = team.publish_blind(ALICE, "1.0.0", 1);
+    team.publish(BOB, "1.1.0", 2);
+    let ours = &team.people[ALICE].devices[0].package;
+    let mut other = ours.fork(1);
+    other.append(vec![], release("6.6.6", 6));
+    let proof = ForkProof::new(&ours.head(), &other.head(), None).unwrap();
+    let carols = team.people[CAROL].devices[0].package.size();
+    team.say_knowing((CAROL, 0), vec![other.seen()], Body::Seen);
+    let carol = &team.people[CAROL].devices[0].package;
+    let know = |evidence: &mut syncra_protocol::evidence::Evidence| {
+        evidence.freeze(proof.clone());
+        evidence.settle_fork(&other.origin(), 1);
+    };
+    let mut knowing = team.delivered(0);
+    know(&mut knowing);
+    let mut ignorant = team.evidence();
+    for chain in team.chains() {
+        let size = if chain.origin() == carol.origin() { carols } else { chain.size() };
+        ignorant.extend(chain.slice(0, size), &chain.head_at(size)).unwrap();
+    }
+    know(&mut ignorant);
+    let frontier = knowing.frontier();
+    assert_eq!(ignorant.frontier(), frontier);
+    assert_eq!(exactly(&ignorant.fold(), released), Ok(released), "Bob has built on it");
+    assert!(exactly(&knowing.fold(), released).is_err(), "two owners were shown two histories");
+    assert_ne!(ignorant.basis(&frontier), knowing.basis(&frontier));
+    ignorant.extend(carol.slice(carols, carol.size()), &carol.head()).unwrap();
+    assert_eq!(ignorant.frontier(), frontier);
+    assert_eq!(ignorant.basis(&frontier), knowing.basis(&frontier));
+    assert_eq!(ignorant.fold(), knowing.fold());
+}
