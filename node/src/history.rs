@@ -304,12 +304,13 @@ impl Known {
     }
 }
 
-/// What an own entry says to have seen: every log of the set as far as it counts. What does not count, or is only in one of
-/// two histories, is not named: others might never hold it, and would wait for it.
+/// What an own entry says to have seen: every log of somebody who has to do with the package, as far as it counts. What does
+/// not count, is a stranger's, or is only in one of two histories is not named: others might never hold it, and would wait.
 #[must_use]
 pub fn seen(history: &History) -> Vec<SeenHead> {
     let History { evidence, state } = history;
-    let seen = evidence.frontier().0.into_iter().filter_map(|(origin, head)| {
+    let seen = evidence.frontier().0.into_iter().filter(|(origin, _)| evidence.is_peoples(origin));
+    let seen = seen.filter_map(|(origin, head)| {
         let until = match origin.subject {
             Subject::Package(_) => state.writers.get(&origin).map(|writer| writer.until),
             Subject::Identity(identity) => {

@@ -30,20 +30,19 @@ mod held;
 mod identity;
 mod logs;
 mod quorum;
+mod room;
 
 pub use first::FirstEntryError;
 pub use frontier::{Frontier, FrontierError, FrontierHead};
 pub use identity::{Identity, IdentityLog};
 pub use quorum::Quorum;
+pub use room::{STRANGER_LOGS, UNKNOWN_LOGS};
 
 pub(crate) use causal::{Clock, Point};
 pub(crate) use frontier::Seat;
 pub(crate) use logs::Logs;
 
 use held::{Held, Item, Verified, read};
-
-/// Logs of writers that no owner's entry names: kept as evidence, without rights, and not allowed to crowd out others.
-pub const STRANGER_LOGS: usize = 64;
 
 /// All verified logs that speak for one package.
 #[derive(Debug, Clone)]
@@ -52,8 +51,10 @@ pub struct Evidence {
     genesis: PackageGenesis,
     genesis_bytes: Vec<u8>,
     identities: BTreeMap<IdentityId, Known>,
-    /// Those whose logs belong to the set beside the owners', as changes of rights name them.
+    /// Those whose logs belong to the set beside the Genesis' owners', as changes of rights name them.
     heeded: Heeded,
+    /// Logs of nobody who is known that somebody's entries wait for, and whose places they take.
+    guests: BTreeMap<Origin, IdentityId>,
     logs: Logs,
 }
 
@@ -167,7 +168,7 @@ pub enum EvidenceError {
     #[error("the log is not an identity's")]
     NoIdentity,
     /// The set is full.
-    #[error("more logs than {EVIDENCE_LOGS} speak for this package, {STRANGER_LOGS} of strangers among them")]
+    #[error("there is no room for this log: {EVIDENCE_LOGS} may speak for a package, of each person so many")]
     TooManyLogs,
     /// A log of an owner by a key that is none of its devices, and without the recovery key's word.
     #[error("the log's key is no device of the identity")]
@@ -201,12 +202,14 @@ impl Evidence {
         if PackageId::from(EntryId::of(genesis)) != package {
             return Err(GenesisError::OtherId);
         }
+        let owners = body.owners.iter().copied().collect();
         Ok(Self {
             package,
             genesis: body,
             genesis_bytes: genesis.to_vec(),
             identities: BTreeMap::new(),
-            heeded: Heeded::default(),
+            heeded: Heeded { owners, ..Heeded::default() },
+            guests: BTreeMap::new(),
             logs: Logs::default(),
         })
     }
@@ -395,9 +398,6 @@ impl Evidence {
             return Err(EvidenceError::Frozen);
         }
         let held = self.logs.held.get(&origin);
-        if held.is_none() {
-            self.check_room(&origin, self.is_owners(&origin))?;
-        }
         let mut log = held.map_or_else(|| Log::new(origin), |held| held.log().clone());
         let from = log.size();
         log.extend(entries, head)?;
@@ -414,6 +414,9 @@ impl Evidence {
         if from == 0 && !self.is_worth(&origin, entries) {
             return Err(EvidenceError::NoDevice);
         }
+        if from == 0 {
+            self.room(&origin, &items)?;
+        }
         let first = entries.first().map_or(&[][..], AsRef::as_ref);
         let owner = Self::owner_begun(&origin, first, items.first().filter(|_| from == 0));
         Ok(Extension { log, head: head.clone(), from, items, stop, owner })
@@ -422,7 +425,7 @@ impl Evidence {
     /// Makes a verified continuation part of the set.
     ///
     /// # Errors
-    /// [`EvidenceError::Stale`] if the log grew meanwhile. A fork found meanwhile is no error: the continuation was
+    /// [`EvidenceError::Stale`] if the log grew meanwhile, [`EvidenceError::TooManyLogs`] if others took its place. A fork found meanwhile is no error: the continuation was
     /// verified before, and the node has made it durable.
     pub fn apply(&mut self, extension: Extension) -> Result<(), EvidenceError> {
         let Extension { log, head, from, items, stop, owner } = extension;
@@ -431,19 +434,13 @@ impl Evidence {
         if held != from {
             return Err(EvidenceError::Stale { held, from });
         }
-        match self.logs.held.entry(origin) {
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let changes_roles = items.iter().any(Item::changes_roles);
-                place.insert(Held::new(Arc::new(Verified { log, head, items, stop, changes_roles })));
-            }
-            std::collections::btree_map::Entry::Occupied(place) => {
-                let held = place.into_mut();
-                let verified = Arc::make_mut(&mut held.verified);
-                (verified.log, verified.head, verified.stop) = (log, head, stop);
-                verified.changes_roles |= items.iter().any(Item::changes_roles);
-                verified.items.extend(items);
-            }
+        if held == 0 {
+            self.take_room(&origin, &items)?;
         }
+        let fresh = || Held::new(Arc::new(Verified::new(Log::new(origin), head.clone(), None)));
+        let verified = Arc::make_mut(&mut self.logs.held.entry(origin).or_insert_with(fresh).verified);
+        (verified.log, verified.head, verified.stop) = (log, head, stop);
+        items.into_iter().for_each(|item| verified.push(item));
         self.logs.settle(origin);
         if let Some((identity, owner)) = owner {
             self.know(identity, owner);
@@ -539,16 +536,6 @@ impl Evidence {
             return Some(Arc::clone(state));
         }
         fold::identity::fold(&self.logs, frontier, identity).map(Arc::new)
-    }
-
-    fn check_room(&self, origin: &Origin, is_owners: bool) -> Result<(), EvidenceError> {
-        let n_strangers = self.logs.held.keys().filter(|origin| !self.is_owners(origin)).count();
-        let room_for_strangers = n_strangers < STRANGER_LOGS || self.awaits(origin);
-        if self.logs.held.len() < EVIDENCE_LOGS && (is_owners || room_for_strangers) {
-            Ok(())
-        } else {
-            Err(EvidenceError::TooManyLogs)
-        }
     }
 }
 

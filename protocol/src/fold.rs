@@ -147,6 +147,8 @@ pub struct Rights {
     pub protected: BTreeSet<(RefClass, RefName)>,
     /// The entry that made it so; none: the Genesis.
     pub last: Option<EntryId>,
+    /// Changes since the Genesis: [`crate::limits::ROLE_CHAIN`] at most.
+    pub n_changes: usize,
 }
 
 /// What waits for agreement.

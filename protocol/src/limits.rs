@@ -18,7 +18,7 @@ pub const LIFTED_SUSPENSIONS: usize = 64;
 /// Roles that one entry changes: as many as a package has owners; more takes several.
 pub const ROLE_CHANGES: usize = 16;
 /// Identities that have a role in one package: more is a team, which is an identity of its own. Together with their devices'
-/// logs they must fit [`EVIDENCE_LOGS`].
+/// logs they must fit [`EVIDENCE_LOGS`]; who comes last may find no room.
 pub const ROLE_HOLDERS: usize = 64;
 /// Refs that one entry protects, and refs of one package that are protected.
 pub const PROTECTED_REFS: usize = 64;
@@ -28,6 +28,9 @@ pub const ROLE_CUTS: usize = 64;
 pub const REDACTED_BLOBS: usize = 64;
 /// Changes of roles that one log proposes and anybody looks at: what nobody needs more of, and bounds the work.
 pub const ROLES_PER_LOG: usize = 256;
+/// Changes of roles in one package that take effect, one after the other: one a week for twenty years. Each is kept with the
+/// rights that it makes, some 8 KB at worst, and is looked for in the past of every log.
+pub const ROLE_CHAIN: usize = 1_024;
 /// Open changes that are shown of one identity: its latest ones, so that nobody fills others' lists.
 pub const PENDING_PER_IDENTITY: usize = 16;
 /// Entries of one log that a node follows: bounds memory of the leaf hashes (32 B each).
@@ -99,6 +102,19 @@ pub const DRAFT_BYTES: usize = 512;
 pub const ENTRIES_PER_FRAME: usize = 1_024;
 /// Logs that may speak for one package: its own logs and those of its identities.
 pub const EVIDENCE_LOGS: usize = 256;
+/// Of those, logs of people who own the package now: nobody else takes these places, however many devices it has.
+pub const OWNERS_LOGS: usize = 128;
+/// Of one owner, logs for which there is room whatever the other owners bring: 16 owners fit [`OWNERS_LOGS`] exactly.
+pub const OWNER_LOGS_SURE: usize = 8;
+/// Logs of one owner, about itself and of the package: 32 devices that write both.
+pub const OWNER_LOGS: usize = 64;
+/// Logs of one identity that has, or had, another role: eight of them are needed to take all places that are not owners'.
+pub const HOLDER_LOGS: usize = 16;
+/// Logs of one identity that is to have a role and must agree.
+pub const INVITED_LOGS: usize = 8;
+/// Logs beyond its own places that let an identity in whose recovery key says something new: what others sent first must
+/// not keep it out.
+pub const RECOVERY_LOGS: usize = 4;
 /// Heads in one answer.
 pub const HEADS_PER_FRAME: usize = EVIDENCE_LOGS;
 /// Packages watched over one stream.

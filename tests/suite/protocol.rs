@@ -3,6 +3,8 @@
 
 #[path = "protocol/content.rs"]
 mod content;
+#[path = "protocol/crowd.rs"]
+mod crowd;
 #[path = "protocol/decoders.rs"]
 mod decoders;
 #[path = "protocol/devices.rs"]

@@ -5,6 +5,8 @@
 mod decoders;
 #[path = "state/fixtures.rs"]
 mod fixtures;
+#[path = "state/places.rs"]
+mod places;
 #[path = "state/wire.rs"]
 mod wire;
 

@@ -92,6 +92,10 @@ fn human(info: &InfoResponse) -> String {
     lines.push(format!("verified:  {logs} logs with {entries} entries"));
     lines.push(format!("freshness: {}", text::freshness(&info.witnessed, clock::now())));
     lines.extend(info.forked.iter().map(|log| format!("FORKED:    {log}: its key signed two histories")));
+    let no_room = |who: &String| {
+        format!("NO ROOM:   further logs of {who} are left out: it has as many as a package has room for")
+    };
+    lines.extend(info.no_room.iter().map(no_room));
     let row = |r: &ReleaseInfo| {
         let seen = r.first_seen_ms.map(text::utc).unwrap_or_default();
         let reason = r.redacted.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -158,7 +158,8 @@ fn concerned(parts: &Parts, behind: &[(Origin, (u64, LogHash))]) -> Result<BTree
 async fn card(parts: &Parts, history: &History) -> Result<Card, LoadError> {
     let state = &history.state;
     let named = resolve::name_of(&parts.histories, state.package)?;
-    let first = || *state.genesis.owners.first().expect("a Genesis without owners does not decode");
+    // Nobody who owns it calls it anything: then it is its first owner's, as it is now.
+    let first = || state.rights.owners().next().expect("no change leaves a package without owners");
     let owner = named.as_ref().map_or_else(first, |(owner, _)| *owner);
     let handle = parts.histories.identity(owner)?.and_then(|state| state.handle.clone());
     let latest = resolve::release(state, None).ok();
@@ -188,4 +189,37 @@ pub async fn description(parts: &Parts, of: &syncra_protocol::entry::Release) ->
 fn failed(error: &IndexError) -> u64 {
     tracing::warn!(%error, "the catalogue is not kept; it is made anew when it is needed");
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::entry::{Body, Entry, PackageGenesis, Role};
+    use syncra_protocol::evidence::Evidence;
+    use syncra_protocol::id::EntryId;
+
+    use super::*;
+    use crate::flow::fixture::open;
+
+    /// Nobody has named it, and it was handed on.
+    #[tokio::test]
+    async fn a_card_is_the_present_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let (before, now) = (parts.identity(), IdentityId::from_bytes([7; 32]));
+        let genesis = PackageGenesis {
+            kind: PackageKind::World,
+            owners: vec![before],
+            owner_threshold: 1,
+            creator: before,
+            log_key: parts.device,
+            nonce: [7; 16],
+        };
+        let genesis = Entry::new(Body::PackageGenesis(genesis)).encode().unwrap();
+        let evidence = Evidence::open(PackageId::from(EntryId::of(&genesis)), &genesis).unwrap();
+        let mut history = History { state: evidence.fold(), evidence };
+        assert_eq!(card(&parts, &history).await.unwrap().owner, before);
+        history.state.rights.roles = [(now, Role::Owner)].into();
+        assert_eq!(card(&parts, &history).await.unwrap().owner, now);
+        parts.close().await;
+    }
 }

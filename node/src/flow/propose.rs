@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use syncra_protocol::bounded::Blob;
+use syncra_protocol::entry::Role;
+use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{OFFERED_RECORDS, PROPOSAL_RECORDS, REVIEWS_PER_IDENTITY};
@@ -394,7 +396,7 @@ pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError
     let mut found = Vec::new();
     for record in records.iter().filter(|record| !record.slot().is_review) {
         let proposed = parts.histories.package(record.statement().proposal)?;
-        let is_owner = proposed.as_ref().is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by));
+        let is_owner = proposed.as_ref().is_none_or(|own| owns(&own.state, &record.statement().by));
         if !is_owner || standing(parts, record).is_none() || is_muted(parts, record) {
             continue;
         }
@@ -414,6 +416,11 @@ pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError
         found.push(Standpoint { record: record.clone(), standing, state, reviews });
     }
     Ok(found)
+}
+
+/// Whose word about an own package counts as its author's: who owns it now, not who began it.
+fn owns(state: &PackageState, by: &IdentityId) -> bool {
+    state.rights.role(by) == Some(Role::Owner)
 }
 
 fn state_of(
@@ -458,7 +465,7 @@ pub fn find(parts: &Parts, text: &str) -> Result<Record, ProposeError> {
     // Somebody else's record about the same package is no other proposal: its owner's counts, where that is known.
     found.retain(|record| {
         let proposed = parts.histories.package(record.statement().proposal).ok().flatten();
-        proposed.is_none_or(|own| own.state.genesis.owners.contains(&record.statement().by))
+        proposed.is_none_or(|own| owns(&own.state, &record.statement().by))
     });
     let ids: BTreeSet<PackageId> = found.iter().map(|record| record.statement().proposal).collect();
     match ids.len() {
@@ -466,5 +473,25 @@ pub fn find(parts: &Parts, text: &str) -> Result<Record, ProposeError> {
         // Of several claims to it any will do until its history is here, which says whose it is.
         1 => Ok(found.remove(0)),
         _ => Err(ProposeError::Ambiguous(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::fixture::{Draft, open};
+
+    /// A package that was handed on is its new owner's, also as a proposal.
+    #[tokio::test]
+    async fn what_is_proposed_is_its_present_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let published = Draft::new("lamp", "1.0.0").publish(&parts).await;
+        let mut state = parts.histories.package(published.package).unwrap().unwrap().state.clone();
+        let (me, next) = (parts.identity(), IdentityId::from_bytes([7; 32]));
+        assert!(owns(&state, &me) && !owns(&state, &next));
+        state.rights.roles = [(next, Role::Owner), (me, Role::Maintainer)].into();
+        assert!(!owns(&state, &me) && owns(&state, &next));
+        parts.close().await;
     }
 }

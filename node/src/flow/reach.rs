@@ -13,9 +13,10 @@ use syncra_protocol::evidence::Evidence;
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{CATALOGUE_PACKAGES, CATALOGUE_PACKAGES_PER_WRITER};
+use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::log::Offer;
 use syncra_protocol::name::PackageName;
-use syncra_protocol::origin::Subject;
+use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::record::ProviderKey;
 use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
 use syncra_protocol::sync::Peer;
@@ -179,18 +180,35 @@ impl<'a> Look<'a> {
                 return false;
             }
         };
-        let Ok(evidence) = Evidence::open(package, &heads.package_genesis.0) else { return false };
-        let genesis = evidence.genesis();
-        {
-            let truth = self.parts.histories.journal().truth();
-            if genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked) {
-                return false;
+        let Ok(mut evidence) = Evidence::open(package, &heads.package_genesis.0) else { return false };
+        for identity in &heads.identity_geneses {
+            if let Err(error) = evidence.admit_identity(&identity.0) {
+                tracing::debug!(%package, %error, "a Genesis entry that says nothing here");
             }
         }
-        if let Some(only) = self.only {
-            return genesis.owners.iter().any(|owner| only.matches(owner));
+        let genesis = evidence.genesis();
+        match self.only {
+            Some(only) if is_by(self.parts, &evidence, |owner| only.matches(owner)) => return true,
+            // It may have been handed on: whose it is now its logs say, so what may be is looked at like a stranger's.
+            Some(only) => {
+                let told = heads.notes.iter().filter_map(|note| Head::verify(&note.0).ok());
+                let mut people = told.filter_map(|head| match head.origin().subject {
+                    Subject::Identity(identity) => Some(identity),
+                    Subject::Package(_) => None,
+                });
+                if !genesis.owners.iter().any(|owner| only.matches(owner)) && !people.any(|who| only.matches(&who)) {
+                    return false;
+                }
+            }
+            // Who was blocked and handed it on is looked at again when its logs are here.
+            None => {
+                let truth = self.parts.histories.journal().truth();
+                if genesis.owners.iter().any(|owner| truth.regard(owner) == Regard::Blocked) {
+                    return false;
+                }
+            }
         }
-        if genesis.owners.iter().any(|owner| self.pinned.contains(owner)) {
+        if is_by(self.parts, &evidence, |owner| self.pinned.contains(owner)) {
             return true;
         }
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,6 +226,19 @@ impl<'a> Look<'a> {
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a package of which only the Genesis is known was begun by one of these people. Anybody can write anybody into a
+/// Genesis, as owner and as creator; the log that begins with it must be by a device of who is meant.
+fn is_by(parts: &Parts, evidence: &Evidence, is_meant: impl Fn(&IdentityId) -> bool) -> bool {
+    let genesis = evidence.genesis();
+    let log = Origin::package(evidence.package(), genesis.log_key);
+    let is_known = |owner: &IdentityId| {
+        let state = parts.histories.identity(*owner);
+        matches!(state, Ok(Some(state)) if state.devices.contains_key(&log.key))
+    };
+    let mut meant = genesis.owners.iter().filter(|owner| is_meant(owner));
+    meant.any(|owner| evidence.is_device(owner, &log) || is_known(owner))
 }
 
 /// What is held of a package, in the words of an offer.
@@ -354,4 +385,51 @@ pub async fn first_peer(online: &Online, within: Duration) -> bool {
         true
     };
     tokio::time::timeout(within, connected).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::entry::{Body, Entry, PackageGenesis};
+    use syncra_protocol::id::EntryId;
+    use syncra_protocol::key::DeviceSecret;
+    use syncra_protocol::manifest::PackageKind;
+
+    use super::*;
+    use crate::flow::fixture::open;
+
+    fn begun(by: IdentityId, log_key: DeviceKey) -> Evidence {
+        let genesis = PackageGenesis {
+            kind: PackageKind::World,
+            owners: vec![by],
+            owner_threshold: 1,
+            creator: by,
+            log_key,
+            nonce: [7; 16],
+        };
+        let genesis = Entry::new(Body::PackageGenesis(genesis)).encode().unwrap();
+        Evidence::open(PackageId::from(EntryId::of(&genesis)), &genesis).unwrap()
+    }
+
+    /// The story of a stranger who writes somebody into a Genesis whose packages are taken in without limits.
+    #[tokio::test]
+    async fn who_writes_others_into_a_genesis_gets_none_of_their_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let me = parts.identity();
+        let stranger = DeviceSecret::from_seed(&[9; 32]).public();
+        assert!(is_by(&parts, &begun(me, parts.device), |owner| *owner == me));
+        assert!(!is_by(&parts, &begun(me, stranger), |owner| *owner == me));
+        assert!(!is_by(&parts, &begun(IdentityId::from_bytes([8; 32]), parts.device), |owner| *owner == me));
+        // Of somebody who is not known yet the first device is known by the bytes that come with the package.
+        let other = tempfile::tempdir().unwrap();
+        let theirs = open(other.path()).await;
+        let (id, device) = (theirs.identity(), theirs.device);
+        let mut evidence = begun(id, device);
+        assert!(!is_by(&parts, &evidence, |owner| *owner == id));
+        let own = theirs.histories.entries(&Origin::identity(id, device), 0, 1).unwrap();
+        evidence.admit_identity(&own[0]).unwrap();
+        assert!(is_by(&parts, &evidence, |owner| *owner == id));
+        parts.close().await;
+        theirs.close().await;
+    }
 }

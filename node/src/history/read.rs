@@ -178,8 +178,8 @@ impl Known {
     }
 }
 
-/// Takes in the logs of a package and of all whom they name: whoever has a role is known by what owners say, so the logs of
-/// those who are known come first, and strangers' when nobody more is named.
+/// Takes in the logs of a package and of all whom they name, person by person: those who own it now first, so that nobody
+/// takes the place of theirs, then whoever else has to do with it; strangers' last, those first that somebody waits for.
 fn gather_people(
     evidence: &mut Evidence,
     logs: &[(Head, Vec<EntryBytes>)],
@@ -188,25 +188,53 @@ fn gather_people(
     let mut gathered = BTreeSet::new();
     let mut left: Vec<_> = logs.iter().collect();
     loop {
-        for who in evidence.people().into_iter().filter(|who| gathered.insert(*who)).collect::<Vec<_>>() {
-            if let Some(known) = identity(who)? {
-                evidence.share_all(&known).map_err(|source| LoadError::Owner { identity: who, source })?;
+        let next = evidence.owners().iter().copied().chain(evidence.people()).find(|who| !gathered.contains(who));
+        let mut now = Vec::new();
+        match next {
+            Some(who) => {
+                gathered.insert(who);
+                if let Some(known) = identity(who)? {
+                    evidence.share_all(&known).map_err(|source| LoadError::Owner { identity: who, source })?;
+                }
+                (now, left) = left.into_iter().partition(|log| evidence.is_device(&who, log.0.origin()));
             }
+            None if left.is_empty() => return gather_awaited(evidence, identity),
+            None => now.append(&mut left),
         }
-        let is_known = |log: &&(Head, Vec<EntryBytes>)| evidence.is_owners(log.0.origin());
-        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(is_known);
-        // Whoever is only invited, and strangers.
-        let is_last = now.is_empty();
-        for (head, entries) in if is_last { &later } else { &now } {
+        now.sort_by_cached_key(|log| (!evidence.is_owners(log.0.origin()), !evidence.wants(log.0.origin())));
+        for (head, entries) in now {
             match evidence.extend(entries, head) {
                 Ok(()) => {}
                 Err(EvidenceError::TooManyLogs) => tracing::warn!(origin = %head.origin(), "a log has no room"),
                 Err(source) => return Err(LoadError::Entries { origin: *head.origin(), source }),
             }
         }
-        left = if is_last { Vec::new() } else { later };
-        if left.is_empty() && evidence.people().iter().all(|who| gathered.contains(who)) {
+    }
+}
+
+/// Takes in logs of identities that nobody names any more, but entries wait for: somebody was to have a role when they were
+/// written.
+fn gather_awaited(
+    evidence: &mut Evidence,
+    identity: impl Fn(IdentityId) -> Result<Option<Identity>, LoadError>,
+) -> Result<(), LoadError> {
+    let mut asked = BTreeSet::new();
+    loop {
+        let missing: Vec<Origin> = evidence.missing().into_keys().filter(|origin| asked.insert(*origin)).collect();
+        if missing.is_empty() {
             return Ok(());
+        }
+        for origin in missing {
+            let Subject::Identity(who) = origin.subject else { continue };
+            let known = identity(who)?;
+            let Some(log) = known.iter().flat_map(Identity::logs).find(|log| *log.head().origin() == origin) else {
+                continue;
+            };
+            match evidence.share(log) {
+                Ok(()) => {}
+                Err(EvidenceError::TooManyLogs) => tracing::warn!(%origin, "a log has no room"),
+                Err(source) => return Err(LoadError::Entries { origin, source }),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The causal order: an entry comes after its log's earlier ones and after all that these and itself have seen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::held::Held;
@@ -112,31 +112,22 @@ impl Logs {
         missing
     }
 
-    /// The largest size of log `of` that entries of log `by` name as seen for which `counts`, up to the first naming one that
-    /// is not `open`.
-    pub(crate) fn named_while(
-        &self,
-        by: &Origin,
-        frontier: &Frontier,
-        of: &Origin,
-        open: impl Fn(&Point) -> bool,
-        counts: impl Fn(&Point) -> bool,
-    ) -> u64 {
+    /// The largest size of log `of` that entries of log `by` name as seen, of those in `within`.
+    pub(crate) fn named(&self, by: &Origin, frontier: &Frontier, of: &Origin, within: core::ops::Range<u64>) -> u64 {
         let Some(held) = self.held.get(by) else { return 0 };
-        let mut size = 0;
-        for (index, item) in (0..frontier.size(by)).zip(held.items()) {
-            let named = item.seen.iter().filter(|head| head.origin == *of).map(|head| head.size).max();
-            let Some(named) = named else { continue };
-            let Some(clock) = held.clocks.at(index) else { break };
-            let point = Point { origin: *by, index, clock: Arc::clone(clock) };
-            if !open(&point) {
-                break;
-            }
-            if counts(&point) {
-                size = named.max(size);
-            }
-        }
-        size
+        let end = within.end.min(frontier.size(by));
+        let naming = held.verified.names.get(of).map_or(&[][..], Vec::as_slice);
+        let begun = naming.partition_point(|index| *index < within.start);
+        let inside = naming[begun..].iter().take_while(|index| **index < end);
+        let seen = inside.filter_map(|index| held.items().get(usize::try_from(*index).ok()?));
+        seen.flat_map(|item| &item.seen).filter(|head| head.origin == *of).map(|head| head.size).max().unwrap_or(0)
+    }
+
+    /// The entries of a log inside a checked frontier that come after others' entries which the one before does not, ascending.
+    pub(crate) fn steps<'a>(&'a self, origin: &Origin, frontier: &Frontier) -> impl Iterator<Item = u64> + 'a {
+        let size = frontier.size(origin);
+        let steps = self.held.get(origin).into_iter().flat_map(|held| held.clocks.steps());
+        steps.map(|(from, _)| from).take_while(move |from| *from < size)
     }
 
     /// The last of the first `n` entries of a log inside a checked frontier.
@@ -161,25 +152,27 @@ impl Logs {
         otherwise: u64,
     ) -> u64 {
         let n_common = self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0);
-        let mut fixed = otherwise;
-        for (log, held) in self.held.iter().filter(|(log, _)| speaks(log) && !self.forks.contains_key(*log)) {
-            for (index, item) in (0..).zip(held.items()) {
-                for head in item.seen.iter().filter(|head| head.origin == *origin) {
-                    // An entry that names another history never counts, so it is in no frontier. Without a proof it is
-                    // a claim, and takes nothing from anybody.
-                    if self.contradicts(head) {
-                        if self.forks.contains_key(origin) {
-                            return n_common;
-                        }
-                        continue;
-                    }
-                    if index < frontier.size(log) {
-                        fixed = head.size.max(fixed);
-                    }
-                }
-            }
+        if self.rivals(origin).iter().any(&speaks) {
+            return n_common;
         }
-        fixed.max(n_common)
+        let logs = self.held.iter().filter(|(log, _)| speaks(log) && !self.forks.contains_key(*log));
+        let named = logs.flat_map(|(log, held)| {
+            let within = frontier.size(log);
+            // Without a proof what names another history is a claim, and takes nothing from anybody.
+            held.names(origin).filter(move |(index, head)| *index < within && !self.contradicts(head))
+        });
+        named.map(|(_, head)| head.size).max().unwrap_or(0).max(otherwise).max(n_common)
+    }
+
+    /// Of a forked log the unforked logs that name another history of it than the one held. Such an entry never counts here, so
+    /// it is inside no frontier; that it is known is an input of the fold, like the proof.
+    pub(super) fn rivals(&self, origin: &Origin) -> BTreeSet<Origin> {
+        if !self.forks.contains_key(origin) {
+            return BTreeSet::new();
+        }
+        let names_other = |held: &Held| held.names(origin).any(|(_, head)| self.contradicts(head));
+        let unforked = self.held.iter().filter(|(log, _)| !self.forks.contains_key(*log));
+        unforked.filter(|(_, held)| names_other(held)).map(|(log, _)| *log).collect()
     }
 }
 

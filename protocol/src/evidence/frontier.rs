@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::held::Held;
-use super::{Logs, Point};
+use super::{Evidence, Logs, Point};
 use crate::codec;
 use crate::entry::Body;
 use crate::id::{EntryId, LogHash};
@@ -67,6 +67,21 @@ pub(crate) struct Seat<'a> {
     pub(crate) id: EntryId,
     pub(crate) body: &'a Body,
     pub(crate) point: Point,
+}
+
+impl Evidence {
+    /// All that a state at this frontier follows from, in one number: the frontier, and what is known of forks, which may lie
+    /// outside. That is of each forked log how far its histories go together, what the reader's witnesses have seen, and which
+    /// logs name another history than the one held. Equal ones are equal states.
+    #[must_use]
+    pub fn basis(&self, frontier: &Frontier) -> [u8; 32] {
+        let logs = &self.logs;
+        let known = logs
+            .forks
+            .iter()
+            .map(|(origin, fork)| (origin, fork.n_common, logs.n_witnessed(origin, frontier), logs.rivals(origin)));
+        *blake3::hash(&codec::encode(&(frontier, known.collect::<Vec<_>>()))).as_bytes()
+    }
 }
 
 impl Logs {

@@ -1,5 +1,6 @@
 //! One log as a set holds it: what it says, which is the same in every set, and how far it counts in this one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Clock, StopReason, first};
@@ -19,6 +20,8 @@ pub(super) struct Verified {
     pub(super) stop: Option<(u64, StopReason)>,
     /// Whether any entry would change who may do what in a package.
     pub(super) changes_roles: bool,
+    /// Which logs its entries name as seen, and which entries do, ascending: so nobody looks through all of them.
+    pub(super) names: BTreeMap<Origin, Vec<u64>>,
 }
 
 /// One entry: what it says.
@@ -46,6 +49,19 @@ pub(super) struct Held {
 }
 
 impl Verified {
+    pub(super) fn new(log: Log, head: Head, stop: Option<(u64, StopReason)>) -> Self {
+        Self { log, head, items: Vec::new(), stop, changes_roles: false, names: BTreeMap::new() }
+    }
+
+    /// Takes in what the next entry says.
+    pub(super) fn push(&mut self, item: Item) {
+        self.changes_roles |= item.changes_roles();
+        for head in &item.seen {
+            self.names.entry(head.origin).or_default().push(self.items.len() as u64);
+        }
+        self.items.push(item);
+    }
+
     /// All or nothing, like [`Log::extend`].
     pub(super) fn extend(&mut self, entries: &[impl AsRef<[u8]>], head: &Head) -> Result<(), ExtendError> {
         let from = self.log.size();
@@ -54,8 +70,7 @@ impl Verified {
         for (index, bytes) in (from..).zip(entries) {
             let (item, reason) = read(self.log.origin(), index, bytes.as_ref());
             self.stop = self.stop.or(reason.map(|reason| (index, reason)));
-            self.changes_roles |= item.changes_roles();
-            self.items.push(item);
+            self.push(item);
         }
         Ok(())
     }
@@ -76,6 +91,18 @@ impl Held {
 
     pub(super) fn items(&self) -> &[Item] {
         &self.verified.items
+    }
+
+    /// What the entries that name `origin` as seen say of it, and which entries these are, ascending; those after a stop left
+    /// out.
+    pub(super) fn names(&self, origin: &Origin) -> impl DoubleEndedIterator<Item = (u64, &SeenHead)> {
+        let stop = self.verified.stop.map_or(u64::MAX, |(stop, _)| stop);
+        let naming = self.verified.names.get(origin).map_or(&[][..], Vec::as_slice);
+        let naming = &naming[..naming.partition_point(|index| *index < stop)];
+        naming.iter().filter_map(move |index| {
+            let seen = &self.items().get(usize::try_from(*index).ok()?)?.seen;
+            Some((*index, seen.iter().find(|head| head.origin == *origin)?))
+        })
     }
 
     /// Entries whose whole causal past is here: the log's part of the frontier.
@@ -111,6 +138,11 @@ impl Clocks {
 
     pub(super) fn last(&self) -> Option<&Arc<Clock>> {
         self.steps.last().map(|(_, clock)| clock)
+    }
+
+    /// The entries with which the clock changes, ascending.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (u64, &Arc<Clock>)> {
+        self.steps.iter().map(|(from, clock)| (*from, clock))
     }
 
     /// The clock of entry `index`, if it counts.

@@ -38,13 +38,7 @@ impl IdentityLog {
     pub fn verify(entries: &[impl AsRef<[u8]>], head: &Head) -> Result<Self, EvidenceError> {
         let origin = head.origin();
         let Subject::Identity(identity) = origin.subject else { return Err(EvidenceError::NoIdentity) };
-        let mut verified = Verified {
-            log: Log::new(*origin),
-            head: head.clone(),
-            items: Vec::with_capacity(entries.len()),
-            stop: None,
-            changes_roles: false,
-        };
+        let mut verified = Verified::new(Log::new(*origin), head.clone(), None);
         verified.extend(entries, head)?;
         let mut begun = None;
         if let (Some(bytes), Some(item)) = (entries.first(), verified.items.first()) {
@@ -133,15 +127,13 @@ impl Evidence {
         let owner = log.begun.as_ref();
         match self.logs.log(&origin) {
             Some(held) => check_continues(held, log.log())?,
-            None => {
-                let begins = owner.is_some() && self.has_role(&log.identity);
-                self.check_room(&origin, begins || self.is_owners(&origin))?;
-            }
+            None => drop(self.room(&origin, &log.verified.items)?),
         }
         if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
             return Err(EvidenceError::Frozen);
         }
         let owner = owner.map(Arc::clone);
+        self.take_room(&origin, &log.verified.items)?;
         self.logs.share(origin, &log.verified);
         if let Some(owner) = owner {
             self.know(log.identity, owner);

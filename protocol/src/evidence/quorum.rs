@@ -34,7 +34,7 @@ impl Logs {
 
     /// How many entries of the history that is inside the frontier the quorum has seen; none of a log that is not forked.
     /// What it has seen beyond the frontier says nothing: whoever holds no more could not tell of which history it is.
-    fn n_witnessed(&self, origin: &Origin, frontier: &Frontier) -> u64 {
+    pub(super) fn n_witnessed(&self, origin: &Origin, frontier: &Frontier) -> u64 {
         let Some(quorum) = self.quorums.get(origin).filter(|_| self.forks.contains_key(origin)) else { return 0 };
         let (Some(log), within) = (self.log(origin), frontier.size(origin)) else { return 0 };
         let is_here = |cut: &&Cut| cut.size <= within && log.root_at(cut.size) == Some(cut.root);

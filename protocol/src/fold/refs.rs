@@ -6,7 +6,7 @@ use super::roles::Chain;
 use super::{Open, OpenChange, PackageState, RefState, Tip, Worth, Writer, latest_of_each};
 use crate::entry::{Body, RefClass, RefMove, Role};
 use crate::evidence::{Evidence, Point, Seat};
-use crate::id::{IdentityId, ReleaseId};
+use crate::id::{EntryId, IdentityId, ReleaseId};
 use crate::name::RefName;
 use crate::origin::Origin;
 
@@ -15,25 +15,31 @@ type Moves = Vec<(Tip, Point)>;
 
 type Refs = BTreeMap<(RefClass, RefName), RefState>;
 
+/// The last move of each ref by each writer that waits for agreement.
+type Waiting = BTreeMap<((RefClass, RefName), Origin), (Open, Point)>;
+
 /// Where the refs point, and the moves of protected ones that wait for agreement.
 pub(super) fn fold(evidence: &Evidence, state: &PackageState, chain: &Chain<'_>) -> (Refs, Vec<Open>) {
     let mut refs: BTreeMap<(RefClass, RefName), BTreeMap<Origin, Moves>> = BTreeMap::new();
-    let mut waiting: Vec<(Open, Point)> = Vec::new();
+    let (mut waiting, mut endorsed) = (Waiting::new(), BTreeMap::new());
     for (origin, writer) in &state.writers {
+        let mut guards = chain.guards(*origin);
         for (seat, level) in chain.leveled(evidence, origin, &state.frontier) {
             let Body::Ref(moved) = seat.body else { continue };
             let Worth::As(role) = writer.worth(seat.point.index) else { continue };
             let key = (moved.class, moved.name.clone());
-            let guard = chain.guard(level, &seat.point, &key);
+            let guard = guards.guard(level, &seat.point, &key);
             // Whoever only contributes has branches; what others follow is not its to move.
             if role == Role::Contributor && (moved.class != RefClass::Branch || guard.is_some()) {
                 continue;
             }
             if let Some(guard) = guard {
-                let agreed = agreed(state, chain, &seat, (writer.identity, role));
+                let words = endorsed.entry(seat.id).or_insert_with(|| last_words(&state.writers, chain, &seat.id));
+                let agreed = agreed(words, &seat, (writer.identity, role));
                 if !guard.is_met(&agreed) {
                     let needs = vec![guard.needs(&agreed)];
-                    waiting.push((open(&seat, writer.identity, agreed, needs, moved), seat.point));
+                    let open = open(&seat, writer.identity, agreed, needs, moved);
+                    waiting.insert((key, *origin), (open, seat.point));
                     continue;
                 }
             }
@@ -51,29 +57,40 @@ pub(super) fn fold(evidence: &Evidence, state: &PackageState, chain: &Chain<'_>)
     (folded, still_waiting(waiting, &refs))
 }
 
-/// Who agrees to a move: owners who endorsed it, and its writer if it is one.
-fn agreed(
-    state: &PackageState,
-    chain: &Chain<'_>,
-    seat: &Seat<'_>,
-    (writer, role): (IdentityId, Role),
-) -> BTreeSet<IdentityId> {
-    let endorsed = words_of_owners(&state.writers, chain, seat).into_iter().map(|(identity, _)| identity);
-    endorsed.chain((role == Role::Owner).then_some(writer)).collect()
-}
-
 /// The words of those who endorsed an entry as owners, knowing it.
 pub(super) fn words_of_owners<'a>(
     writers: &BTreeMap<Origin, Writer>,
     chain: &'a Chain<'_>,
     seat: &Seat<'_>,
 ) -> Vec<(IdentityId, &'a Point)> {
+    let words = endorsed_by_owners(writers, chain, &seat.id).filter(|(_, point)| seat.point.is_before(point));
+    words.map(|(identity, point)| (*identity, point)).collect()
+}
+
+/// The last words of owners' logs that endorse an entry: what any of a log has in its past the last one has.
+fn last_words(writers: &BTreeMap<Origin, Writer>, chain: &Chain<'_>, entry: &EntryId) -> Vec<(IdentityId, Point)> {
+    // Each log's are in order.
+    let words = endorsed_by_owners(writers, chain, entry).map(|word| (word.1.origin, word));
+    let last: BTreeMap<Origin, &(IdentityId, Point)> = words.collect();
+    last.into_values().cloned().collect()
+}
+
+fn endorsed_by_owners<'a>(
+    writers: &BTreeMap<Origin, Writer>,
+    chain: &'a Chain<'_>,
+    entry: &EntryId,
+) -> impl Iterator<Item = &'a (IdentityId, Point)> {
     let is_owners = |point: &Point| {
         let owner = writers.get(&point.origin);
         owner.is_some_and(|owner| owner.worth(point.index) == Worth::As(Role::Owner))
     };
-    let words = chain.endorsed(&seat.id).iter().filter(|(_, point)| seat.point.is_before(point) && is_owners(point));
-    words.map(|(identity, point)| (*identity, point)).collect()
+    chain.endorsed(entry).iter().filter(move |(_, point)| is_owners(point))
+}
+
+/// Who agrees to a move: owners who endorsed it, and its writer if it is one.
+fn agreed(words: &[(IdentityId, Point)], seat: &Seat<'_>, (writer, role): (IdentityId, Role)) -> BTreeSet<IdentityId> {
+    let endorsed = words.iter().filter(|(_, point)| seat.point.is_before(point));
+    endorsed.map(|(identity, _)| *identity).chain((role == Role::Owner).then_some(writer)).collect()
 }
 
 fn open(
@@ -88,24 +105,13 @@ fn open(
 }
 
 /// Of moves that wait those that nothing has replaced: no later one of the same writer, and none that counts.
-fn still_waiting(
-    waiting: Vec<(Open, Point)>,
-    refs: &BTreeMap<(RefClass, RefName), BTreeMap<Origin, Moves>>,
-) -> Vec<Open> {
-    let mut latest: BTreeMap<(RefClass, RefName, Origin), (Open, Point)> = BTreeMap::new();
-    for (open, point) in waiting {
-        if let OpenChange::Ref(moved) = &open.change {
-            latest.insert((moved.class, moved.name.clone(), open.writer), (open, point));
-        }
-    }
-    let is_replaced = |class: RefClass, name: &RefName, point: &Point| {
-        let moves = refs.get(&(class, name.clone())).into_iter().flat_map(BTreeMap::values).flatten();
-        moves.into_iter().any(|(_, other)| point.is_before(other))
+fn still_waiting(waiting: Waiting, refs: &BTreeMap<(RefClass, RefName), BTreeMap<Origin, Moves>>) -> Vec<Open> {
+    // What any move of a log has in its past the last one has.
+    let is_replaced = |key: &(RefClass, RefName), point: &Point| {
+        let lasts = refs.get(key).into_iter().flat_map(BTreeMap::values).filter_map(|moves| moves.last());
+        lasts.into_iter().any(|(_, other)| point.is_before(other))
     };
-    let is_left = |((class, name, _), (_, point)): &((RefClass, RefName, Origin), (Open, Point))| {
-        !is_replaced(*class, name, point)
-    };
-    let left = latest.into_iter().filter(is_left);
+    let left = waiting.into_iter().filter(|((key, _), (_, point))| !is_replaced(key, point));
     latest_of_each(left.map(|(_, (open, point))| ((point.n_covered(), open.entry), open)).collect())
 }
 

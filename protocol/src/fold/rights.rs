@@ -43,6 +43,8 @@ impl Grant<'_> {
 /// Those whose logs speak for the package beside its owners.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Heeded {
+    /// They own it now.
+    pub(crate) owners: BTreeSet<IdentityId>,
     /// They have a role, or had one.
     pub(crate) holders: BTreeSet<IdentityId>,
     /// They are to have one, and must agree.
@@ -55,18 +57,24 @@ pub(crate) fn heeded(evidence: &Evidence) -> Heeded {
     let owners = owners(evidence, &frontier);
     let grants = grants(evidence, &frontier, &owners);
     let chain = roles::chain(evidence, &frontier, &grants);
-    Heeded { holders: chain.holders(), invited: chain.invited() }
+    Heeded { owners: chain.rights().owners().collect(), holders: chain.holders(), invited: chain.invited() }
 }
 
 /// The package's owners, and those whom they name in changes of rights, as far as their logs are inside the frontier.
 pub(super) fn owners(evidence: &Evidence, frontier: &Frontier) -> Owners {
     let mut known: BTreeSet<IdentityId> = evidence.genesis().owners.iter().copied().collect();
-    let mut named: Vec<(IdentityId, BTreeSet<IdentityId>)> = Vec::new();
-    for origin in frontier.0.keys().filter(|origin| matches!(origin.subject, Subject::Package(_))) {
-        if let Some(by) = writer_of(evidence, frontier, origin) {
-            named.push((by, roles::named(evidence.logs().entries(origin, frontier))));
-        }
-    }
+    let logs = || frontier.0.keys().filter(|origin| matches!(origin.subject, Subject::Package(_)));
+    let mut by: Vec<(IdentityId, &Origin)> = Vec::new();
+    by.extend(logs().filter_map(|origin| Some((writer_of(evidence, frontier, origin)?, origin))));
+    // A log names thousands; of those who have none here nothing is known.
+    let own = frontier.0.keys().filter_map(|origin| match origin.subject {
+        Subject::Identity(identity) => Some(identity),
+        Subject::Package(_) => None,
+    });
+    let present: BTreeSet<IdentityId> = own.chain(by.iter().map(|(by, _)| *by)).collect();
+    let named = |origin| roles::named(evidence.logs().entries(origin, frontier)).filter(|who| present.contains(who));
+    let mut named: Vec<(IdentityId, BTreeSet<IdentityId>)> =
+        by.iter().map(|(by, origin)| (*by, named(*origin).collect())).collect();
     // Each turn takes one log out, so this ends.
     while let Some(n) = named.iter().position(|(by, _)| known.contains(by)) {
         known.extend(named.swap_remove(n).1);

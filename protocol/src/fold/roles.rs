@@ -5,15 +5,20 @@
 //! take effect only if some owner agreed to both; then that counts which more owners knew of first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::rights::Grants;
 use super::{Needs, Open, Rights, Voice};
 use crate::entry::{Body, OWNER_LIMIT, PackageGenesis, RefClass, Role, Roles};
 use crate::evidence::{Evidence, Frontier, Point, Seat};
 use crate::id::{EntryId, IdentityId};
-use crate::limits::{PENDING_PER_IDENTITY, PROTECTED_REFS, ROLE_HOLDERS, ROLES_PER_LOG};
+use crate::limits::{PENDING_PER_IDENTITY, PROTECTED_REFS, ROLE_CHAIN, ROLE_HOLDERS, ROLES_PER_LOG};
 use crate::name::RefName;
 use crate::origin::Origin;
+
+mod guards;
+
+pub(super) use guards::{Guard, Guards};
 
 /// The newest rules that this version knows.
 pub const FOLD_RULES: u16 = 1;
@@ -25,11 +30,15 @@ type Word = (IdentityId, Point);
 pub(super) struct Chain<'a> {
     links: Vec<Link<'a>>,
     /// One more than links.
-    rights: Vec<Rights>,
+    rights: Vec<Arc<Rights>>,
     endorsed: BTreeMap<EntryId, Vec<Word>>,
     /// Whose logs there are.
     logs: Vec<(IdentityId, Origin)>,
-    /// Changes after the last one that lack agreement.
+    /// From which of their entries on they have the changes in their past.
+    levels: BTreeMap<Origin, Levels>,
+    /// Which changes begin to protect a ref.
+    protections: BTreeMap<(RefClass, RefName), Vec<usize>>,
+    /// Changes after the last one that lack agreement, of each identity the latest.
     open: Vec<Link<'a>>,
     /// The last change asks for rules that this version does not know: what comes after it cannot be read.
     pub(super) newer: Option<u16>,
@@ -42,12 +51,21 @@ struct Link<'a> {
     by: Word,
     /// Its writer's, and those of who endorsed it.
     votes: Vec<Word>,
-    old: Quorum,
-    new: Quorum,
-    next: Rights,
+    old: Arc<Quorum>,
+    new: Arc<Quorum>,
+}
+
+/// Where in a log changes come into its entries' past.
+#[derive(Default)]
+struct Levels {
+    /// Of each change the first entry that has it in its past, as far as any has.
+    effect: Vec<u64>,
+    /// Of each the first entry that has any word of it in its past: of one more at most.
+    proposed: Vec<u64>,
 }
 
 /// So many of these must agree.
+#[derive(PartialEq, Eq)]
 struct Quorum {
     owners: BTreeSet<IdentityId>,
     n: usize,
@@ -63,6 +81,7 @@ impl Rights {
             owner_threshold: genesis.owner_threshold,
             protected: BTreeSet::new(),
             last: None,
+            n_changes: 0,
         }
     }
 
@@ -78,10 +97,14 @@ impl Rights {
     }
 
     /// The rights after a change; none if it may not be: nobody would own the package, fewer than half of the owners could
-    /// change it, or more would be named than a package has room for.
+    /// change it, more would be named than a package has room for, or as many changes have been as may be.
     #[must_use]
     pub fn after(&self, id: EntryId, change: &Roles) -> Option<Self> {
-        let mut next = Self { last: Some(id), owner_threshold: change.owner_threshold, ..self.clone() };
+        if self.n_changes >= ROLE_CHAIN {
+            return None;
+        }
+        let n_changes = self.n_changes + 1;
+        let mut next = Self { last: Some(id), owner_threshold: change.owner_threshold, n_changes, ..self.clone() };
         for (identity, role) in &change.changes {
             match role {
                 Some(role) => drop(next.roles.insert(*identity, *role)),
@@ -147,22 +170,27 @@ impl Link<'_> {
         self.old.is_met(&agreed) && self.new.is_met(&agreed)
     }
 
-    /// Whether as many of the old owners as it takes had the entry in the past of their words. One alone could agree again
-    /// by another device, later than the entry.
-    fn has_seen(&self, point: &Point) -> bool {
-        let has = |(_, vote): &&Word| vote.covers(&point.origin) > point.index;
-        self.old.is_met(&self.votes.iter().filter(has).map(|(identity, _)| *identity).collect())
+    /// How many entries of a log as many of the old owners as it takes had in the past of their words. One alone could agree
+    /// again by another device, later than an entry.
+    fn seen_size(&self, log: &Origin) -> u64 {
+        self.old.agreed(self.old.n, &self.told(log, |_| true)).unwrap_or(0)
+    }
+
+    /// The largest size of a log that each of these had in the past of its words.
+    fn told(&self, log: &Origin, is_meant: impl Fn(&IdentityId) -> bool) -> BTreeMap<IdentityId, u64> {
+        let mut sizes = BTreeMap::<IdentityId, u64>::new();
+        for (identity, vote) in self.votes.iter().filter(|(identity, _)| is_meant(identity)) {
+            let size = sizes.entry(*identity).or_insert(0);
+            *size = vote.covers(log).max(*size);
+        }
+        sizes
     }
 
     /// The largest size that as many others than `who` agreed on as it takes of the old owners, or of the new ones: what
     /// their words had in their past. Whose own word was needed counts among the old. So no single owner moves it by agreeing
     /// once more, later.
     fn agreed_size(&self, log: &Origin, who: IdentityId) -> u64 {
-        let mut sizes = BTreeMap::<IdentityId, u64>::new();
-        for (identity, vote) in self.votes.iter().filter(|(identity, _)| *identity != who) {
-            let size = sizes.entry(*identity).or_insert(0);
-            *size = vote.covers(log).max(*size);
-        }
+        let sizes = self.told(log, |identity| *identity != who);
         let by_new = self.new.agreed(self.new.n, &sizes).unwrap_or(0);
         // Who decided alone keeps what it knew when it did.
         self.old.agreed(self.n_others(who), &sizes).unwrap_or_else(|| self.by.1.covers(log)).max(by_new)
@@ -180,12 +208,12 @@ impl Link<'_> {
 }
 
 /// The identities that logs of these people name in changes of rights, whether or not anybody agreed.
-pub(super) fn named<'a>(seats: impl Iterator<Item = Seat<'a>>) -> BTreeSet<IdentityId> {
+pub(super) fn named<'a>(seats: impl Iterator<Item = Seat<'a>>) -> impl Iterator<Item = IdentityId> {
     let changes = seats.filter_map(|seat| match seat.body {
         Body::Roles(roles) => Some(roles),
         _ => None,
     });
-    changes.take(ROLES_PER_LOG).flat_map(|roles| &roles.changes).map(|(identity, _)| *identity).collect()
+    changes.take(ROLES_PER_LOG).flat_map(|roles| &roles.changes).map(|(identity, _)| *identity)
 }
 
 pub(super) fn chain<'a>(evidence: &'a Evidence, frontier: &Frontier, grants: &'a Grants<'_>) -> Chain<'a> {
@@ -206,16 +234,20 @@ pub(super) fn chain<'a>(evidence: &'a Evidence, frontier: &Frontier, grants: &'a
             }
         }
     }
-    let rights = vec![Rights::of(evidence.genesis())];
+    let rights = vec![Arc::new(Rights::of(evidence.genesis()))];
     let logs = grants.iter().map(|(origin, grant)| (grant.identity, *origin)).collect();
-    let chain = Chain { links: Vec::new(), rights, endorsed, logs, open: Vec::new(), newer: None };
-    Builder { evidence, frontier, grants, proposals, chain }.finish()
+    let (levels, protections) = (BTreeMap::new(), BTreeMap::new());
+    let chain = Chain { links: Vec::new(), rights, endorsed, logs, levels, protections, open: Vec::new(), newer: None };
+    let firm = grants.iter().map(|(origin, grant)| (*origin, grant.firm(evidence, origin, frontier))).collect();
+    Builder { evidence, frontier, grants, firm, proposals, chain }.finish()
 }
 
 struct Builder<'a, 'b> {
     evidence: &'a Evidence,
     frontier: &'b Frontier,
     grants: &'a Grants<'a>,
+    /// How many entries of each log count whatever others have seen.
+    firm: BTreeMap<Origin, u64>,
     proposals: Proposals<'a>,
     chain: Chain<'a>,
 }
@@ -224,60 +256,79 @@ impl<'a> Builder<'a, '_> {
     fn finish(mut self) -> Chain<'a> {
         // What is taken is taken out, and a change names one before it by hash: the chain ends.
         while let Some(proposals) = self.proposals.remove(&self.chain.current().last) {
-            let candidates: Vec<Link<'a>> =
-                proposals.into_iter().filter_map(|(id, (roles, copies))| self.candidate(id, roles, &copies)).collect();
+            let old = Arc::new(self.chain.current().quorum());
+            let owners = self.owners_know();
+            let candidates: Vec<Link<'a>> = proposals
+                .into_iter()
+                .filter_map(|(id, (roles, copies))| self.candidate(id, roles, &copies, &old, &owners))
+                .collect();
             let (complete, open): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Link::is_complete);
             let Some(link) = self.choose(complete) else {
-                self.chain.open = open;
+                self.chain.open = latest(open);
                 break;
             };
             let newer = link.roles.rules.filter(|rules| *rules > FOLD_RULES);
-            self.chain.rights.push(link.next.clone());
+            let next = self.chain.current().after(link.id, link.roles).expect("a candidate may be");
+            self.chain.rights.push(Arc::new(next));
             self.chain.links.push(link);
             if newer.is_some() {
                 self.chain.newer = newer;
                 break;
             }
         }
+        self.chain.index(self.evidence, self.frontier);
         self.chain
     }
 
+    /// The last entries of the current owners' logs that count whatever others have seen.
+    fn owners_know(&self) -> Vec<(IdentityId, Point)> {
+        let owners =
+            self.grants.iter().filter(|(_, grant)| self.chain.current().role(&grant.identity) == Some(Role::Owner));
+        let last = |origin: &Origin| self.evidence.logs().last(origin, self.frontier, self.firm[origin]);
+        owners.filter_map(|(origin, grant)| Some((grant.identity, last(origin)?))).collect()
+    }
+
     /// The change with who agrees to it; none if nobody may propose it, or it may not be.
-    fn candidate(&self, id: EntryId, roles: &'a Roles, copies: &[Word]) -> Option<Link<'a>> {
-        let rights = self.chain.current();
-        let next = rights.after(id, roles)?;
-        let (old, new) = (rights.quorum(), next.quorum());
+    fn candidate(
+        &self,
+        id: EntryId,
+        roles: &'a Roles,
+        copies: &[Word],
+        old: &Arc<Quorum>,
+        owners: &[(IdentityId, Point)],
+    ) -> Option<Link<'a>> {
         let last = self.chain.links.last();
-        let may_propose = |(identity, point): &&Word| {
-            old.owners.contains(identity) && last.is_none_or(|last| last.is_in(point)) && self.stands(*identity, point)
-        };
-        let mut votes: Vec<Word> = copies.iter().filter(may_propose).cloned().collect();
-        votes.sort_by_key(|(_, point)| (point.n_covered(), point.origin));
-        let by = votes.first()?.clone();
-        let n_copies = votes.len();
-        for (identity, point) in self.chain.endorsed.get(&id).into_iter().flatten() {
-            let is_owner = old.owners.contains(identity) || new.owners.contains(identity);
-            // Once in a log is enough, however often it stands there.
-            let is_again = votes.iter().any(|(_, vote)| vote.origin == point.origin);
-            let knows = || votes[..n_copies].iter().any(|(_, copy)| copy.is_before(point));
-            if is_owner && !is_again && knows() && self.stands(*identity, point) {
+        let stands = |identity: IdentityId, point: &Point| self.stands(identity, point, owners);
+        // Once in a log is enough, however often it stands there.
+        let (mut votes, mut said) = (Vec::<Word>::new(), BTreeSet::<Origin>::new());
+        for (identity, point) in copies {
+            let may_propose = || last.is_none_or(|last| last.is_in(point)) && stands(*identity, point);
+            if old.owners.contains(identity) && !said.contains(&point.origin) && may_propose() {
+                said.insert(point.origin);
                 votes.push((*identity, point.clone()));
             }
         }
-        Some(Link { id, roles, by, votes, old, new, next })
+        votes.sort_by_key(|(_, point)| (point.n_covered(), point.origin));
+        let by = votes.first()?.clone();
+        let n_copies = votes.len();
+        let new = self.chain.current().after(id, roles)?.quorum();
+        let (old, new) = (Arc::clone(old), if new == **old { Arc::clone(old) } else { Arc::new(new) });
+        for (identity, point) in self.chain.endorsed.get(&id).into_iter().flatten() {
+            let is_owner = old.owners.contains(identity) || new.owners.contains(identity);
+            let knows = || votes[..n_copies].iter().any(|(_, copy)| copy.is_before(point));
+            if is_owner && !said.contains(&point.origin) && knows() && stands(*identity, point) {
+                said.insert(point.origin);
+                votes.push((*identity, point.clone()));
+            }
+        }
+        Some(Link { id, roles, by, votes, old, new })
     }
 
     /// Whether a word stands: its device was not cut below it, and signed one history up to it, or another owner has built
     /// on it. So nobody undoes what owners agreed to by cutting back a device of its own.
-    fn stands(&self, identity: IdentityId, point: &Point) -> bool {
-        let firm = |origin: &Origin| self.grants[origin].firm(self.evidence, origin, self.frontier);
-        let others = || self.grants.iter().filter(|(_, grant)| grant.identity != identity);
-        point.index < firm(&point.origin)
-            || others().any(|(origin, grant)| {
-                let is_owner = self.chain.current().role(&grant.identity) == Some(Role::Owner);
-                let last = || self.evidence.logs().last(origin, self.frontier, firm(origin));
-                is_owner && last().is_some_and(|last| point.is_before(&last))
-            })
+    fn stands(&self, identity: IdentityId, point: &Point, owners: &[(IdentityId, Point)]) -> bool {
+        point.index < self.firm[&point.origin]
+            || owners.iter().any(|(owner, last)| *owner != identity && point.is_before(last))
     }
 
     /// Of several changes after the same one that all have their agreement that which more of the owners knew of first,
@@ -300,17 +351,8 @@ impl<'a> Builder<'a, '_> {
         let mut n_first = vec![0; complete.len()];
         for owner in &complete[0].old.owners {
             let logs = self.grants.iter().filter(|(_, grant)| grant.identity == *owner);
-            let firsts: BTreeSet<Vec<usize>> = logs
-                .filter_map(|(origin, grant)| {
-                    let firm = grant.firm(self.evidence, origin, self.frontier);
-                    let mut seats = self.evidence.logs().entries(origin, self.frontier);
-                    seats.find_map(|seat| {
-                        let known = |n: &usize| complete[*n].is_in(&seat.point);
-                        let known: Vec<usize> = (0..complete.len()).filter(known).collect();
-                        (!known.is_empty() && seat.point.index < firm).then_some(known)
-                    })
-                })
-                .collect();
+            let firsts: BTreeSet<Vec<usize>> =
+                logs.filter_map(|(origin, _)| self.first_known(complete, origin)).collect();
             let firsts: BTreeSet<usize> = firsts.into_iter().flatten().collect();
             if let (Some(first), 1) = (firsts.first(), firsts.len()) {
                 n_first[*first] += 1;
@@ -318,9 +360,85 @@ impl<'a> Builder<'a, '_> {
         }
         n_first
     }
+
+    /// Those of several changes that the first entry of a log has in its past which has any, if that entry counts.
+    fn first_known(&self, complete: &[Link<'a>], origin: &Origin) -> Option<Vec<usize>> {
+        let at = |index: u64| self.evidence.logs().last(origin, self.frontier, index + 1);
+        let knows_any = |index: u64| at(index).is_some_and(|point| complete.iter().any(|link| link.is_in(&point)));
+        // Whatever an entry has in its past all later ones have: halving finds the first.
+        let (mut low, mut high) = (0, self.frontier.size(origin).min(self.firm[origin]));
+        let end = high;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if knows_any(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        let point = at(low).filter(|_| low < end)?;
+        Some((0..complete.len()).filter(|n| complete[*n].is_in(&point)).collect())
+    }
+}
+
+/// Of each identity the latest.
+fn latest(open: Vec<Link<'_>>) -> Vec<Link<'_>> {
+    let mut by: BTreeMap<IdentityId, Vec<Link<'_>>> = BTreeMap::new();
+    for link in open {
+        by.entry(link.by.0).or_default().push(link);
+    }
+    let of_each = by.into_values().flat_map(|mut links| {
+        links.sort_by_cached_key(|link| core::cmp::Reverse((link.by.1.n_covered(), link.id)));
+        links.truncate(PENDING_PER_IDENTITY);
+        links
+    });
+    of_each.collect()
 }
 
 impl Chain<'_> {
+    /// Finds out once from where on each log knows what, and which changes protect which refs.
+    fn index(&mut self, evidence: &Evidence, frontier: &Frontier) {
+        let mut own: BTreeMap<Origin, BTreeSet<u64>> = BTreeMap::new();
+        for (_, vote) in self.links.iter().flat_map(|link| &link.votes) {
+            own.entry(vote.origin).or_default().extend([vote.index, vote.index + 1]);
+        }
+        let levels = self.logs.iter().map(|(_, origin)| {
+            let mut at = own.remove(origin).unwrap_or_default();
+            at.extend(evidence.logs().steps(origin, frontier));
+            (*origin, self.levels(evidence, frontier, origin, at))
+        });
+        let levels = levels.collect();
+        self.levels = levels;
+        for (n, link) in self.links.iter().enumerate() {
+            for (class, name, is_protected) in &link.roles.protect {
+                let key = (*class, name.clone());
+                if *is_protected && !self.rights[n].protected.contains(&key) {
+                    self.protections.entry(key).or_default().push(n);
+                }
+            }
+        }
+    }
+
+    /// `at`: the entries of which the past is more than that of the one before and that one.
+    fn levels(&self, evidence: &Evidence, frontier: &Frontier, origin: &Origin, at: BTreeSet<u64>) -> Levels {
+        let mut levels = Levels::default();
+        for index in at {
+            let point = evidence.logs().last(origin, frontier, index + 1);
+            let Some(point) = point.filter(|point| point.index == index) else { continue };
+            while let Some(link) = self.links.get(levels.effect.len()) {
+                let is_in = link.is_in(&point);
+                if levels.proposed.len() == levels.effect.len() && (is_in || link.is_proposed(&point)) {
+                    levels.proposed.push(index);
+                }
+                if !is_in {
+                    break;
+                }
+                levels.effect.push(index);
+            }
+        }
+        levels
+    }
+
     fn current(&self) -> &Rights {
         self.rights.last().expect("there are the Genesis' rights")
     }
@@ -340,14 +458,6 @@ impl Chain<'_> {
         self.open.iter().flat_map(|link| link.new.owners.iter().copied()).collect()
     }
 
-    /// How many changes have taken effect in the past of an entry that comes after one of which `level` have.
-    fn level(&self, mut level: usize, point: &Point) -> usize {
-        while self.links.get(level).is_some_and(|link| link.is_in(point)) {
-            level += 1;
-        }
-        level
-    }
-
     /// The entries of a log, each with the number of changes in its past.
     pub(super) fn leveled<'b>(
         &'b self,
@@ -355,9 +465,10 @@ impl Chain<'_> {
         origin: &'b Origin,
         frontier: &'b Frontier,
     ) -> impl Iterator<Item = (Seat<'b>, usize)> {
-        evidence.logs().entries(origin, frontier).scan(0, |level, seat| {
-            *level = self.level(*level, &seat.point);
-            Some((seat, *level))
+        let effect = self.levels.get(origin).map_or(&[][..], |levels| &levels.effect[..]);
+        evidence.logs().entries(origin, frontier).map(|seat| {
+            let level = effect.partition_point(|at| *at <= seat.point.index);
+            (seat, level)
         })
     }
 
@@ -369,15 +480,23 @@ impl Chain<'_> {
         origin: &Origin,
         identity: IdentityId,
     ) -> Vec<(u64, Voice)> {
-        let cuts: Vec<Option<u64>> =
-            (0..self.links.len()).map(|n| self.cut(evidence, frontier, n, origin, identity)).collect();
-        let mut voices: Vec<(u64, Voice)> = Vec::new();
-        for (seat, level) in self.leveled(evidence, origin, frontier) {
-            let index = seat.point.index;
-            let is_beyond = |n: &usize| cuts[*n].is_some_and(|size| index >= size);
-            let granted = self.rights[level].role(&identity);
-            let left = (level..self.links.len()).filter(is_beyond).map(|n| self.rights[n + 1].role(&identity)).min();
-            let voice = match (granted, left) {
+        let (size, none) = (frontier.size(origin), Levels::default());
+        let effect = &self.levels.get(origin).unwrap_or(&none).effect;
+        let cut = |n: usize| Some((self.cut(evidence, frontier, n, origin, identity)?, n));
+        let mut cuts: Vec<(u64, usize)> = (0..self.links.len()).filter_map(cut).collect();
+        cuts.sort_unstable();
+        let (mut cuts, mut voices) = (cuts.into_iter().peekable(), Vec::<(u64, Voice)>::new());
+        let at: BTreeSet<u64> = effect.iter().copied().chain(cuts.clone().map(|(size, _)| size)).chain([0]).collect();
+        // Of the changes whose cut is at or before an entry, and that leave so much, the last.
+        let mut left: BTreeMap<Option<Role>, usize> = BTreeMap::new();
+        for index in at.into_iter().filter(|index| *index < size) {
+            while let Some((_, n)) = cuts.next_if(|(size, _)| *size <= index) {
+                let last = left.entry(self.rights[n + 1].role(&identity)).or_insert(n);
+                *last = n.max(*last);
+            }
+            let level = effect.partition_point(|at| *at <= index);
+            let least = left.iter().find(|(_, n)| **n >= level).map(|(role, _)| *role);
+            let voice = match (self.rights[level].role(&identity), least) {
                 (None, _) => Voice::None,
                 (Some(_), Some(None)) => Voice::Removed,
                 (Some(role), Some(Some(left))) => Voice::Role(role.min(left)),
@@ -414,29 +533,17 @@ impl Chain<'_> {
         let mut built = BTreeMap::<IdentityId, u64>::new();
         let others = self.logs.iter().filter(|(identity, _)| *identity != who && link.old.owners.contains(identity));
         for (identity, by) in others {
+            let Some(from) = self.levels[by].proposed.get(n) else { continue };
+            let until = self.levels[by].effect.get(n).copied().unwrap_or(u64::MAX);
             let size = built.entry(*identity).or_insert(0);
-            let named = evidence.logs().named_while(
-                by,
-                frontier,
-                log,
-                |point| !link.is_in(point),
-                |point| link.is_proposed(point),
-            );
-            *size = named.max(*size);
+            *size = evidence.logs().named(by, frontier, log, *from..until).max(*size);
         }
         Some(size.max(link.old.agreed(link.n_others(who), &built).unwrap_or(0)))
     }
 
-    /// Whose agreement a move of a ref needs that has `level` changes in its past; none if nobody's.
-    pub(super) fn guard(&self, level: usize, point: &Point, key: &(RefClass, RefName)) -> Option<Guard> {
-        let protects = |n: usize| self.rights[n].protected.contains(key);
-        let until_known = |n: &usize| !protects(*n) && protects(n + 1) && !self.links[*n].has_seen(point);
-        let by = match protects(level) {
-            true => Some(level),
-            // What protects counts everywhere, as what takes rights away; what it had seen stays.
-            false => (level..self.links.len()).find(until_known).map(|n| n + 1),
-        };
-        by.map(|n| Guard(self.rights[n].quorum()))
+    /// Whose agreement moves of refs need that are in one log; to be asked entry by entry.
+    pub(super) fn guards(&self, log: Origin) -> Guards<'_> {
+        Guards::new(self, log)
     }
 
     /// Whose agreement an entry needs that is to stay in effect, and has `level` changes in its past: that of the rights which
@@ -461,16 +568,7 @@ impl Chain<'_> {
 
     /// The changes that wait for agreement.
     pub(super) fn open(&self) -> Vec<Open> {
-        let mut by: BTreeMap<IdentityId, Vec<&Link<'_>>> = BTreeMap::new();
-        for link in &self.open {
-            by.entry(link.by.0).or_default().push(link);
-        }
-        let mut open = Vec::new();
-        for links in by.values_mut() {
-            links.sort_by_cached_key(|link| (link.by.1.n_covered(), link.id));
-            open.extend(links.iter().rev().take(PENDING_PER_IDENTITY).map(|link| link.shown()));
-        }
-        open
+        self.open.iter().map(Link::shown).collect()
     }
 }
 
@@ -489,18 +587,5 @@ impl Link<'_> {
             agreed,
             change: super::OpenChange::Roles(self.roles.clone()),
         }
-    }
-}
-
-/// What protects a ref.
-pub(super) struct Guard(Quorum);
-
-impl Guard {
-    pub(super) fn is_met(&self, agreed: &BTreeSet<IdentityId>) -> bool {
-        self.0.is_met(agreed)
-    }
-
-    pub(super) fn needs(&self, agreed: &BTreeSet<IdentityId>) -> Needs {
-        self.0.needs(agreed)
     }
 }

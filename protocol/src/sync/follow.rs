@@ -14,7 +14,7 @@ use super::{Backoff, Peer};
 use crate::Timestamp;
 use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog, Quorum};
 use crate::fold::{Changes, PackageState};
-use crate::id::PackageId;
+use crate::id::{IdentityId, PackageId};
 use crate::log::Log;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
@@ -252,8 +252,12 @@ pub struct Follower {
     committing: BTreeMap<Origin, Extension>,
     /// Logs left alone until then: their commit failed.
     resting: BTreeMap<Origin, (Timestamp, Backoff)>,
-    /// Logs that may not begin as they do, or for which there is no room.
+    /// Logs that may not begin as they do.
     refused: BTreeSet<Origin>,
+    /// Logs for which there is no room, as long as the same people have a claim to it.
+    left_out: BTreeSet<Origin>,
+    /// Those people, owners first.
+    people: (BTreeSet<IdentityId>, BTreeSet<IdentityId>),
     effects: VecDeque<Effect>,
     retry_at: Option<Timestamp>,
     /// The last time that was told.
@@ -309,6 +313,8 @@ impl Follower {
             committing: BTreeMap::new(),
             resting: BTreeMap::new(),
             refused: BTreeSet::new(),
+            left_out: BTreeSet::new(),
+            people: <(BTreeSet<_>, BTreeSet<_>)>::default(),
             effects: VecDeque::new(),
             retry_at: None,
             now: Timestamp(0),
@@ -352,6 +358,12 @@ impl Follower {
             }
         }
         behind
+    }
+
+    /// Logs that are wanted and for which there is no room: what is shown leaves them out.
+    #[must_use]
+    pub const fn left_out(&self) -> &BTreeSet<Origin> {
+        &self.left_out
     }
 
     /// Takes in what happened.
@@ -426,6 +438,10 @@ impl Follower {
     /// Computes the state again and tells what is new.
     fn refold(&mut self) {
         let Some(evidence) = &self.evidence else { return };
+        let people = (evidence.owners().clone(), evidence.people());
+        if people != self.people {
+            (self.people, self.left_out) = (people, BTreeSet::new());
+        }
         let state = evidence.fold();
         let changes = state.changes_since(self.state.as_ref());
         self.state = Some(state);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use syncra_protocol::entry::{Body, Cut, DeviceCuts, RefClass, Role, Roles, Suspend, Yank};
 use syncra_protocol::fold::{FOLD_RULES, PackageState, Pick, SelectError, Standing, VersionState};
 use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::limits::ROLE_CHAIN;
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::name::RefName;
 use syncra_protocol::version::Version;
@@ -491,4 +492,66 @@ fn who_names_others_without_the_right_brings_nobody_in() {
     assert_eq!(evidence.people(), [team.id(ALICE)].into());
     let fresh = team.newcomer();
     assert_eq!(fresh.frontier.0.len(), 2, "the owner's logs and no more");
+}
+
+/// A chain of changes has an end, the same for everybody: what comes after it is none, and nothing else stops counting.
+#[test]
+fn no_more_changes_take_effect_than_a_package_has_room_for() {
+    let mut team = Team::new(1, 1);
+    let mut devices = vec![(ALICE, 0)];
+    devices.extend((0..5).map(|_| team.add_device(ALICE)));
+    let mut last = None;
+    for n in 0..ROLE_CHAIN + 10 {
+        let by = devices[n / 200];
+        let role = if n.is_multiple_of(2) { CONTRIBUTOR } else { MAINTAINER };
+        let mut change = team.change(last, 1, &[(BOB, role)]);
+        change.cuts.clear();
+        let seen = if n.is_multiple_of(200) { team.seen(by, |_| true) } else { vec![] };
+        last = Some(team.say_knowing(by, seen, Body::Roles(change)));
+    }
+    let released = team.publish(ALICE, "1.0.0", 1);
+    let state = team.delivered(0).fold();
+    assert_eq!((state.rights.n_changes, state.open.len()), (ROLE_CHAIN, 0));
+    assert_eq!(state.rights.role(&team.id(BOB)), MAINTAINER);
+    assert_eq!(exactly(&state, released), Ok(released));
+    let more = team.change(state.rights.last, 1, &[(BOB, None)]);
+    assert_eq!(state.rights.after(EntryId::from_bytes([0; 32]), &more), None);
+    assert_eq!(team.delivered(3).fold(), state);
+}
+
+/// An entry that names another history than the one held never counts here, so it is in no frontier. It is known all the same,
+/// as the proof of the fork is: who knows it and who does not are told apart, and agree once both do.
+#[test]
+fn a_name_for_another_history_that_waits_is_a_part_of_what_is_known() {
+    let mut team = Team::new(3, 0);
+    let released = team.publish_blind(ALICE, "1.0.0", 1);
+    team.publish(BOB, "1.1.0", 2);
+    let ours = &team.people[ALICE].devices[0].package;
+    let mut other = ours.fork(1);
+    other.append(vec![], release("6.6.6", 6));
+    let proof = ForkProof::new(&ours.head(), &other.head(), None).unwrap();
+    let carols = team.people[CAROL].devices[0].package.size();
+    team.say_knowing((CAROL, 0), vec![other.seen()], Body::Seen);
+    let carol = &team.people[CAROL].devices[0].package;
+    let know = |evidence: &mut syncra_protocol::evidence::Evidence| {
+        evidence.freeze(proof.clone());
+        evidence.settle_fork(&other.origin(), 1);
+    };
+    let mut knowing = team.delivered(0);
+    know(&mut knowing);
+    let mut ignorant = team.evidence();
+    for chain in team.chains() {
+        let size = if chain.origin() == carol.origin() { carols } else { chain.size() };
+        ignorant.extend(chain.slice(0, size), &chain.head_at(size)).unwrap();
+    }
+    know(&mut ignorant);
+    let frontier = knowing.frontier();
+    assert_eq!(ignorant.frontier(), frontier);
+    assert_eq!(exactly(&ignorant.fold(), released), Ok(released), "Bob has built on it");
+    assert!(exactly(&knowing.fold(), released).is_err(), "two owners were shown two histories");
+    assert_ne!(ignorant.basis(&frontier), knowing.basis(&frontier));
+    ignorant.extend(carol.slice(carols, carol.size()), &carol.head()).unwrap();
+    assert_eq!(ignorant.frontier(), frontier);
+    assert_eq!(ignorant.basis(&frontier), knowing.basis(&frontier));
+    assert_eq!(ignorant.fold(), knowing.fold());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog, STRANGER_LOGS};
+use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog, UNKNOWN_LOGS};
 use syncra_protocol::log::ExtendError;
 use syncra_protocol::log::fork::ForkProof;
 
@@ -99,7 +99,7 @@ fn only_logs_of_identities_are_shared_and_strangers_have_their_limit() {
     let package = &world.writers[0];
     assert_eq!(IdentityLog::verify(&package.entries, &package.head()).map(drop), Err(EvidenceError::NoIdentity));
     let mut evidence = Evidence::open(world.package, &world.genesis).unwrap();
-    for seed in 100..100 + u8::try_from(STRANGER_LOGS).unwrap() {
+    for seed in 100..100 + u8::try_from(UNKNOWN_LOGS).unwrap() {
         evidence.share(&log_of(&stranger(seed), 1)).unwrap();
     }
     assert_eq!(evidence.share(&log_of(&stranger(99), 1)), Err(EvidenceError::TooManyLogs));

@@ -42,8 +42,14 @@ pub(crate) struct Team {
     pub(crate) n_owners: usize,
 }
 
-fn seed(person: usize, device: usize) -> u8 {
-    u8::try_from(1 + person * 8 + device).unwrap()
+fn seed(person: usize, device: usize) -> [u8; 32] {
+    let mut seed = [u8::try_from(1 + person).unwrap(); 32];
+    seed[..8].copy_from_slice(&(device as u64).to_le_bytes());
+    seed
+}
+
+fn secret(person: usize, device: usize) -> DeviceSecret {
+    DeviceSecret::from_seed(&seed(person, device))
 }
 
 impl Team {
@@ -64,9 +70,9 @@ impl Team {
         let package = PackageId::from(EntryId::of(&genesis));
         let mut team = Self { package, genesis: genesis.clone(), people: Vec::new(), n_owners };
         for (person, (id, key, bytes)) in begun.into_iter().enumerate() {
-            let mut identity = Chain::new(seed(person, 0), |key| Origin::identity(id, key));
+            let mut identity = Chain::of(secret(person, 0), |key| Origin::identity(id, key));
             identity.append_bytes(bytes);
-            let mut own = Chain::new(seed(person, 0), |key| Origin::package(package, key));
+            let mut own = Chain::of(secret(person, 0), |key| Origin::package(package, key));
             if person == 0 {
                 own.append_bytes(genesis.clone());
             } else {
@@ -80,15 +86,15 @@ impl Team {
     /// Another device of a person, admitted by the first one.
     pub(crate) fn add_device(&mut self, person: usize) -> DeviceAt {
         let (id, package, n) = (self.people[person].id, self.package, self.people[person].devices.len());
-        let key = DeviceSecret::from_seed(&[seed(person, n); 32]).public();
+        let key = secret(person, n).public();
         let label = RefName::parse(&format!("device-{n}")).unwrap();
         let first = &mut self.people[person].devices[0].identity;
         first.append(vec![], Body::AddDevice(AddDevice { device: key, role: DeviceRole::Manager, label }));
         let admitted = first.seen();
-        let mut identity = Chain::new(seed(person, n), |key| Origin::identity(id, key));
+        let mut identity = Chain::of(secret(person, n), |key| Origin::identity(id, key));
         identity.append(vec![], Body::IdentityJoin(IdentityJoin { identity: id }));
         identity.append(vec![admitted], Body::Seen);
-        let mut own = Chain::new(seed(person, n), |key| Origin::package(package, key));
+        let mut own = Chain::of(secret(person, n), |key| Origin::package(package, key));
         own.append(vec![], Body::PackageJoin(PackageJoin { package, identity: id }));
         own.append(vec![admitted], Body::Seen);
         self.people[person].devices.push(Device { key, identity, package: own });
@@ -220,10 +226,15 @@ impl Team {
     }
 }
 
+/// The recovery key of a person.
+pub(crate) fn recovery_secret(person: usize) -> DeviceSecret {
+    DeviceSecret::from_seed(&[200 + u8::try_from(person).unwrap(); 32])
+}
+
 fn begin(person: usize) -> (IdentityId, DeviceKey, Vec<u8>) {
-    let log_key = DeviceSecret::from_seed(&[seed(person, 0); 32]).public();
-    let recovery = recovery_commitment(&DeviceSecret::from_seed(&[200 + u8::try_from(person).unwrap(); 32]).public());
-    let genesis = IdentityGenesis { log_key, recovery, nonce: [seed(person, 0); 16] };
+    let log_key = secret(person, 0).public();
+    let recovery = recovery_commitment(&recovery_secret(person).public());
+    let genesis = IdentityGenesis { log_key, recovery, nonce: [u8::try_from(person).unwrap(); 16] };
     let bytes = Entry::new(Body::IdentityGenesis(genesis)).encode().unwrap();
     (IdentityId::from(EntryId::of(&bytes)), log_key, bytes)
 }

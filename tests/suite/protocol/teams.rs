@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncra_protocol::entry::{
     Body, Cut, DeviceCuts, Endorse, ForkResolve, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
 };
-use syncra_protocol::evidence::{Evidence, EvidenceError};
+use syncra_protocol::evidence::{Blocked, Evidence, EvidenceError};
 use syncra_protocol::fold::{PackageState, Standing};
 use syncra_protocol::id::{BlobId, EntryId, LogHash, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
@@ -200,6 +200,7 @@ impl Story {
         }
         let cut = Cut { size: log.size(), root: log.log.root() };
         let resolve = ForkResolve { log: log.origin().key, cut };
+        let seen_of_other = other.seen();
         self.fork = Some((other, n_common));
         for _ in 0..rng.below(3) {
             // Not always by somebody who may, nor always the history that is held.
@@ -212,9 +213,27 @@ impl Story {
                 self.agree(rng, by);
             }
         }
+        // Somebody was shown the other one: what it writes from then on waits where this one is held.
+        if rng.chance(40) {
+            let by = devices[rng.below(devices.len())];
+            if self.team.device(by).key != resolve.log {
+                self.team.say_knowing(by, vec![seen_of_other], Body::Seen);
+                self.learn();
+            }
+        }
     }
 
-    /// Delivers all logs in random parts, one of them last; then the proof of a fork, if there is one.
+    /// Says that a log is forked, as soon as the history that is held is here.
+    fn freeze(&self, evidence: &mut Evidence) {
+        let Some((other, n_common)) = &self.fork else { return };
+        let ours = self.team.chains().into_iter().find(|chain| chain.origin() == other.origin()).unwrap();
+        if evidence.size(&other.origin()) == ours.size() && !evidence.is_forked(&other.origin()) {
+            evidence.freeze(ForkProof::new(&ours.head_at(other.size()), &other.head(), None).unwrap());
+            evidence.settle_fork(&other.origin(), *n_common);
+        }
+    }
+
+    /// Delivers all logs in random parts, one of them last, and the proof of a fork, if there is one, with its log.
     fn deliver(&self, rng: &mut Rng, mut at_each: impl FnMut(&Evidence)) -> Evidence {
         let mut evidence = self.team.evidence();
         let mut open = self.team.chains();
@@ -238,14 +257,22 @@ impl Story {
                 Err(EvidenceError::NoDevice) => n_refused += 1,
                 Err(error) => panic!("{error}"),
             }
+            self.freeze(&mut evidence);
             at_each(&evidence);
         }
-        if let Some((other, n_common)) = &self.fork {
-            let ours = self.team.chains().into_iter().find(|chain| chain.origin() == other.origin()).unwrap();
-            evidence.freeze(ForkProof::new(&ours.head_at(other.size()), &other.head(), None).unwrap());
-            evidence.settle_fork(&other.origin(), *n_common);
-        }
         evidence
+    }
+
+    fn is_disputed(&self) -> bool {
+        let names = |other: &Chain| {
+            let named = |chain: &&Chain| {
+                self.known.blocked().get(&chain.origin()).is_some_and(
+                    |blocked| matches!(blocked, Blocked::OtherBranch { on, .. } if on.origin == other.origin()),
+                )
+            };
+            self.team.chains().iter().any(|chain| named(chain))
+        };
+        self.fork.as_ref().is_some_and(|(other, _)| names(other))
     }
 
     /// The changes up to this one, newest first.
@@ -299,6 +326,7 @@ fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
         let n_common = story.fork.as_ref().map_or(u64::MAX, |(_, n_common)| *n_common);
         count("healed logs", state.forked.values().filter(|n| **n > n_common).count());
         count("redacted blobs", state.redacted.len());
+        count("forked logs whose other history somebody names", usize::from(story.is_disputed()));
         count("protected refs", state.rights.protected.len());
         count("of two owners or more", usize::from(state.rights.owners().count() > 1));
     }
@@ -316,14 +344,14 @@ fn one_history(seed: u64) -> (Story, PackageState) {
         let evidence = story.deliver(&mut rng.clone(), |evidence| {
             if rng.chance(40) {
                 let part = evidence.fold();
-                let known = states.entry(part.frontier.digest()).or_insert_with(|| part.clone());
-                assert_eq!(*known, part, "two states at one frontier");
+                let known = states.entry(evidence.basis(&part.frontier)).or_insert_with(|| part.clone());
+                assert_eq!(*known, part, "two states at one frontier, with the same forks known");
             }
         });
         assert_eq!(evidence.fold(), state, "the same logs, another state");
     }
-    for part in states.values() {
-        if story.fork.is_none() {
+    for (basis, part) in &states {
+        if whole.basis(&part.frontier) == *basis {
             assert_eq!(whole.fold_at(part.frontier.clone()).as_ref(), Ok(part));
         }
         check_stays(&story, part, &state, seed);

@@ -143,6 +143,9 @@ pub struct InfoResponse {
     /// Logs whose key signed two histories: nothing newer of them is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forked: Vec<String>,
+    /// People of whom there is no room for further logs: what another device of theirs says may not be heard here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_room: Vec<String>,
     /// How new this is: `witnessed`, or `unknown` as long as too few of the reader's witnesses have spoken.
     pub freshness: String,
     /// What they say.
@@ -242,6 +245,7 @@ impl Verb for Info {
                 })
                 .collect(),
             forked: named.history.evidence.forks().map(|proof| proof.origin().to_string()).collect(),
+            no_room: named.history.evidence.without_room().iter().map(ToString::to_string).collect(),
             freshness: witnessed.word(),
             witnessed,
             verified: VerifiedInfo { logs: logs.len() as u64, entries: logs.iter().map(|log| log.size).sum() },

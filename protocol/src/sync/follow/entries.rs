@@ -119,7 +119,8 @@ impl Follower {
             }
             // Perhaps only not yet: the entry that admits the device may still be on its way.
             Err(EvidenceError::NoDevice) => self.set_aside(now, origin),
-            // Full, or overtaken by an own publish or a fork proof meanwhile: nobody's fault.
+            Err(EvidenceError::TooManyLogs) => self.leave_out(origin),
+            // Overtaken by an own publish or a fork proof meanwhile: nobody's fault.
             Err(_) => drop(self.refused.insert(origin)),
         }
     }
@@ -128,7 +129,11 @@ impl Follower {
         let Some(extension) = self.committing.remove(&origin) else { return };
         self.resting.remove(&origin);
         let evidence = self.evidence.as_mut().expect("nothing is committed before the Genesis is known");
-        if evidence.apply(extension).is_ok() {
+        let applied = evidence.apply(extension);
+        if applied == Err(EvidenceError::TooManyLogs) {
+            self.leave_out(origin);
+        }
+        if applied.is_ok() {
             self.wake_devices(&origin);
             self.judge_offers(now, &origin);
             if let Some((peer, proof)) = self.warned.remove(&origin) {
@@ -136,6 +141,15 @@ impl Follower {
                 self.start_branch(now, peer, origin);
             }
             self.refold();
+        }
+    }
+
+    /// Leaves a log alone for which there is no room, until other people have a claim to it.
+    fn leave_out(&mut self, origin: Origin) {
+        if self.left_out.len() < SET_ASIDE {
+            self.left_out.insert(origin);
+        } else {
+            self.refused.insert(origin);
         }
     }
 

@@ -128,7 +128,8 @@ impl Follower {
             let is_unknown =
                 |origin: &Origin| self.evidence.as_ref().is_some_and(|evidence| !evidence.is_owners(origin));
             let waits = is_unknown(&origin) && self.fetches.keys().any(is_unknown);
-            if !rests && !is_busy && !waits && !self.refused.contains(&origin) {
+            let is_refused = self.refused.contains(&origin) || self.left_out.contains(&origin);
+            if !rests && !is_busy && !waits && !is_refused {
                 self.start_fetch(now, origin);
             }
         }
