@@ -408,9 +408,14 @@ impl Writer {
     }
 }
 
+/// An entry's place in the causal order: how much it comes after, then its id.
+type Rank = (u64, EntryId);
+/// What waits for agreement, and where its entry stands.
+type Waiting = (Rank, Open);
+
 /// Of what waits, each with its place in the causal order, the latest of each identity: nobody fills others' lists.
-fn latest_of_each(waiting: Vec<((u64, EntryId), Open)>) -> Vec<Open> {
-    let mut by: BTreeMap<IdentityId, Vec<((u64, EntryId), Open)>> = BTreeMap::new();
+fn latest_of_each(waiting: Vec<Waiting>) -> Vec<Open> {
+    let mut by: BTreeMap<IdentityId, Vec<Waiting>> = BTreeMap::new();
     for (rank, open) in waiting {
         by.entry(open.by).or_default().push((rank, open));
     }

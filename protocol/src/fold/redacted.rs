@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::roles::Chain;
-use super::{Open, OpenChange, PackageState, RedactState, Worth, latest_of_each, refs};
+use super::{Open, OpenChange, PackageState, Rank, RedactState, Worth, latest_of_each, refs};
 use crate::entry::{Body, Redact, Role};
 use crate::evidence::{Evidence, Point};
-use crate::id::{BlobId, EntryId, IdentityId};
+use crate::id::{BlobId, IdentityId};
 
 /// What is redacted, and what waits for agreement.
 pub(super) fn fold(
@@ -17,7 +17,7 @@ pub(super) fn fold(
     state: &PackageState,
     chain: &Chain<'_>,
 ) -> (BTreeMap<BlobId, RedactState>, Vec<Open>) {
-    let (mut words, mut waiting) = (Vec::<((u64, EntryId), &Redact, RedactState)>::new(), Vec::new());
+    let (mut words, mut waiting) = (Vec::<(Rank, &Redact, RedactState)>::new(), Vec::new());
     for (origin, writer) in &state.writers {
         for (seat, level) in chain.leveled(evidence, origin, &state.frontier) {
             let Body::Redact(redact) = seat.body else { continue };

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rights::Grants;
 use super::roles::Chain;
-use super::{Open, OpenChange, Worth, Writer, latest_of_each, refs};
+use super::{Open, OpenChange, Waiting, Worth, Writer, latest_of_each, refs};
 use crate::entry::{Body, Cut, DeviceRole, Role};
 use crate::evidence::{Evidence, Frontier, Point};
-use crate::id::{EntryId, IdentityId};
+use crate::id::IdentityId;
 use crate::key::DeviceKey;
 use crate::origin::Origin;
 
@@ -35,7 +35,7 @@ pub(super) fn fold(
     if evidence.forks().next().is_none() {
         return resolved;
     }
-    let mut waiting = Vec::<((u64, EntryId), Open)>::new();
+    let mut waiting = Vec::<Waiting>::new();
     for (origin, writer) in writers {
         // Whoever looks again may find that it meant the other one: of each log the last word counts.
         let mut last = BTreeMap::<DeviceKey, Cut>::new();
