@@ -23,6 +23,8 @@ mod follow;
 mod follow_sim;
 #[path = "protocol/generated.rs"]
 mod generated;
+#[path = "protocol/heads.rs"]
+mod heads;
 #[path = "protocol/histories.rs"]
 mod histories;
 #[path = "protocol/lives.rs"]
