@@ -27,6 +27,8 @@ mod follow_sim;
 mod forks;
 #[path = "protocol/generated.rs"]
 mod generated;
+#[path = "protocol/heads.rs"]
+mod heads;
 #[path = "protocol/histories.rs"]
 mod histories;
 #[path = "protocol/lives.rs"]

@@ -326,11 +326,12 @@ impl Node {
             }
             truth.apply(&record);
             self.disk.write_journal(record);
+            // Also when the sync fails: the note may be on the disk all the same, and the next start relies on it.
+            let entries = truth.own[head.origin()].entries.clone();
+            cx.out.push(Out::Observed(Observation::Signed { first: 0, entries, head }));
             if self.disk.sync(Place::Journal, cx.rng).is_err() {
                 return false;
             }
-            let entries = truth.own[head.origin()].entries.clone();
-            cx.out.push(Out::Observed(Observation::Signed { first: 0, entries, head }));
         }
         let blobs = self.disk.blobs.iter().map(|(id, bytes)| (*id, Rc::clone(bytes))).collect();
         let follower = Follower::new(cx.package);

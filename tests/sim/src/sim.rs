@@ -177,6 +177,9 @@ impl Sim {
             let forks = sim.troubles.contains(&Trouble::Forks) && writer + 1 == n_writers;
             let manner = if forks { Manner::Forks } else { Manner::Honest };
             sim.add(log.secret(), manner);
+            if writer > 0 {
+                sim.fetched(writer, &world.writers[0]);
+            }
             sim.found(writer, [identity, log]);
         }
         for reader in n_writers..n_nodes {
@@ -198,6 +201,11 @@ impl Sim {
             let founded = self.nodes[writer].found(&chain.entries, chain.origin());
             self.observe(writer, &founded);
         }
+    }
+
+    /// Whoever joins a package has its Genesis: that of another's log which was fetched before it joined.
+    fn fetched(&mut self, who: usize, of: &Chain) {
+        self.nodes[who].knows(&of.entries[..1], &of.head_at(1));
     }
 
     fn add(&mut self, secret: DeviceSecret, manner: Manner) {

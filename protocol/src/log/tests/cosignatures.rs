@@ -60,6 +60,18 @@ fn a_note_has_room_for_every_witness_of_a_list_and_a_fork_proof_comes_first() {
     let lines = Note::parse(full.note()).expect("a note").signatures().len();
     assert!(lines <= NOTE_SIGNATURES);
 
+    // Foreign names may be short: then it is the number of lines that ends.
+    let short: Vec<_> = (40..90_u8)
+        .map(|n| {
+            let foreign = note::print_vkey(&format!("w{n}"), 0x04, &secret(n).public()).parse().expect("a witness");
+            let signature = *cosign(n, &newest, 1_799_999_000).signature();
+            Cosignature::check(foreign, *newest.checkpoint(), 1_799_999_000, signature, NOW).expect("signed")
+        })
+        .collect();
+    let crowded = newest.with_evidence(None, &short);
+    assert_eq!(Head::verify(crowded.note()).as_ref(), Ok(&crowded), "others can read it");
+    assert_eq!(Note::parse(crowded.note()).expect("a note").signatures().len(), NOTE_SIGNATURES);
+
     let proof = ForkProof::from_log(&honest, &newest, &head(1, &forked, 299)).expect("a fork");
     let warned = newest.with_evidence(Some(&proof), &many);
     assert_eq!(ForkProof::carried_by(&warned).as_ref(), Some(&proof));
@@ -71,6 +83,32 @@ fn a_note_has_room_for_every_witness_of_a_list_and_a_fork_proof_comes_first() {
     let stranger = head(2, &log(2, 20, u64::MAX), 20);
     assert_eq!(stranger.with_evidence(Some(&proof), &[]), stranger);
     assert_eq!(ForkProof::carried_by(&Head::verify(&with_lines(&stranger, &[proof.line()])).expect("a note")), None);
+}
+
+/// Whose line it is, says its name and its key id: neither alone, and a foreign name says it to who lists its key.
+#[test]
+fn a_line_is_read_as_that_of_the_witness_that_it_names() {
+    let (newest, older) = (head(1, &log(1, 20, u64::MAX), 20), head(1, &log(1, 20, u64::MAX), 19));
+    let said = cosign(40, &newest, 1_799_999_000);
+    let timed = [&1_799_999_000_u64.to_be_bytes()[..], &said.signature().0].concat();
+    let (ours, other) = (said.witness().clone(), WitnessKey::of(secret(41).public()));
+    let line = |name: &str, id| note::signature_line(name, id, &timed);
+    let read_line = |line: String, listed: &[WitnessKey]| read(&with_lines(&newest, &[line]), listed);
+    assert_eq!(read_line(line(ours.name(), ours.id()), &[]), std::slice::from_ref(&said));
+    assert_eq!(read_line(line(ours.name(), other.id()), std::slice::from_ref(&ours)), [], "another key id");
+
+    let foreign = note::print_vkey("witness.example.com/w1", 0x04, ours.key());
+    let foreign: WitnessKey = foreign.parse().expect("a witness of the C2SP network");
+    let found = read_line(line(foreign.name(), foreign.id()), std::slice::from_ref(&foreign));
+    assert_eq!(found.iter().map(Cosignature::witness).collect::<Vec<_>>(), [&foreign]);
+    assert_eq!(read_line(line(foreign.name(), foreign.id()), &[ours.clone(), other]), [], "nobody lists it");
+
+    let text = with_lines(&newest, &[line("witness.example.com/w2", foreign.id())]);
+    let parsed = Note::parse(&text).expect("a note");
+    let checked = Cosignature::verify(&foreign, newest.checkpoint(), &parsed.signatures()[1], NOW);
+    assert_eq!(checked, Err(CosignatureError::OtherKey), "the name is another's");
+    // What was said of another tree is not put into this one's note.
+    assert_eq!(older.with_evidence(None, [&said]), older);
 }
 
 #[test]

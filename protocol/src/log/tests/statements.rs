@@ -73,6 +73,12 @@ fn what_was_recalled_from_disk_binds_too() {
     assert_eq!(witness.record(earlier), Err(Refused::Clock { said_at: later(7) }));
     assert_eq!(witness.said(&origin(1)).map(|said| (said.head().size(), said.at())), Some((30, later(7))));
     assert!(witness.consider(later(9), &head(1, &honest, 40), &proof(&honest, 30, 40)).is_ok());
+
+    // What others say of a head is no part of what this one says, and times are what a line can hold.
+    let bare = head(1, &honest, 40);
+    let other = Cosignature::sign(&secret(41), *bare.checkpoint(), NOW);
+    let statement = Statement::recall(&bare.with_evidence(None, [&other]), Timestamp(NOW.0 + 999));
+    assert_eq!((statement.head(), statement.at()), (&bare, NOW));
 }
 
 /// Two considered at once, recorded in either order: the second one that does not fit is not said.

@@ -48,6 +48,26 @@ fn asking_often_accuses_nobody() {
         omissions.answered(START.after(Duration::from_millis(n)), peer(1), &[shown(3, 5)]);
     }
     assert_eq!(verdict(&omissions, 1), Some((Verdict::Behind, 3, 5)));
+    // Of a second burst one counts too.
+    for n in 0..1_000 {
+        omissions.answered(START.after(PACE + Duration::from_millis(n)), peer(1), &[shown(3, 5)]);
+    }
+    assert_eq!(omissions.of(peer(1)).next().map(|omission| omission.n_answers), Some(2));
+}
+
+#[test]
+fn who_has_shown_as_much_is_named_and_nobody_else() {
+    let mut omissions = Omissions::default();
+    let shown_by = |omissions: &Omissions, of| omissions.of(peer(of)).next().map(|omission| omission.shown_by);
+    omissions.answered(START, peer(2), &[shown(4, 5)]);
+    omissions.answered(START, peer(1), &[shown(3, 5)]);
+    assert_eq!(shown_by(&omissions, 1), Some(None), "four are not five");
+    omissions.answered(START, peer(3), &[shown(5, 5)]);
+    omissions.answered(START, peer(4), &[shown(1, 5)]);
+    assert_eq!(shown_by(&omissions, 1), Some(Some(peer(3))), "who says less later takes nothing away");
+    // It has shown it itself and says less now: that is no other peer.
+    omissions.answered(START.after(PACE), peer(3), &[shown(2, 5)]);
+    assert_eq!(shown_by(&omissions, 3), Some(None));
 }
 
 #[test]
@@ -89,4 +109,9 @@ fn a_flood_of_names_takes_no_more_room_and_lifts_no_accusation() {
         omissions.answered(START.after(PACE * 9), peer(n), &[shown(3, 5)]);
     }
     assert_eq!((omissions.records.len(), verdict(&omissions, 0)), (OMISSIONS, Some((Verdict::Hides, 3, 5))));
+    for n in 0..u32::try_from(2 * OMISSIONS).expect("small") {
+        let origin = Origin { key: peer(n), ..log(1) };
+        omissions.answered(START, peer(0), &[Shown { origin, ..shown(5, 5) }]);
+    }
+    assert_eq!(omissions.newest.len(), OMISSIONS);
 }

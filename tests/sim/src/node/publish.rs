@@ -10,7 +10,7 @@ use syncra_protocol::log::checkpoint::{Checkpoint, Head};
 use syncra_protocol::origin::{Origin, Subject};
 
 use super::{Cx, Manner, Mutation, Node, Observation, Out, commit::Job};
-use crate::disk::{Bytes, DiskError, Place, Record};
+use crate::disk::{Bytes, DiskError, Place, Record, Truth};
 
 /// What the user wants to say.
 #[derive(Debug)]
@@ -196,6 +196,29 @@ impl Node {
         self.own.push(origin);
         self.oldest.insert(origin, head.clone());
         Observation::Signed { first: 0, entries, head }
+    }
+}
+
+impl Node {
+    /// Another's log up to this head was fetched before the first start: durable, as a commit leaves it. Whoever writes
+    /// for a package has its Genesis by then, for `node/src/flow/devices.rs` begins a log of a package in the same append
+    /// that says something about what is held of it.
+    ///
+    /// # Panics
+    /// If the disk fails already.
+    pub fn knows(&mut self, entries: &[Vec<u8>], head: &Head) {
+        let record = Record::Known(head.clone());
+        // A device that was there before may hold more.
+        if Truth::read(&self.disk).decide(&record) != Ok(true) {
+            return;
+        }
+        let chance = &mut crate::rng::Rng::seeded(0);
+        for (index, entry) in (0..).zip(entries) {
+            self.disk.write_entry(*head.origin(), index, Rc::from(&entry[..]));
+        }
+        self.disk.sync(Place::Entries, chance).expect("nothing fails yet");
+        self.disk.write_journal(record);
+        self.disk.sync(Place::Journal, chance).expect("nothing fails yet");
     }
 }
 

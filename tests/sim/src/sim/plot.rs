@@ -66,6 +66,8 @@ pub(super) struct Cast {
     identity: IdentityId,
     recovery: DeviceSecret,
     laptop: [Chain; 2],
+    /// The package's Genesis, which whoever joins it has.
+    genesis: Chain,
 }
 
 /// See the [module](self).
@@ -75,6 +77,7 @@ pub(super) struct Plot {
     phase: Phase,
     identity: IdentityId,
     recovery: DeviceSecret,
+    genesis: Chain,
     laptop: usize,
     phone: usize,
     newcomer: usize,
@@ -108,7 +111,8 @@ impl Cast {
         of_package.append(vec![], Body::PackageJoin(PackageJoin { package, identity }));
         of_package.append(seen, Body::Seen);
         let recovery = recovery_secret(desk.secret().seed()[0]);
-        Some(Self { kind, identity, recovery, laptop: [own, of_package] })
+        let genesis = world.writers[0].fork(1);
+        Some(Self { kind, identity, recovery, laptop: [own, of_package], genesis })
     }
 }
 
@@ -132,6 +136,7 @@ impl Sim {
     pub(super) fn engage(&mut self, cast: Cast) -> Plot {
         let laptop = self.nodes.len();
         self.add(DeviceSecret::from_seed(&[LAPTOP_SEED; 32]), Manner::Honest);
+        self.fetched(laptop, &cast.genesis);
         let [own, of_package] = &cast.laptop;
         self.found(laptop, [own, of_package]);
         self.add(DeviceSecret::from_seed(&[PHONE_SEED; 32]), Manner::Honest);
@@ -147,6 +152,7 @@ impl Sim {
             phase: Phase::Before,
             identity: cast.identity,
             recovery: cast.recovery,
+            genesis: cast.genesis,
             laptop,
             phone: laptop + 1,
             newcomer: laptop + 2,
@@ -287,6 +293,7 @@ impl Sim {
         self.crash(plot.phone);
         let disk = &mut self.nodes[plot.phone].disk;
         (disk.is_full, disk.fail_percent) = (false, 0);
+        self.fetched(plot.phone, &plot.genesis);
         self.found(plot.phone, [&own, &of_package]);
         self.queue.schedule(SECOND, Event::Start { who: plot.phone });
     }
