@@ -38,6 +38,8 @@ pub use identity::{Identity, IdentityLog};
 pub use quorum::Quorum;
 pub use room::{STRANGER_LOGS, UNKNOWN_LOGS};
 
+#[cfg(test)]
+pub(crate) use causal::looks;
 pub(crate) use causal::{Clock, Point};
 pub(crate) use frontier::Seat;
 pub(crate) use logs::Logs;

@@ -43,6 +43,8 @@ mod resolved;
 pub(crate) mod rights;
 mod roles;
 mod select;
+#[cfg(test)]
+mod tests;
 
 pub use ancestry::Ancestry;
 pub use changes::{Changes, RefChange};

@@ -22,6 +22,8 @@ pub(crate) struct Point {
 impl Point {
     /// Entries of `origin` in this entry's past, itself included.
     pub(crate) fn covers(&self, origin: &Origin) -> u64 {
+        #[cfg(test)]
+        looks::count();
         if *origin == self.origin { self.index + 1 } else { self.clock.get(origin).copied().unwrap_or(0) }
     }
 
@@ -119,6 +121,8 @@ impl Logs {
         let naming = held.verified.names.get(of).map_or(&[][..], Vec::as_slice);
         let begun = naming.partition_point(|index| *index < within.start);
         let inside = naming[begun..].iter().take_while(|index| **index < end);
+        #[cfg(test)]
+        let inside = inside.inspect(|_| looks::count());
         let seen = inside.filter_map(|index| held.items().get(usize::try_from(*index).ok()?));
         seen.flat_map(|item| &item.seen).filter(|head| head.origin == *of).map(|head| head.size).max().unwrap_or(0)
     }
@@ -173,6 +177,25 @@ impl Logs {
         let names_other = |held: &Held| held.names(origin).any(|(_, head)| self.contradicts(head));
         let unforked = self.held.iter().filter(|(log, _)| !self.forks.contains_key(*log));
         unforked.filter(|(_, held)| names_other(held)).map(|(log, _)| *log).collect()
+    }
+}
+
+/// How often the fold looked at the past of an entry: what its work is made of.
+#[cfg(test)]
+pub(crate) mod looks {
+    use core::cell::Cell;
+
+    thread_local! {
+        static TAKEN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn count() {
+        TAKEN.set(TAKEN.get() + 1);
+    }
+
+    /// How often since the last call, in this thread.
+    pub(crate) fn take() -> u64 {
+        TAKEN.replace(0)
     }
 }
 
