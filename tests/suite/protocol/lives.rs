@@ -132,7 +132,8 @@ impl Life {
             }
             open.retain(|chain| evidence.size(&chain.origin()) < chain.size());
             // The withheld log is the one that admits those that are left.
-            if n_idle == 100 && open.iter().all(|chain| chain.origin() != withheld.origin()) {
+            let is_left = evidence.size(&withheld.origin()) < withheld.size();
+            if n_idle == 100 && is_left && open.iter().all(|chain| chain.origin() != withheld.origin()) {
                 open.push(withheld);
             }
             at_each(&evidence);
