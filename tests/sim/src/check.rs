@@ -72,8 +72,9 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A fork is part of what a state depends on, and how far both histories are known to go together.
-type StateKey = ([u8; 32], BTreeMap<Origin, u64>, BTreeMap<Origin, Option<u64>>);
+/// What a state depends on: the frontier, which logs are known to be forked, and how far both histories of each are known to
+/// go together. The proof does not tell that: whoever has met one history only counts nothing of it by itself, and is right.
+type StateKey = ([u8; 32], BTreeMap<Origin, Option<u64>>);
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -92,7 +93,7 @@ pub struct Oracle {
     states: BTreeMap<StateKey, PackageState>,
     /// Releases that a node could install by their ids, and whose they are.
     good: BTreeMap<usize, BTreeMap<ReleaseId, Origin>>,
-    /// How much of each log some honest entry has named as seen.
+    /// How much of each log some entry has named as seen: also one of an owner who signs a second history some day.
     named: BTreeMap<Origin, u64>,
     /// Content by its parts, as their writer made them.
     pub contents: BTreeMap<ContentRoot, Vec<BlobId>>,
@@ -145,14 +146,14 @@ impl Oracle {
         for (index, entry) in (first..).zip(entries) {
             self.spoken.insert((*head.origin(), index, EntryId::of(entry)));
         }
-    }
-
-    fn signed(&mut self, first: u64, entries: &[Bytes], head: &Head) -> Finding {
-        self.spoke(first, entries, head);
         for seen in entries.iter().flat_map(|entry| seen_by(entry)) {
             let named = self.named.entry(seen.origin).or_default();
             *named = seen.size.max(*named);
         }
+    }
+
+    fn signed(&mut self, first: u64, entries: &[Bytes], head: &Head) -> Finding {
+        self.spoke(first, entries, head);
         let log = self.histories.entry(*head.origin()).or_insert_with(|| Log::new(*head.origin()));
         for (index, entry) in (first..).zip(entries) {
             match log.leaf(index) {
@@ -193,7 +194,7 @@ impl Oracle {
         self.good.remove(&who);
     }
 
-    /// How much of a log honest entries have named as seen.
+    /// How much of a log others' entries have named as seen.
     #[must_use]
     pub fn named(&self, origin: &Origin) -> u64 {
         self.named.get(origin).copied().unwrap_or(0)
@@ -232,9 +233,27 @@ impl Oracle {
     fn state(&mut self, who: usize, state: &PackageState, common: &BTreeMap<Origin, Option<u64>>) -> Finding {
         self.count("states");
         self.stays(who, state)?;
-        let key = (state.frontier.digest(), state.forked.clone(), common.clone());
+        for (origin, n_common) in common.iter().filter_map(|(origin, known)| Some((origin, (*known)?))) {
+            if self.n_common(origin) != Some(n_common) {
+                let (end, what) = (self.n_common(origin), "entries are said to be in both histories of");
+                return Err((Invariant::EqualStates, format!("{n_common} {what} {origin}, {end:?} are")));
+            }
+        }
+        let key = (state.frontier.digest(), common.clone());
         let known = self.states.entry(key).or_insert_with(|| state.clone());
         if known == state { Ok(()) } else { Err((Invariant::EqualStates, "two states at one frontier".to_owned())) }
+    }
+
+    /// How many entries are in both histories that a key has signed; none while it has signed one.
+    fn n_common(&self, origin: &Origin) -> Option<u64> {
+        let all = self.spoken.range((*origin, 0, EntryId::from_bytes([0; 32]))..);
+        let mut own = all.take_while(|(of, ..)| of == origin).map(|(_, index, _)| *index).peekable();
+        while let Some(index) = own.next() {
+            if own.peek() == Some(&index) {
+                return Some(index);
+            }
+        }
+        None
     }
 
     fn blame(&self, peer: Peer, what: &str) -> Finding {

@@ -147,7 +147,9 @@ fn hunt(first: &Config, n_seeds: u64) -> ExitCode {
     let seen: Vec<String> = total.seen.iter().map(|(name, n)| format!("{name} {n}")).collect();
     say(&seen.join(", "));
     if let (n_warned @ 1.., ms, hops) = total.warned {
-        say(&format!("all {n_warned} who held a forked log knew {ms} ms after it showed, over {hops} others at most"));
+        say(&format!(
+            "all {n_warned} who were there knew of a fork {ms} ms after it showed, over {hops} others at most"
+        ));
     }
     if n_seeds == 1 {
         say(&format!("trace {}", hex(&total.trace)));

@@ -101,11 +101,13 @@ pub enum Mutation {
     WaitsByTheWall,
     /// Names all logs as seen, wherever it says so.
     NamesAll,
+    /// Remembers that the histories of a forked log part one entry earlier than they do.
+    MisplacesForks,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TakesUnverifiedParts,
         Self::TakesUnverifiedEntries,
         Self::SignsBeforeJournal,
@@ -122,6 +124,7 @@ impl Mutation {
         Self::SignsAsCopy,
         Self::WaitsByTheWall,
         Self::NamesAll,
+        Self::MisplacesForks,
     ];
 }
 

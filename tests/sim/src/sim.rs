@@ -72,7 +72,7 @@ pub struct Summary {
     pub n_partitions: u64,
     /// Milliseconds from the end of trouble until everybody had everything.
     pub converged_ms: u64,
-    /// Nodes that held some of a forked log when the fork showed, and have the proof.
+    /// Honest nodes that were there when a fork showed, and have the proof.
     pub n_warned: u64,
     /// Milliseconds from then until the last of them had it.
     pub warned_ms: u64,

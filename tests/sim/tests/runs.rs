@@ -30,6 +30,11 @@ fn a_share_of_the_seeds_holds_all_invariants() {
     for (scenario, _) in SCENARIOS {
         for seed in 0..if matches!(scenario, EVERYTHING | HONEST) { SEEDS } else { 2 } {
             let config = config(seed, scenario);
+            if let Some((.., invariant)) = OPEN.iter().find(|open| (open.0, open.1) == (scenario, seed)) {
+                let found = attempt(&config).err().map(|failed| failed.0.invariant);
+                assert_eq!(found, Some(*invariant), "no finding any more: `{}`", config.command());
+                continue;
+            }
             let summary = attempt(&config).unwrap_or_else(|failed| panic!("{}: `{}`", failed.0, config.command()));
             for (name, n) in summary.seen {
                 let is_alarm = ALARMS.contains(&name);
@@ -42,6 +47,9 @@ fn a_share_of_the_seeds_holds_all_invariants() {
         assert!(seen.get(name).is_some_and(|n| *n > 5), "{name} hardly happened: {seen:?}");
     }
 }
+
+/// Runs that end with a finding that is not mended yet; see `docs/design/sim.md`, "Open".
+const OPEN: [(&str, u64, Invariant); 1] = [(EVERYTHING, 4, Invariant::CutsHold)];
 
 /// What somebody is blamed for. For more runs: `cargo xtask sim --scenario honest --seeds 10000`.
 const ALARMS: [&str; 8] =
@@ -56,7 +64,7 @@ fn of_fifty_nodes_all_know_of_a_fork_within_three_rounds() {
         n_warned += summary.n_warned;
         assert!(summary.warned_ms <= 3 * ROUND_MS, "seed {seed}: {} ms", summary.warned_ms);
     }
-    assert!(n_warned > 60, "hardly anybody held what was forked: {n_warned}");
+    assert!(n_warned > 60, "hardly anything was forked: {n_warned}");
 }
 
 /// The invariants that a mutant was seen to break first, within the seeds.
@@ -88,6 +96,7 @@ fn every_fault_that_is_put_in_is_found() {
         (Mutation::SignsAsCopy, "copies", Invariant::Kept),
         (Mutation::WaitsByTheWall, "clocks", Invariant::Converges),
         (Mutation::NamesAll, "quarrels", Invariant::Converges),
+        (Mutation::MisplacesForks, "forks", Invariant::EqualStates),
     ];
     let results: Vec<_> = expected.iter().map(|(mutation, scenario, _)| found(*mutation, scenario)).collect();
     let wanted: Vec<_> = expected.iter().map(|(.., invariant)| Some(*invariant)).collect();

@@ -150,6 +150,7 @@ impl Node {
     }
 
     pub(super) fn keep_common(&mut self, cx: &mut Cx<'_>, origin: Origin, n_common: u64) {
+        let n_common = n_common - u64::from(self.is(Mutation::MisplacesForks));
         self.keep(cx, Record::Common(origin, n_common));
     }
 

@@ -1,21 +1,33 @@
 //! The end of trouble, and what must then come true.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use syncra_protocol::Timestamp;
+use syncra_protocol::entry::Release;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::origin::Origin;
+use syncra_protocol::sync::follow::{HEADS_INTERVAL, HEADS_INTERVAL_MOST};
 
 use super::{Event, LATENCY_MS, MINUTE, SECOND, Sim};
 use crate::check::Invariant;
 use crate::disk::OwnLog;
+use crate::node::Node;
 
-/// Within this everybody honest has everything: who was told nothing new for long is asked for heads once an hour
-/// (`HEADS_INTERVAL_MOST`), nobody is left alone for longer than 5 minutes after failures, and a request takes at most 45
-/// seconds; twice, as what is asked first may fail once more.
-const CONVERGENCE_MS: u64 = 80 * MINUTE;
-/// The same for a ring, where news goes from hand to hand.
-const RING_CONVERGENCE_MS: u64 = 120 * MINUTE;
+/// Beyond the time until everybody is asked for heads: nobody is left alone for longer than 5 minutes after failures
+/// (`Backoff::LAST`), neither for entries nor, after these, for what they wait for; and two requests take 45 seconds each.
+/// Among many, where news goes from hand to hand, those who have content are asked for it once a minute: no ring has as many
+/// hops as there are minutes.
+const REST_MS: u64 = 12 * MINUTE;
+
+/// Within this after the end of trouble everybody honest has everything. Nothing is lost any more then, so whoever has been
+/// asked for heads once is told what is new: that comes first. Peers who say nothing new are asked after
+/// [`HEADS_INTERVAL`], then after twice as long, and so on up to [`HEADS_INTERVAL_MOST`]: who has been quiet for some time is
+/// asked again within as long, and nobody has been quiet for longer than there was trouble.
+fn convergence_ms(trouble_ms: u64) -> u64 {
+    let ms = |interval: Duration| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    (trouble_ms + ms(HEADS_INTERVAL)).min(ms(HEADS_INTERVAL_MOST)) + REST_MS
+}
 
 impl Sim {
     /// Everything that was wrong ends: what is down starts, and what a person would have to start anew is.
@@ -37,7 +49,7 @@ impl Sim {
 
     pub(super) fn converge(&mut self) {
         let healed_at = self.queue.now;
-        let limit = if self.nodes.len() > super::MESH { RING_CONVERGENCE_MS } else { CONVERGENCE_MS };
+        let limit = convergence_ms(self.since_start());
         // What starts, starts; nothing is expected of it in that second.
         self.run_until(Timestamp(healed_at.0 + 2 * SECOND));
         while self.violation.is_none() {
@@ -58,12 +70,14 @@ impl Sim {
     fn adopt_copies(&mut self) {
         for who in 0..self.nodes.len() {
             let node = &self.nodes[who];
+            // Whoever is gone for good has nothing to say, and of liars no honest word was heard.
+            let others = || (0..self.nodes.len()).filter(|other| self.is_honest(*other) && !self.is_absent(*other));
             let knows_all = |origin: &Origin| {
                 let own = node.up.as_ref().and_then(|up| up.truth.own.get(origin));
                 let ahead = node.up.as_ref().and_then(|up| up.truth.ahead(origin)).map(Head::size);
                 let known = own.map(|own| own.log.size()).max(ahead);
-                self.nodes.iter().all(|other| {
-                    let Some(up) = &other.up else { return false };
+                others().all(|other| {
+                    let Some(up) = &self.nodes[other].up else { return false };
                     let held = up.truth.known.get(origin).map(Head::size);
                     held.max(up.follower.behind().get(origin).copied()) <= known
                 })
@@ -123,11 +137,25 @@ impl Sim {
         let forked: BTreeSet<Origin> = self.forked();
         for published in up.follower.state()?.releases.values() {
             let (root, writer) = (published.release.content_root, &published.writer);
-            if !forked.contains(writer) && !self.is_stolen(writer) && !up.complete.contains(&root) {
+            let is_due =
+                !forked.contains(writer) && !self.is_stolen(writer) && self.is_served(&published.release, writer);
+            if is_due && !up.complete.contains(&root) {
                 return Some(format!("the content {} is not here", root.fmt_short()));
             }
         }
         None
+    }
+
+    /// Whether whoever published it knows of it. Not so where an own entry has named one of two histories before anybody knew
+    /// that there are two, the home was put back behind that, and the other history is held now: then it waits there, and
+    /// nobody serves what no release names.
+    fn is_served(&self, release: &Release, writer: &Origin) -> bool {
+        let named = |node: &Node| {
+            let state = node.up.as_ref()?.follower.state()?;
+            Some(state.releases.values().any(|it| it.release.content_root == release.content_root))
+        };
+        let writer = self.nodes.iter().find(|node| node.own.contains(writer));
+        self.oracle.forkers.is_empty() || writer.and_then(named).unwrap_or(true)
     }
 
     fn forked(&self) -> BTreeSet<Origin> {

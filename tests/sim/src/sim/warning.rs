@@ -20,7 +20,7 @@ const ROUNDS: u64 = 3;
 /// What is known of forks.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
-    /// When it showed: two who are honest held two histories, or one of them the proof. And who held any of the log then.
+    /// When it showed: two who are honest held two histories, or one of them the proof. And who was there then.
     since: BTreeMap<Origin, (Timestamp, BTreeSet<usize>)>,
     /// Over how many others the proof came to somebody.
     hops: BTreeMap<(usize, Origin), u64>,
@@ -44,10 +44,10 @@ impl Sim {
             }
             Observation::KeptFork(origin, _) => {
                 self.fork_shows(*origin);
-                let (since, holders) = &self.warnings.since[origin];
+                let (since, present) = &self.warnings.since[origin];
                 let late = self.queue.now.0 - since.0;
                 let hops = self.warnings.hops.get(&(who, *origin)).copied().unwrap_or(0);
-                if self.is_quiet() && holders.contains(&who) {
+                if self.is_quiet() && present.contains(&who) {
                     self.summary.n_warned += 1;
                     self.summary.warned_ms = self.summary.warned_ms.max(late);
                     self.summary.warned_hops = self.summary.warned_hops.max(hops);
@@ -72,32 +72,28 @@ impl Sim {
         !loud.iter().any(|trouble| self.troubles.contains(trouble))
     }
 
-    fn holds(&self, who: usize, origin: &Origin) -> bool {
-        let evidence = self.nodes[who].up.as_ref().and_then(|up| up.follower.evidence());
-        evidence.is_some_and(|evidence| evidence.size(origin) > 0)
-    }
-
     fn fork_shows(&mut self, origin: Origin) {
         if self.warnings.since.contains_key(&origin) {
             return;
         }
-        let holders = (0..self.nodes.len()).filter(|who| self.is_honest(*who) && self.holds(*who, &origin)).collect();
-        self.warnings.since.insert(origin, (self.queue.now, holders));
+        let present =
+            (0..self.nodes.len()).filter(|who| self.is_honest(*who) && self.nodes[*who].up.is_some()).collect();
+        self.warnings.since.insert(origin, (self.queue.now, present));
         if self.is_quiet() {
             self.queue.schedule(ROUNDS * ROUND_MS, Event::Warned { origin });
         }
     }
 
-    /// Whoever holds some of the log, and is connected with somebody who knows over others who hold some, knows too. Who
-    /// holds nothing of it is warned with the first head that it is shown.
+    /// Everybody honest who was there when the fork showed, and is connected with somebody who knows, knows too: over whoever
+    /// is honest, and whether or not anything of the log is held. A proof goes from hand to hand as fast as its notices do, a
+    /// message or two for each neighbour, so that three rounds are more than enough for any way through the ring.
     pub(super) fn must_be_warned(&mut self, origin: &Origin) {
         let knows = |who: usize| self.truth(who).is_some_and(|truth| truth.forks.contains_key(origin));
-        let holders: BTreeSet<usize> =
-            (0..self.nodes.len()).filter(|who| self.is_honest(*who) && self.holds(*who, origin)).collect();
-        let mut open: Vec<usize> = holders.iter().copied().filter(|who| knows(*who)).collect();
+        let Some((_, present)) = self.warnings.since.get(origin) else { return };
+        let mut open: Vec<usize> = present.iter().copied().filter(|who| knows(*who)).collect();
         let mut reached: BTreeSet<usize> = open.iter().copied().collect();
         while let Some(who) = open.pop() {
-            let near = holders.iter().filter(|other| self.connected.contains_key(&super::pair(who, **other)));
+            let near = present.iter().filter(|other| self.connected.contains_key(&super::pair(who, **other)));
             open.extend(near.copied().filter(|other| reached.insert(*other)));
         }
         if let Some(who) = reached.into_iter().find(|who| !knows(*who)) {
