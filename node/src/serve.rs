@@ -56,12 +56,9 @@ pub struct Served {
     roots: RwLock<HashMap<BlobId, Named>>,
 }
 
-/// What may be asked below a root, and the packages that name it: nearly always one.
-#[derive(Debug)]
-struct Named {
-    access: Access,
-    by: Vec<PackageId>,
-}
+/// The packages that name a root, nearly always one, and what each lets ask below it: one may call a text what is another's
+/// content.
+type Named = Vec<(PackageId, Access)>;
 
 impl Served {
     /// Serves what is known now and whatever becomes known.
@@ -78,11 +75,7 @@ impl Served {
     #[must_use]
     pub fn access(&self, root: &BlobId, is_blocked: impl Fn(&PackageState) -> bool) -> Access {
         self.catch_up();
-        let found = {
-            let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
-            roots.get(root).map(|named| (named.access, named.by.clone()))
-        };
-        let Some((access, by)) = found else { return Access::None };
+        let named = self.roots.read().unwrap_or_else(PoisonError::into_inner).get(root).cloned().unwrap_or_default();
         let is_open = |package: &PackageId| match self.histories.package(*package) {
             Ok(history) => history.is_some_and(|history| !is_blocked(&history.state)),
             Err(error) => {
@@ -90,7 +83,8 @@ impl Served {
                 false
             }
         };
-        if by.iter().any(is_open) { access } else { Access::None }
+        let open = named.into_iter().filter(|(package, _)| is_open(package)).map(|(_, access)| access);
+        open.max().unwrap_or(Access::None)
     }
 
     fn catch_up(&self) {
@@ -130,15 +124,14 @@ impl Served {
                 let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
                 for (root, access) in state.releases.values().flat_map(|published| roots_of(&published.release)) {
                     if !state.redacted.contains_key(&root) {
-                        let named = roots.entry(root).or_insert_with(|| Named { access, by: Vec::new() });
-                        named.access = access;
-                        if !named.by.contains(&package) {
-                            named.by.push(package);
+                        let named = roots.entry(root).or_default();
+                        if !named.contains(&(package, access)) {
+                            named.push((package, access));
                         }
                     } else if let Some(named) = roots.get_mut(&root) {
                         // The same bytes may be another package's, whose owners have not taken them away.
-                        named.by.retain(|other| *other != package);
-                        if named.by.is_empty() {
+                        named.retain(|(other, _)| *other != package);
+                        if named.is_empty() {
                             roots.remove(&root);
                         }
                     }
@@ -293,5 +286,39 @@ impl Admission for Line {
 
     async fn overstayed(&self, sent: impl Fn() -> u64 + Send) {
         self.turns.overstayed(sent).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::entry::Body;
+    use syncra_protocol::version::Version;
+
+    use super::*;
+    use crate::flow::fixture::{Draft, open, tell};
+    use crate::flow::roles;
+
+    /// Whoever calls others' content its text, whether that was heard before or after, keeps nobody from it.
+    #[tokio::test]
+    async fn what_another_package_calls_a_text_is_served_as_content_all_the_same() {
+        let (at_home, of_other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (parts, other) = (open(at_home.path()).await, open(of_other.path()).await);
+        let own = Draft::new("lamp", "1.0.0").publish(&parts).await;
+        let bait = Draft::new("bait", "1.0.0").publish(&other).await;
+        let release =
+            other.histories.package(bait.package).unwrap().unwrap().state.releases[&bait.release_id].release.clone();
+        let manifest = own.release.content_root.into();
+        let release = Release { manifest, version: Version::new(2, 0, 0), parents: Vec::new(), ..release };
+        roles::write(&other, bait.package, Vec::new(), Body::Release(release)).await.unwrap();
+
+        let heard_later = Served::new(&parts.histories);
+        tell(&other, &parts, bait.package).await;
+        for served in [heard_later, Served::new(&parts.histories)] {
+            assert_eq!(served.access(&manifest, |_| false), Access::Sequence);
+            assert_eq!(served.access(&manifest, |state| state.package == own.package), Access::Blob);
+            assert_eq!(served.access(&manifest, |_| true), Access::None);
+        }
+        other.close().await;
+        parts.close().await;
     }
 }

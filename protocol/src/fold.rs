@@ -472,7 +472,7 @@ impl Evidence {
         let (refs, waiting) = refs::fold(self, &state, &chain);
         state.refs = refs;
         state.open.extend(waiting);
-        let (redacted, waiting) = redacted::fold(self, &state, &chain);
+        let (redacted, waiting) = redacted::fold(self, &state, &grants, &chain);
         state.redacted = redacted;
         state.open.extend(waiting);
         drop(chain);

@@ -22,8 +22,8 @@ use super::{Blobs, encode, hash, id};
 /// Encoded pieces that wait for the peer: bounds memory and lets reading and sending overlap.
 const PIECES_IN_FLIGHT: usize = 2;
 
-/// What a peer may fetch below the root that it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a peer may fetch below the root that it names; each is more than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Nothing: the answer is the same as if the blob were not here.
     None,

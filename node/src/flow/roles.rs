@@ -201,7 +201,7 @@ fn see(seen: &mut Vec<SeenHead>, history: &History, open: &Open) {
 }
 
 /// Appends to this device's log of the package, and tells what came of it.
-pub(super) async fn write(
+pub(crate) async fn write(
     parts: &Parts,
     package: PackageId,
     seen: Vec<SeenHead>,
@@ -244,7 +244,9 @@ fn ensure_readable(named: &Named) -> Result<(), RolesError> {
 pub(super) fn ensure_owner(parts: &Parts, named: &Named) -> Result<(), RolesError> {
     ensure_readable(named)?;
     let role = named.history.state.role(&parts.identity(), &parts.device);
-    (role == Some(Role::Owner)).then_some(()).ok_or_else(|| RolesError::NotAnOwner(named.reference.clone()))
+    (role == Some(Role::Owner)).then_some(()).ok_or_else(|| RolesError::NotAnOwner(named.reference.clone()))?;
+    // What a device says that only publishes counts for nobody.
+    Ok(devices::ensure_manager(parts).map(drop)?)
 }
 
 /// The change as an entry says it, without what is so already, and without cuts.

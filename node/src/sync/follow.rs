@@ -310,7 +310,11 @@ impl Task {
     }
 
     async fn on_fault(&mut self, peer: Peer, fault: Fault) {
-        tracing::warn!(peer = peer.fmt_short(), ?fault, "a peer's answer was refused");
+        match &fault {
+            // Whoever has not heard yet of what was published a moment ago.
+            Fault::Rollback { .. } => tracing::debug!(peer = peer.fmt_short(), ?fault, "a peer is behind"),
+            _ => tracing::warn!(peer = peer.fmt_short(), ?fault, "a peer's answer was refused"),
+        }
         if let Fault::Fork(proof) = &fault
             && let Err(error) = self.parts.histories.keep_fork(proof).await
         {

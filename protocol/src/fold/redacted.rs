@@ -5,20 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rights::{Grant, Grants};
 use super::roles::Chain;
 use super::{Open, OpenChange, PackageState, Rank, RedactState, Worth, latest_of_each, refs};
 use crate::entry::{Body, Redact, Role};
 use crate::evidence::{Evidence, Point};
 use crate::id::{BlobId, IdentityId};
+use crate::origin::Origin;
 
 /// What is redacted, and what waits for agreement.
 pub(super) fn fold(
     evidence: &Evidence,
     state: &PackageState,
+    grants: &Grants<'_>,
     chain: &Chain<'_>,
 ) -> (BTreeMap<BlobId, RedactState>, Vec<Open>) {
     let (mut words, mut waiting) = (Vec::<(Rank, &Redact, RedactState)>::new(), Vec::new());
-    for (origin, writer) in &state.writers {
+    let may_redact = |origin: &Origin| grants.get(origin).is_some_and(Grant::manages);
+    for (origin, writer) in state.writers.iter().filter(|(origin, _)| may_redact(origin)) {
         for (seat, level) in chain.leveled(evidence, origin, &state.frontier) {
             let Body::Redact(redact) = seat.body else { continue };
             // What nothing fixes of a fork hides releases and throws nothing away.

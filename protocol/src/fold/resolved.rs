@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rights::Grants;
 use super::roles::Chain;
 use super::{Open, OpenChange, Waiting, Worth, Writer, latest_of_each, refs};
-use crate::entry::{Body, Cut, DeviceRole, Role};
+use crate::entry::{Body, Cut, Role};
 use crate::evidence::{Evidence, Frontier, Point};
 use crate::id::IdentityId;
 use crate::key::DeviceKey;
@@ -46,8 +46,11 @@ pub(super) fn fold(
             if of == *origin || !evidence.is_forked(&of) {
                 continue;
             }
+            if !grants[origin].manages() {
+                continue;
+            }
             let is_sibling = grants.get(&of).is_some_and(|grant| grant.identity == writer.identity);
-            if is_sibling && grants[origin].device.role == DeviceRole::Manager {
+            if is_sibling {
                 last.insert(resolve.log, resolve.cut);
                 continue;
             }

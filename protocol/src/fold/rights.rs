@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::resolved;
 use super::roles::{self, Chain};
 use super::{Device, DeviceStatus, End, IdentityState, Open, Voice, Writer};
-use crate::entry::{Body, Cut, Role};
+use crate::entry::{Body, Cut, DeviceRole, Role};
 use crate::evidence::{Evidence, Frontier};
 use crate::id::IdentityId;
 use crate::origin::{Origin, Subject};
@@ -29,6 +29,12 @@ pub(super) struct Grant<'a> {
 }
 
 impl Grant<'_> {
+    /// Whether its device may say for its person who may do what, and what becomes of what is published: a publisher's only
+    /// publishes.
+    pub(super) fn manages(&self) -> bool {
+        self.device.role == DeviceRole::Manager
+    }
+
     /// How many entries count whatever others have seen.
     pub(super) fn firm(&self, evidence: &Evidence, origin: &Origin, frontier: &Frontier) -> u64 {
         let Subject::Package(package) = origin.subject else { return 0 };

@@ -218,7 +218,7 @@ pub(super) fn named<'a>(seats: impl Iterator<Item = Seat<'a>>) -> impl Iterator<
 
 pub(super) fn chain<'a>(evidence: &'a Evidence, frontier: &Frontier, grants: &'a Grants<'_>) -> Chain<'a> {
     let (mut proposals, mut endorsed) = (Proposals::new(), BTreeMap::<EntryId, Vec<Word>>::new());
-    for (origin, grant) in grants {
+    for (origin, grant) in grants.iter().filter(|(_, grant)| grant.manages()) {
         let mut n_roles = 0;
         for seat in evidence.logs().entries(origin, frontier).skip_while(|seat| seat.point.index < grant.from) {
             match seat.body {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use syncra_protocol::entry::{
     AddDevice, Body, Cut, DeviceCuts, DeviceRole, Entry, IdentityGenesis, IdentityJoin, PackageGenesis, PackageJoin,
-    SeenHead, Statement, StatementId, Suspend, recovery_commitment,
+    Redact, RedactReason, Role, Roles, SeenHead, Statement, StatementId, Suspend, recovery_commitment,
 };
 use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog};
 use syncra_protocol::fold::{DeviceStatus, PackageState, Pick, SelectError, Standing};
-use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
+use syncra_protocol::id::{BlobId, EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::manifest::PackageKind;
@@ -115,6 +115,12 @@ impl People {
 
     pub(crate) fn publish_blind(&mut self, by: u8, version: &str, tree: u8) -> ReleaseId {
         self.package.get_mut(&by).unwrap().append(vec![], release(version, tree)).into()
+    }
+
+    /// `by` says something about the package, knowing everything.
+    fn tell(&mut self, by: u8, body: Body) -> EntryId {
+        let seen = self.all_seen(self.package[&by].origin());
+        self.package.get_mut(&by).unwrap().append(seen, body)
     }
 
     /// Both logs of a device as they are now.
@@ -235,6 +241,28 @@ fn a_publisher_adds_nobody_and_a_stranger_even_less() {
 }
 
 /// The story of a stolen laptop, with the thief at work on both sides of the cut.
+/// Whoever steals the device that only publishes gives nobody the package and takes nobody's bytes away.
+#[test]
+fn a_publisher_changes_no_rights_agrees_to_nothing_and_redacts_nothing() {
+    for role in [DeviceRole::Publisher, DeviceRole::Manager] {
+        let mut people = People::new();
+        people.say(DESK, add(LAPTOP, role));
+        people.join(LAPTOP);
+        let published = people.publish(DESK, "1.0.0", 1);
+        let root = BlobId::from(people.state().releases[&published].release.content_root);
+        people.tell(LAPTOP, Body::Redact(Redact { blobs: vec![root], reason: RedactReason::Mistake }));
+        let friend = IdentityId::from_bytes([9; 32]);
+        let (changes, protect, cuts) = (vec![(friend, Some(Role::Maintainer))], vec![], vec![]);
+        let roles = Roles { previous: None, changes, owner_threshold: 1, protect, cuts, rules: None };
+        people.tell(LAPTOP, Body::Roles(roles));
+        let state = people.state();
+        let manages = role == DeviceRole::Manager;
+        assert_eq!(state.redacted.contains_key(&root), manages, "{role:?}");
+        assert_eq!(state.rights.role(&friend).is_some(), manages, "{role:?}");
+        assert_eq!(state.open.len(), 0, "{role:?}");
+    }
+}
+
 #[test]
 fn a_revoked_device_counts_up_to_the_cut_and_not_beyond_for_anybody_from_then_on() {
     let mut people = People::new();
