@@ -16,8 +16,9 @@ use crate::problem::Problem;
 /// Turn a git repository's history into a package's
 ///
 /// Every commit becomes a release, with its parents; tags like v1.2.3 become versions,
-/// branches and tags keep their names. Messages, authors and signatures are kept, so that
-/// `syncra export git` gives the same commits back. Importing again adds what is new.
+/// branches and tags keep their names, or get one below `git/` where a name of ours cannot
+/// be that. Messages, authors and signatures are kept, so that `syncra export git` gives
+/// the same commits back. Importing again adds what is new.
 ///
 /// All files of the history go out with it, deleted ones too. What looks like a secret is
 /// refused (exit 8), and so are symbolic links, submodules and paths that some systems

@@ -24,7 +24,7 @@ pub(super) struct BranchArgs {
 
 /// List the tags of a package, or set one
 ///
-/// A tag names one release for ever: it is set once and never moved.
+/// A tag names one release for ever: it is set once, and neither moved nor removed.
 ///
 /// Examples:
 ///   syncra tag @alice/rocket

@@ -99,7 +99,7 @@ codes! {
         "there is no such generation, or not any more" "the newest ten generations are kept"
 
     "E0400" PermissionDenied Permission false
-        "the operating system refuses access to a file or address" "check who owns it and its mode"
+        "it is not allowed: to this key or device, or by the operating system" "the message says to whom; of a file, check who owns it and its mode"
     "E0401" TokenNeeded Permission false
         "the API needs a valid token over TCP" "make one by `syncra token create --scope read`, pass it in `SYNCRA_TOKEN` or as `authorization: Bearer …`"
     "E0402" ScopeTooSmall Permission false
