@@ -178,6 +178,14 @@ pub enum ConfigError {
         /// Its size.
         bytes: u64,
     },
+    /// Something is wrong in the file.
+    #[error("{}: {wrong}", path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong there.
+        wrong: Box<ConfigError>,
+    },
     /// Not TOML, or a value of the wrong kind.
     #[error("{message}")]
     Malformed {
@@ -208,7 +216,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&Self::read(path)?)
+        let text = Self::read(path)?;
+        Self::parse(&text).map_err(|wrong| ConfigError::In { path: path.to_owned(), wrong: Box::new(wrong) })
     }
 
     /// The text of the file at `path`; empty if there is none.

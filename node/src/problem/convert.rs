@@ -34,11 +34,16 @@ impl From<WriteError> for Problem {
 
 impl From<ConfigError> for Problem {
     fn from(error: ConfigError) -> Self {
-        let code = match &error {
+        let what = match &error {
+            ConfigError::In { wrong, .. } => wrong,
+            other => other,
+        };
+        let code = match what {
             ConfigError::Read { source, .. } => io_code(source),
-            ConfigError::TooLong { .. } | ConfigError::Malformed { .. } | ConfigError::Value { .. } => {
-                Code::ConfigInvalid
-            }
+            ConfigError::TooLong { .. }
+            | ConfigError::Malformed { .. }
+            | ConfigError::Value { .. }
+            | ConfigError::In { .. } => Code::ConfigInvalid,
             ConfigError::UnknownKey { .. } => Code::UnknownConfigKey,
         };
         Self::from_error(code, &error)

@@ -262,6 +262,61 @@ fn what_the_recovery_key_says_finds_room() {
     assert!(offer(&mut evidence, &copies) <= STRANGER_LOGS);
 }
 
+/// A recovery key that was replaced because somebody had seen it keeps the new one from nobody's ears.
+#[test]
+fn the_words_of_a_replaced_recovery_key_keep_out_none_of_the_new_one() {
+    for is_owner in [true, false] {
+        let mut team = Team::new(2, 1);
+        let who = if is_owner { BOB } else { CAROL };
+        if !is_owner {
+            let change = team.change(None, 2, &[(CAROL, Some(Role::Maintainer))]);
+            let change = team.say(ALICE, Body::Roles(change));
+            team.endorse(BOB, change);
+        }
+        let id = team.id(who);
+        let (old, new, last) = (recovery_secret(who), recovery_secret(9), recovery_secret(10));
+        let admit = |device: &DeviceSecret| syncra_protocol::entry::AddDevice {
+            device: device.public(),
+            role: syncra_protocol::entry::DeviceRole::Manager,
+            label: syncra_protocol::name::RefName::parse("new").unwrap(),
+        };
+        let next = recovery_commitment(&new.public());
+        let rotated =
+            Statement { identity: id, previous: None, admit: None, revoke: vec![], lift: vec![], next }.sign(&old);
+        team.people[who].devices[0].identity.append(vec![], Body::Recover(rotated.clone()));
+        let carry = |seed: u8, recover: Recover| {
+            let mut chain = Chain::new(seed, |key| Origin::identity(id, key));
+            chain.append(vec![], Body::IdentityJoin(IdentityJoin { identity: id }));
+            chain.append(vec![], Body::Recover(recover));
+            chain
+        };
+        let theirs: Vec<Chain> = (78..198)
+            .map(|seed| {
+                let admit = Some(admit(&DeviceSecret::from_seed(&[seed; 32])));
+                let said = Statement { identity: id, previous: None, admit, revoke: vec![], lift: vec![], next };
+                carry(seed, said.sign(&old))
+            })
+            .collect();
+        let fresh = DeviceSecret::from_seed(&[77; 32]);
+        let own = Statement {
+            identity: id,
+            previous: Some(rotated.statement.id()),
+            admit: Some(admit(&fresh)),
+            revoke: vec![],
+            lift: vec![],
+            next: recovery_commitment(&last.public()),
+        };
+        let own = carry(77, own.sign(&new));
+        let mut evidence = team.evidence();
+        offer(&mut evidence, first_logs(&team, ALICE));
+        offer(&mut evidence, first_logs(&team, BOB));
+        offer(&mut evidence, first_logs(&team, who));
+        offer(&mut evidence, &theirs);
+        assert_eq!(offer(&mut evidence, [&own]), 1, "an owner's: {is_owner}");
+        assert!(evidence.fold().owners[&id].is_active(&fresh.public()), "an owner's: {is_owner}");
+    }
+}
+
 /// Two readers who were sent the same logs in other orders and hold other parts of a person's: each says so, what both hold of
 /// all others is the same, and neither has what it holds not.
 #[test]
