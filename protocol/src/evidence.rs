@@ -315,9 +315,17 @@ impl Evidence {
             }
             // Its Genesis comes with its first log.
             Subject::Identity(identity) => self.heeds(&identity),
-            Subject::Package(_) => self.is_of(origin, |identity| self.heeds(identity)),
+            Subject::Package(_) => false,
         };
-        is_identity || self.is_owners(origin) || self.logs.held.contains_key(origin) || self.awaits(origin)
+        is_identity || self.matters(origin)
+    }
+
+    /// Whether `origin` is a log of somebody who is heeded, by a device that is known, or is held or waited for. Anybody can sign
+    /// logs that [`Evidence::wants`] has to look at: what others do with such a one says nothing yet.
+    #[must_use]
+    pub fn matters(&self, origin: &Origin) -> bool {
+        let is_known = self.is_of(origin, |identity| self.heeds(identity));
+        is_known || self.logs.held.contains_key(origin) || self.awaits(origin)
     }
 
     /// Whether it is a log by a device of somebody who owns the package or has a role in it, or by one that was a device,

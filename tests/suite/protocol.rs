@@ -35,6 +35,8 @@ mod histories;
 mod lives;
 #[path = "protocol/log.rs"]
 mod log;
+#[path = "protocol/made_up.rs"]
+mod made_up;
 #[path = "protocol/manifest_vectors.rs"]
 mod manifest_vectors;
 #[path = "protocol/messages.rs"]

@@ -152,8 +152,7 @@ impl Histories {
     /// The fork proof against a log, and how far both histories are known to go together.
     fn fork(&self, origin: &Origin) -> Option<(ForkProof, Option<u64>)> {
         let truth = self.journal().truth();
-        let (_, proof) = truth.fork_proofs().find(|(forked, _)| *forked == origin)?;
-        match ForkProof::verify(proof) {
+        match ForkProof::verify(truth.fork_proof(origin)?) {
             Ok(proof) => Some((proof, truth.fork_common(origin))),
             Err(error) => {
                 tracing::error!(%origin, %error, "a stored fork proof does not verify");

@@ -8,6 +8,7 @@ use syncra_protocol::sync::omission::{Known, Verdict};
 
 use crate::follow::{publish, sim_heads, world_with_releases};
 use crate::follow_sim::{Manner, SECOND, Sim, Stored};
+use crate::made_up::made_up;
 use syncra_sim::world::World;
 
 fn left_out(sim: &Sim, who: usize, of: usize, log: Origin) -> Option<(Verdict, u64, u64, Known, Option<Peer>)> {
@@ -107,5 +108,24 @@ fn a_head_that_only_anothers_entry_names_is_seen_to_be_missing_and_accuses_nobod
     for verdict in [Verdict::Behind, Verdict::Behind, Verdict::Hides] {
         ask_again(&mut sim, reader, hiding);
         assert_eq!(left_out(&sim, reader, hiding, named), Some((verdict, old, newest, by.0, by.1)));
+    }
+}
+
+/// Anybody can sign a log of an owner's identity by a key of its own, and then not deliver it.
+#[test]
+fn a_log_that_may_be_nobodys_accuses_nobody_of_hiding_it() {
+    let mut sim = Sim::seeded(54, world_with_releases(1));
+    let honest = sim.server(Manner::Honest);
+    let reader = sim.reader();
+    sim.run_for(10 * SECOND);
+    let liar = sim.server(Manner::Busy);
+    sim.run_for(10 * SECOND);
+    let [head, _] = made_up(1, sim.world.identities[0].origin().subject);
+    let (peer, note) = (sim.nodes[liar].peer, head.note().to_vec());
+    sim.input(reader, Input::Notice { peer, note });
+    assert!(sim.follower(reader).behind().contains_key(head.origin()), "it may bring the recovery key's word");
+    for _ in 0..4 {
+        ask_again(&mut sim, reader, honest);
+        assert_eq!(left_out(&sim, reader, honest, *head.origin()), None);
     }
 }

@@ -136,10 +136,6 @@ impl Follower {
         if applied.is_ok() {
             self.wake_devices(&origin);
             self.judge_offers(now, &origin);
-            if let Some((peer, proof)) = self.warned.remove(&origin) {
-                self.freeze(&proof);
-                self.start_branch(now, peer, origin);
-            }
             self.refold();
         }
     }

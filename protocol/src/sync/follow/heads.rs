@@ -1,5 +1,6 @@
 //! Heads that peers offer: verified, compared with what is held and with each other.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::shown::Sizes;
@@ -110,10 +111,11 @@ impl Follower {
         offered.chain(self.evidence.iter().flat_map(Evidence::heads))
     }
 
-    /// A fork proof that came with a head of its log.
+    /// A fork proof that came with a head of its log. One of a log that may be nobody's is looked at once the log is somebody's:
+    /// keys are free, and proofs are kept for ever.
     fn on_warning(&mut self, now: Timestamp, peer: Peer, head: &Head) {
         let origin = *head.origin();
-        let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.wants(&origin)) else { return };
+        let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.matters(&origin)) else { return };
         if evidence.is_forked(&origin) || self.warned.contains_key(&origin) {
             return;
         }
@@ -160,15 +162,35 @@ impl Follower {
             if evidence.is_some_and(|evidence| evidence.size(&origin) > 0) {
                 return self.on_fork(now, peer, &proof);
             }
-            self.warn(peer, proof);
-        }
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        if state.offers.len() < EVIDENCE_LOGS || state.offers.contains_key(&origin) {
-            let newest = state.offers.entry(origin).or_insert_with(|| head.clone());
-            if head.size() > newest.size() {
-                *newest = head;
+            if evidence.is_some_and(|evidence| evidence.matters(&origin)) {
+                self.warn(peer, proof);
             }
         }
+        self.remember(peer, head);
+    }
+
+    /// Remembers what a peer offers. Where there is no room, logs that are nobody's go first, and then those that may be: an
+    /// honest peer may have been made to pass them on.
+    fn remember(&mut self, peer: Peer, head: Head) {
+        let (origin, evidence) = (*head.origin(), self.evidence.as_ref());
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if let Some(newest) = state.offers.get_mut(&origin) {
+            let is_same = (head.size(), head.root()) == (newest.size(), newest.root());
+            if head.size() > newest.size() || (is_same && ForkProof::carried_by(&head).is_some()) {
+                *newest = head;
+            }
+            return;
+        }
+        if state.offers.len() >= EVIDENCE_LOGS {
+            let wants = |origin: &&Origin| evidence.is_some_and(|evidence| evidence.wants(origin));
+            let matters = |origin: &&Origin| evidence.is_some_and(|evidence| evidence.matters(origin));
+            let mut offered = state.offers.keys();
+            let unwanted = offered.find(|other| !wants(other)).filter(|_| wants(&&origin));
+            let unknown = || state.offers.keys().find(|other| !matters(other)).filter(|_| matters(&&origin));
+            let Some(goes) = unwanted.or_else(unknown).copied() else { return };
+            state.offers.remove(&goes);
+        }
+        state.offers.insert(origin, head);
     }
 
     /// Nothing newer of a forked log is accepted. What witnesses say of the history that is held is heard.
@@ -223,9 +245,40 @@ impl Follower {
 
     /// Once a log has grown, offers that nobody could judge before can be.
     pub(super) fn judge_offers(&mut self, now: Timestamp, origin: &Origin) {
+        self.judge_own_offers(now, origin);
+        if matches!(origin.subject, Subject::Identity(_)) {
+            self.look_again();
+        }
+    }
+
+    /// Once more devices may be known: what peers offer of their logs may be the proof of a fork, which nobody minded before.
+    fn look_again(&mut self) {
+        let Some(evidence) = &self.evidence else { return };
+        let mut offers: BTreeMap<Origin, Vec<(Peer, &Head)>> = BTreeMap::new();
+        for (peer, state) in &self.peers {
+            for (origin, head) in &state.offers {
+                offers.entry(*origin).or_default().push((*peer, head));
+            }
+        }
+        let is_new = |origin: &Origin| evidence.size(origin) == 0 && !self.warned.contains_key(origin);
+        offers.retain(|origin, _| is_new(origin) && !evidence.is_forked(origin) && evidence.matters(origin));
+        let found: Vec<_> = offers.values().filter_map(|heads| contradiction(heads)).collect();
+        for (peer, proof) in found {
+            self.warn(peer, proof);
+        }
+    }
+
+    fn judge_own_offers(&mut self, now: Timestamp, origin: &Origin) {
+        if let Some((peer, proof)) = self.warned.remove(origin) {
+            self.freeze(&proof);
+            return self.start_branch(now, peer, *origin);
+        }
         let offers: Vec<_> =
             self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.offers.get(origin)?.clone()))).collect();
         for (peer, head) in offers {
+            if let Some(proof) = ForkProof::carried_by(&head) {
+                return self.on_fork(now, peer, &proof);
+            }
             let log = self.evidence.as_ref().and_then(|evidence| evidence.log(origin));
             match log.map(|log| log.compare(&head)) {
                 Some(Standing::Forked) => return self.on_head(now, peer, head),
@@ -240,4 +293,14 @@ impl Follower {
             }
         }
     }
+}
+
+/// The fork proof that heads of one log carry, or are.
+fn contradiction(heads: &[(Peer, &Head)]) -> Option<(Peer, ForkProof)> {
+    let mut by_size = BTreeMap::new();
+    heads.iter().find_map(|(peer, head)| {
+        let other = *by_size.entry(head.size()).or_insert(*head);
+        let proof = ForkProof::carried_by(head).or_else(|| ForkProof::new(other, head, None).ok())?;
+        Some((*peer, proof))
+    })
 }

@@ -20,7 +20,8 @@ impl Follower {
         for (origin, size) in offered {
             known.entry(*origin).or_insert((*size, Known::Signed));
         }
-        let counts = |origin: &Origin| evidence.wants(origin) && !evidence.is_forked(origin);
+        // Of a log that may be nobody's only who offers it can have something.
+        let counts = |origin: &Origin| evidence.matters(origin) && !evidence.is_forked(origin);
         let shown = known.into_iter().filter(|(origin, _)| counts(origin)).map(|(origin, (known, by))| {
             let offered = offered.get(&origin).copied().unwrap_or(0);
             Shown { origin, offered, known, by }
@@ -33,7 +34,7 @@ impl Follower {
     pub(super) fn tell_notice(&mut self, peer: Peer, (origin, offered): (Origin, u64)) {
         let Some(evidence) = &self.evidence else { return };
         let known = self.known_besides(evidence, peer).get(&origin).map_or(0, |(size, _)| *size);
-        if offered >= known {
+        if offered >= known && evidence.matters(&origin) {
             let shown = vec![Shown { origin, offered, known, by: Known::Signed }];
             self.effects.push_back(Effect::Shown { peer, shown });
         }
