@@ -270,7 +270,8 @@ fn gone(
     let comes = |slot: &Slot| coming.iter().any(|(coming, ..)| coming.release == slot.release);
     let is_gone = |slot: &Slot| !comes(slot) && !parts.installed.has(slot.release);
     let is_kept = match plan.target {
-        plan::Target::Kept(number) => parts.installed.numbers()?.contains(&number),
+        // The first one, in which nothing is installed, has no file.
+        plan::Target::Kept(number) => number == 0 || parts.installed.numbers()?.contains(&number),
         plan::Target::New => true,
     };
     Ok(!is_kept || plan.next.values().any(is_gone))
