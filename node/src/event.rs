@@ -16,6 +16,27 @@ use utoipa::ToSchema;
 /// Events remembered for readers that come late or come back.
 const REMEMBERED: usize = 1_024;
 
+/// Ids as people and other verbs write them, not as lists of numbers.
+mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(id: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -75,10 +96,12 @@ pub enum Event {
     Installed {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
         /// The release.
         #[serde(rename = "release_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         release: ReleaseId,
         /// Its version.
@@ -91,6 +114,7 @@ pub enum Event {
     Removed {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
     },
@@ -98,6 +122,7 @@ pub enum Event {
     Followed {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
         /// The channel; none for what `add` was told, else the default one.
@@ -107,6 +132,7 @@ pub enum Event {
     Unfollowed {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
     },
@@ -115,6 +141,7 @@ pub enum Event {
     FollowRefused {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
         /// How people name it.
@@ -132,6 +159,7 @@ pub enum Event {
     FollowFailed {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
         /// Why.
@@ -141,10 +169,12 @@ pub enum Event {
     Proposed {
         /// The package.
         #[serde(rename = "package_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         package: PackageId,
         /// What is proposed, a package of its own.
         #[serde(rename = "proposal_id")]
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         proposal: PackageId,
         /// In a line.
@@ -158,6 +188,7 @@ pub enum Event {
     /// The user said something else of an identity: trust, a block or a name.
     RegardChanged {
         /// Who.
+        #[serde(with = "as_text")]
         #[schema(value_type = String)]
         identity: IdentityId,
     },
@@ -276,6 +307,25 @@ mod tests {
 
     fn drain(reader: &mut Subscription) -> Vec<EventFrame> {
         std::iter::from_fn(|| reader.poll()).collect()
+    }
+
+    /// As every other answer writes them, and as the schema says.
+    #[test]
+    fn ids_are_text() {
+        let [package, proposal] = [7, 8].map(|byte| PackageId::from_bytes([byte; 32]));
+        let (release, identity) = (ReleaseId::from_bytes([9; 32]), IdentityId::from_bytes([6; 32]));
+        let (version, path) = (Version::new(1, 0, 0), "store/it".to_owned());
+        let all = [
+            (Event::Proposed { package, proposal, title: "Fins".to_owned() }, "proposal_id", proposal.to_string()),
+            (Event::Installed { package, release, version, path }, "release_id", release.to_string()),
+            (Event::RegardChanged { identity }, "identity", identity.to_string()),
+        ];
+        for (event, field, is) in all {
+            let json = serde_json::to_value(&event).expect("JSON");
+            assert_eq!(json[field], is);
+            assert!(json.get("package_id").is_none_or(|id| *id == package.to_string()), "{json}");
+            assert_eq!(serde_json::from_value::<Event>(json).expect("read again"), event);
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(super) fn show(context: &Context, verb: &str, change: &ChangeResponse) -> Re
 }
 
 pub(super) fn human(change: &ChangeResponse) -> String {
-    let mut lines: Vec<String> = change.changes.iter().map(line).collect();
+    let mut lines: Vec<String> =
+        change.changes.iter().flat_map(|change| [Some(line(change)), asks(change)]).flatten().collect();
     let new = match change.unpacked_bytes {
         0 => String::new(),
         bytes => format!(", {} on disk", text::bytes(bytes)),
@@ -32,6 +33,16 @@ pub(super) fn human(change: &ChangeResponse) -> String {
         false => format!("generation {generation}{new}{fetched}"),
     });
     lines.join("\n")
+}
+
+/// What a package asks for that the release before did not.
+pub(super) fn asks(change: &ChangeInfo) -> Option<String> {
+    match (change.asks_unknown, change.asks.is_empty()) {
+        (true, _) => Some("    what it asks for is not known here".to_owned()),
+        (false, true) => None,
+        (false, false) if change.from.is_some() => Some(format!("    newly asks for: {}", change.asks.join(", "))),
+        (false, false) => Some(format!("    asks for: {}", change.asks.join(", "))),
+    }
 }
 
 fn line(change: &ChangeInfo) -> String {

@@ -76,6 +76,12 @@ fn human(info: &InfoResponse) -> String {
     for known in info.roles.iter().filter(|known| known.role != "owner") {
         lines.push(format!("{:10} {}", format!("{}:", known.role), role::name(&known.who)));
     }
+    match &info.permissions {
+        Some(asked) if asked.is_empty() => lines.push("asks for:  nothing".to_owned()),
+        Some(asked) => lines.push(format!("asks for:  {}", asked.join(", "))),
+        None => {}
+    }
+    lines.extend(info.needs.iter().map(|need| format!("needs:     {need}")));
     for channel in &info.channels {
         let version = |id: &String| {
             info.releases.iter().find(|r| r.release_id == *id).map_or_else(|| id.clone(), |r| r.version.clone())

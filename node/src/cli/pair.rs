@@ -25,8 +25,8 @@ use crate::problem::{Code, Problem};
 /// Examples:
 ///   syncra pair
 ///   syncra pair --qr
-///   syncra pair 4821-k3v9-x2m4 --label laptop
-///   syncra pair 4821-k3v9-x2m4 --at /ip4/192.0.2.7/tcp/4001
+///   syncra pair 4821-k3v7-x2m4 --label laptop
+///   syncra pair 4821-k3v7-x2m4 --at /ip4/192.0.2.7/tcp/4001
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::client::Client;
 use super::context::{self, Context};
 use super::ui::text;
-use crate::api::verbs::proposals::{Propose, ProposeRequest, ProposeResponse};
+use crate::api::verbs::proposals::{EndedInfo, Propose, ProposeRequest, ProposeResponse};
 use crate::problem::Problem;
 
 /// Propose the changes of a checkout to its package
@@ -15,7 +15,8 @@ use crate::problem::Problem;
 /// the package are told, and tell others. Its owners see it by `syncra review`, look at it by
 /// `syncra diff`, and take it by `syncra merge`.
 ///
-/// Proposing again from the same directory adds a release to the same proposal.
+/// Proposing again from the same directory adds a release to the same proposal; once that was
+/// merged or closed, it begins a new one.
 ///
 /// Examples:
 ///   syncra propose --title "Fins that turn"
@@ -46,6 +47,9 @@ impl Args {
         let dir = context::absolute(&self.dir)?;
         let request = ProposeRequest { dir, title, note, dry_run, offline, timeout_s };
         let done = client.call::<Propose>(context, request).await?;
+        if let Some(EndedInfo { reference, state }) = &done.ended {
+            context.ui().note(&format!("the proposal before, {reference}, was {state}: this is a new one"));
+        }
         context.ui().data("propose", &done, human)?;
         if !dry_run && done.n_told == 0 {
             context.ui().note("nobody was told yet: `syncra propose` again when you are connected");
@@ -63,7 +67,8 @@ fn human(done: &ProposeResponse) -> String {
     match (&done.reference, done.dry_run) {
         (_, true) => format!("would propose {what}"),
         (Some(reference), false) => {
-            format!("proposed {what}\n{reference}, kept by {}", text::count(done.n_told as u64, "peer"))
+            let did = if done.already { "proposed before:" } else { "proposed" };
+            format!("{did} {what}\n{reference}, kept by {}", text::count(done.n_told as u64, "peer"))
         }
         (None, false) => format!("proposed {what}"),
     }

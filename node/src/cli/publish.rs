@@ -25,7 +25,11 @@ use crate::problem::Problem;
 /// the directory was checked out from, made from the release that it was; when others have
 /// published there meanwhile, that is a conflict too: `syncra merge` brings it here first.
 ///
-/// A folder without `syncra.toml` needs `--name` and `--kind`, and counts its versions up.
+/// Outside of a checkout it warns, and asks on a terminal, when the release that this one follows is
+/// not known to come from the same directory, and files of it are missing or differ here.
+///
+/// A folder without `syncra.toml` needs `--name` and `--kind`, and counts its versions up; with one,
+/// what they say must be what stands there.
 ///
 /// Examples:
 ///   syncra publish
@@ -72,18 +76,24 @@ impl Args {
         let dry_run = self.dry_run;
         let request = self.request()?;
         let client = Client::open(context).await?;
+        let mut was_warned = false;
         // Who answers yes beforehand is shown no list: the directory need not be read twice.
         if dry_run || !context.ui().answers_yes() {
             let plan = client.call::<PlanPublish>(context, request.clone()).await?;
+            plan.warnings.iter().for_each(|warning| context.ui().warning(warning));
             if dry_run {
                 return context.ui().data("publish", &plan, |plan| planned(plan, usize::MAX));
             }
             if plan.first {
                 context.ui().note(&planned(&plan, SHOWN_FILES));
                 context.ui().confirm(&format!("publish `{}` for the first time?", plan.name)).await?;
+            } else if !plan.warnings.is_empty() && context.ui().has_terminal() && !context.ui().speaks_json() {
+                context.ui().confirm("publish it nevertheless?").await?;
             }
+            was_warned = true;
         }
         let done = client.call::<Publish>(context, request).await?;
+        done.warnings.iter().filter(|_| !was_warned).for_each(|warning| context.ui().warning(warning));
         context.ui().data("publish", &done, human)?;
         if let Client::Local(_) = client {
             context.ui().note("nobody can fetch it until a node runs: `syncra up`");
@@ -120,7 +130,11 @@ fn planned(plan: &PlanPublishResponse, shown: usize) -> String {
 
 fn human(done: &PublishResponse) -> String {
     let did = if done.already { "published before" } else { "published" };
-    let new = if done.already { String::new() } else { format!(", {} new", text::bytes(done.new_bytes)) };
+    let new = match (done.already, done.new_bytes) {
+        (true, 0) => String::new(),
+        (true, bytes) => format!(", {} written anew", text::bytes(bytes)),
+        (false, bytes) => format!(", {} new", text::bytes(bytes)),
+    };
     let place = place(done.channel.as_deref(), done.branch.as_deref());
     let waits = done.waits.as_ref().map(|change| {
         let change = change.get(..12).unwrap_or(change);

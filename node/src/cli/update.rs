@@ -12,6 +12,9 @@ use crate::problem::Problem;
 /// version of its requirement, or not at all. A release that was yanked since stays until
 /// there is a better one. `syncra outdated` shows what would change.
 ///
+/// When a release asks for more than the installed one, it says for what and asks; `--yes`
+/// answers.
+///
 /// Examples:
 ///   syncra update
 ///   syncra update @alice/rocket
@@ -30,7 +33,22 @@ impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
         let (reference, dry_run, offline) = (self.reference, self.dry_run, context.offline());
-        let request = UpdateRequest { reference, dry_run, offline, timeout_s: Some(context.timeout().as_secs()) };
+        let timeout_s = Some(context.timeout().as_secs());
+        let mut request = UpdateRequest { reference, dry_run, offline, plan: None, timeout_s };
+        if !dry_run && !context.ui().answers_yes() {
+            let asked = UpdateRequest { dry_run: true, ..request.clone() };
+            let would = client.call::<Update>(context, asked).await?;
+            // Of what comes along for the first time everything is more, as for `follow`.
+            let more = would.changes.iter().filter(|change| change::asks(change).is_some());
+            let more: Vec<&str> = more.map(|change| change.reference.as_str()).collect();
+            if !more.is_empty() {
+                context.ui().note(&change::human(&would));
+                context.ui().confirm(&format!("update though more is asked for by {}?", more.join(", "))).await?;
+                request = UpdateRequest { plan: Some(would.plan), ..request };
+            }
+            // Who has news was asked just now.
+            request.offline = true;
+        }
         let changed = client.call::<Update>(context, request).await?;
         change::show(context, "update", &changed)
     }

@@ -35,6 +35,7 @@ impl Args {
         let client = Client::open(context).await?;
         let Self { release: reference, reason, undo, dry_run } = self;
         let done = client.call::<Yank>(context, YankRequest { reference, reason, undo, dry_run }).await?;
+        done.warnings.iter().for_each(|warning| context.ui().warning(warning));
         context.ui().data("yank", &done, |done| {
             let did = match (done.already, done.dry_run, done.undo) {
                 (true, _, true) => "was not yanked",

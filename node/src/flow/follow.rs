@@ -398,6 +398,43 @@ async fn permitted(parts: &Parts, followed: PackageId, plan: &Plan) -> Result<Pe
     Ok(Permitted::Yes)
 }
 
+/// What a change asks for beyond what it replaces, of each package that asks for more, in words; none: that is not known here.
+///
+/// # Errors
+/// [`FollowError`].
+pub async fn asks(
+    parts: &Parts,
+    changes: &[Change],
+    patience: std::time::Duration,
+) -> Result<Vec<(PackageId, Option<Vec<String>>)>, FollowError> {
+    let blobs = parts.blobs().await?;
+    let mut found = Vec::new();
+    for Change { package, from, to } in changes {
+        let Some(to) = to else { continue };
+        let mut now = permissions(parts, blobs, *package, to.release).await?;
+        if let (Asked::Unread(of), Some(online)) = (&now, parts.online()) {
+            // That nobody gives it is told as not known.
+            drop(super::reach::manifest_of(parts, online, of, patience).await);
+            now = permissions(parts, blobs, *package, to.release).await?;
+        }
+        let before = match from {
+            None => Permissions::default(),
+            Some(from) => match permissions(parts, blobs, *package, from.release).await? {
+                Asked::For(permissions) => permissions,
+                Asked::Unread(_) => Permissions::default(),
+            },
+        };
+        let beyond = match now {
+            Asked::For(permissions) => Some(permissions.beyond(&before)),
+            Asked::Unread(_) => None,
+        };
+        if beyond.as_ref().is_none_or(|beyond| !beyond.is_empty()) {
+            found.push((*package, beyond));
+        }
+    }
+    Ok(found)
+}
+
 enum Asked {
     For(Permissions),
     Unread(Box<Release>),

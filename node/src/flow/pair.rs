@@ -57,7 +57,7 @@ pub struct Code {
 
 /// The text is no code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a code looks like `4821-k3v9-x2m4`")]
+#[error("a code looks like `4821-k3v7-x2m4`")]
 pub struct CodeError;
 
 impl Code {
@@ -525,6 +525,20 @@ mod tests {
             assert_eq!(Code::parse(&broken), Err(CodeError), "{broken}");
         }
         assert!(!format!("{code:?}").contains("k3v7"), "a secret is not shown");
+    }
+
+    /// Who types an example from the help or the guide is not told that it is none.
+    #[test]
+    fn every_example_of_a_code_is_one() {
+        let error = CodeError.to_string();
+        for text in [error.as_str(), include_str!("../cli/pair.rs"), include_str!("../../../docs/guide/care.md")] {
+            let is_like = |word: &&str| word.len() == 14 && word.as_bytes()[4] == b'-' && word.as_bytes()[9] == b'-';
+            let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c == '`').filter(is_like).collect();
+            assert!(!words.is_empty(), "an example stands in each");
+            for word in words {
+                assert!(Code::parse(word).is_ok(), "{word}");
+            }
+        }
     }
 
     /// Both come to one key only if they know the secret, and are who they are taken for.

@@ -5,6 +5,7 @@
 
 mod based;
 mod error;
+mod line;
 mod place;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use super::checkout::{self, Base, Place};
 use super::devices::{self, DevicesError};
 use super::walk::{self, Selection, SourceFile};
 use super::{Parts, manifest, merge, pack, resolve};
+use crate::blobs::Import;
 use crate::clock;
 use crate::history::{self, Draft, History, LoadError};
 use crate::journal::OwnRoot;
@@ -36,6 +38,7 @@ use crate::progress::Progress;
 use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
 pub use error::PublishError;
+pub use line::{Overwritten, overwritten, remember};
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -91,7 +94,7 @@ pub struct Published {
     pub release: Release,
     /// The head of this device's log of the package.
     pub checkpoint: Checkpoint,
-    /// Bytes that were not in the store before.
+    /// Bytes that were not in the store before, or were damaged there.
     pub new_bytes: u64,
     /// The same tree was published before; nothing was written but, perhaps, the channel.
     pub already: bool,
@@ -117,6 +120,9 @@ pub async fn plan(
         }
         (written, _) => written?,
     };
+    if let Some(manifest) = &written {
+        agrees(&request, manifest)?;
+    }
     let is_plain = written.is_none();
     let manifest = match written {
         Some(manifest) => manifest,
@@ -191,8 +197,11 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
         // That others went on is the better reason, also for a version that they took.
         _ => not_moved_on(parts, &plan, &target, &target.parents)?,
     }
-    if let Some(done) = done? {
-        return based_on_it(&plan, finish_already(parts, &plan, &target, done).await?);
+    if let Some((id, release)) = done? {
+        put_back(&packed.import, &plan, &release).await?;
+        let new_bytes = packed.import.totals().new_bytes;
+        let done = finish_already(parts, &plan, &target, (id, release)).await?;
+        return based_on_it(&plan, Published { new_bytes, ..done });
     }
     let manifest = packed.import.add(resolved.canonical_bytes().into()).await?.id;
     let note = match &plan.request.note {
@@ -336,6 +345,22 @@ fn own_names(parts: &Parts) -> Result<BTreeMap<PackageName, PackageId>, LoadErro
     Ok(parts.histories.identity(parts.identity())?.map(|state| state.names.clone()).unwrap_or_default())
 }
 
+/// What is said of a plain folder may be said of one with a manifest too, if that says the same.
+fn agrees(request: &Request, manifest: &Manifest) -> Result<(), PublishError> {
+    let header = &manifest.header;
+    let said = [
+        ("name", request.name.as_ref().map(ToString::to_string), header.name.to_string()),
+        ("kind", request.kind.map(|kind| kind.as_str().to_owned()), header.kind.as_str().to_owned()),
+        ("version", request.version.as_ref().map(ToString::to_string), header.version.to_string()),
+    ];
+    for (what, given, written) in said {
+        if let Some(given) = given.filter(|given| *given != written) {
+            return Err(PublishError::Contradicts { what, given, written });
+        }
+    }
+    Ok(())
+}
+
 fn plain_manifest(parts: &Parts, request: &Request, base: Option<&Base>) -> Result<Manifest, PublishError> {
     let missing = |missing| PublishError::Plain { dir: request.dir.clone(), missing };
     let (mut name, mut kind) = (request.name.clone(), request.kind);
@@ -398,6 +423,21 @@ fn already(
     }
     let (name, version) = (plan.manifest.header.name.clone(), target.version.clone());
     Err(PublishError::VersionTaken { name, version, release: taken })
+}
+
+/// The tree was written anew where it was damaged. So is the manifest, which is no part of the tree; a note cannot be,
+/// for nobody knows its random bytes.
+async fn put_back(import: &Import, plan: &Plan, release: &Release) -> Result<(), PublishError> {
+    let mut manifest = plan.manifest.clone();
+    manifest.header.version = release.version.clone();
+    let bytes = manifest.resolve(&plan.dependencies)?.canonical_bytes();
+    if BlobId::of(&bytes) == release.manifest {
+        import.add(bytes.into()).await?;
+    }
+    if import.totals().new_blobs > 0 {
+        import.sync().await?;
+    }
+    Ok(())
 }
 
 async fn finish_already(

@@ -75,6 +75,12 @@ impl Layout {
         self.root.join("journal")
     }
 
+    /// From which directories own releases came. May be deleted: then it is warned about more.
+    #[must_use]
+    pub fn published(&self) -> PathBuf {
+        self.root.join("published.json")
+    }
+
     /// Other writers' entries. Fetchable again.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

@@ -250,6 +250,10 @@ impl From<PublishError> for Problem {
                 let hint = format!("write one by `syncra new`, or say `--{missing}` to publish a plain folder");
                 return Self::from_error(Code::ManifestMissing, &error).with_hint(hint);
             }
+            PublishError::Contradicts { what, .. } => {
+                let hint = format!("leave out `--{what}`, or change it in `syncra.toml`");
+                return Self::from_error(Code::BadArgument, &error).with_hint(hint);
+            }
             PublishError::Dependencies(_) => Code::DependencyUnknown,
             PublishError::VersionTaken { .. } => Code::VersionTaken,
             PublishError::KindChanged { .. } => Code::KindChanged,

@@ -62,8 +62,14 @@ fn a_yanked_release_is_hidden_and_can_be_shown_again() {
     let done = publish(&home, "lamp");
     let reference = text(&done, "ref");
     assert_eq!(home.fails(["yank", reference]).0, 2, "a reason is asked for");
-    assert_eq!(home.json(["yank", reference, "--reason", "dark", "--dry-run"])["already"], false);
-    assert_eq!(home.json(["yank", reference, "--reason", "dark"])["version"], "1.0.0");
+    let would = home.json(["yank", reference, "--reason", "dark", "--dry-run"]);
+    assert_eq!(would["already"], false);
+    let done_it = home.json(["yank", reference, "--reason", "dark"]);
+    assert_eq!(done_it["version"], "1.0.0");
+    for told in [&would, &done_it] {
+        let warning = told["warnings"][0].as_str().expect("the channel still points to it");
+        assert!(warning.starts_with("channel stable") && warning.contains("syncra channel "), "{warning}");
+    }
     assert_eq!(home.json(["yank", reference, "--reason", "dark"])["already"], true);
     let package = reference.trim_end_matches("@1.0.0");
     assert_eq!(home.json(["info", package])["releases"][0]["state"], "yanked");
@@ -74,6 +80,30 @@ fn a_yanked_release_is_hidden_and_can_be_shown_again() {
     home.json(["get", package, "-o", "again"]);
     assert_eq!(home.fails(["yank", package, "--undo"]).0, 2, "a package is no release");
     assert_eq!(code(&home.fails(["yank", &format!("{package}@7.0.0"), "--undo"])), (3, "E0305"));
+}
+
+/// Every blob is damaged, those beside the tree too: publishing the same files again makes the release whole.
+#[test]
+fn an_own_release_that_was_damaged_is_whole_after_publishing_it_again() {
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", "turn()");
+    publish(&home, "lamp");
+    let blobs: Vec<_> = files(&home.path().join("blobs/data"), ".data");
+    assert!(blobs.len() >= 4, "root, directory, segment, manifest: {blobs:?}");
+    let damage = || blobs.iter().filter(|blob| blob.exists()).for_each(|blob| flip(blob));
+    damage();
+    assert_eq!(report(&home, "verify").0, 5);
+    let again = home.json(["publish", "lamp"]);
+    assert!(again["already"] == true && again["new_bytes"].as_u64() > Some(0), "{again}");
+    assert_eq!(report(&home, "verify").0, 0);
+    // Those whom nobody else can give again are not let go, though a repair was asked for between.
+    damage();
+    home.run(["doctor", "--repair", "--json"]);
+    home.json(["publish", "lamp"]);
+    home.run(["doctor", "--repair", "--json"]);
+    home.json(["publish", "lamp"]);
+    assert_eq!(report(&home, "verify").0, 0);
+    assert_eq!(home.json(["publish", "lamp"])["new_bytes"], 0);
 }
 
 #[test]

@@ -137,3 +137,29 @@ fn a_running_node_installs_for_the_command_line_and_tells_engines() {
     assert_eq!(node.stop().0, 0);
     assert_eq!(engine_view(&home).len(), 1);
 }
+
+/// What a newer release asks for beyond the installed one is shown, and taken only when somebody said yes.
+#[test]
+fn an_update_that_asks_for_more_says_so_and_is_asked_about() {
+    let home = Home::new();
+    let dir = package(&home, "lamp", "1.0.0", "turn()");
+    let lamp = text(&publish(&home, "lamp"), "ref").trim_end_matches("@1.0.0").to_owned();
+    assert_eq!(home.json(["add", &lamp])["changes"][0]["asks"], Value::Null, "it asks for nothing");
+    package(&home, "lamp", "1.1.0", "turn_faster()");
+    let manifest = std::fs::read_to_string(dir.join("syncra.toml")).expect("there");
+    let manifest = manifest + "[permissions]\nnet = true\nfiles = \"write\"\n";
+    std::fs::write(dir.join("syncra.toml"), manifest).expect("written");
+    publish(&home, "lamp");
+    let would = home.json(["update", "--dry-run"]);
+    assert_eq!(would["changes"][0]["asks"].as_array().map(Vec::len), Some(2), "{would}");
+    assert_eq!(home.json(["info", &lamp])["permissions"], would["changes"][0]["asks"]);
+    let human = home.run(["update", "--dry-run"]).stdout;
+    assert!(human.contains("newly asks for: "), "{human}");
+    let refused = home.fails(["update"]);
+    assert!(text(&refused.1, "message").contains("more is asked for"), "{refused:?}");
+    assert_eq!(engine_view(&home), [("1.0.0".to_owned(), "turn()".to_owned())]);
+    let done = home.json(["update", "--yes"]);
+    assert_eq!(done["changes"][0]["asks"], would["changes"][0]["asks"]);
+    assert_eq!(engine_view(&home), [("1.1.0".to_owned(), "turn_faster()".to_owned())]);
+    assert_eq!(home.json(["update"])["changes"], Value::Array(Vec::new()));
+}

@@ -162,7 +162,8 @@ fn what_asks_for_more_or_was_left_is_not_installed_unasked() {
     );
 
     // Asked, it is installed; from then on the same permissions are nothing more.
-    bob.json(["update", &reference]);
+    assert_eq!(bob.fails(["update", &reference]).0, 2, "nobody said yes");
+    bob.json(["update", &reference, "--yes"]);
     events.installed("1.1.0");
     publish(&alice, "lamp", "1.2.0", &asks("net = true\n"));
     events.installed("1.2.0");

@@ -226,3 +226,49 @@ fn refs_are_set_moved_promoted_and_removed() {
     other.json(["import", file]);
     assert_eq!(code(&other.fails(["channel", &exact, "stable", "1.1.0"])), (4, "E0407"));
 }
+
+/// The plain directory of a package knows nothing of what was published from elsewhere.
+#[test]
+fn what_was_published_from_elsewhere_does_not_go_unnoticed() {
+    let home = Home::new();
+    let dir = package(&home, "keep", "0.1.0", "turn()");
+    std::fs::write(dir.join("old.txt"), "old").expect("written");
+    let first = publish(&home, "keep");
+    let exact = format!("syncra:{}", text(&first, "package_id"));
+    // Who publishes from one directory only is told nothing, whatever is changed or removed there.
+    package(&home, "keep", "0.1.1", "turn(1)");
+    std::fs::remove_file(dir.join("old.txt")).expect("removed");
+    assert_eq!(home.json(["publish", "keep", "--dry-run"])["warnings"], Value::Null);
+    assert_eq!(publish(&home, "keep")["warnings"], Value::Null);
+
+    home.json(["checkout", &exact, "mine"]);
+    let mine = home.work().join("mine");
+    std::fs::write(mine.join("tower.txt"), "tower").expect("written");
+    let manifest = std::fs::read_to_string(mine.join("syncra.toml")).expect("there").replace("0.1.1", "0.2.0");
+    std::fs::write(mine.join("syncra.toml"), manifest).expect("written");
+    assert_eq!(publish(&home, "mine")["warnings"], Value::Null, "a checkout says itself what it is based on");
+
+    // `src/main.syn` was changed here alone, which is nobody else's work.
+    package(&home, "keep", "0.3.0", "turn(3)");
+    let lost = "is at 0.2.0, which is not known to come from this directory: of its files 1 are not in it and 0 differ";
+    let would = home.json(["publish", "keep", "--dry-run"]);
+    assert!(would["warnings"][0].as_str().is_some_and(|warning| warning.contains(lost)), "{would}");
+    assert!(home.run(["publish", "keep", "--dry-run"]).stderr.contains(lost));
+    let done = publish(&home, "keep");
+    assert_eq!(done["warnings"], would["warnings"]);
+    package(&home, "keep", "0.3.1", "turn(4)");
+    assert_eq!(publish(&home, "keep")["warnings"], Value::Null, "it was told once");
+}
+
+#[test]
+fn what_contradicts_the_manifest_is_refused() {
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", "turn()");
+    let said = ["--name", "foo", "--kind", "world", "--version", "7.7.7"];
+    for (flag, value) in said.iter().step_by(2).zip(said.iter().skip(1).step_by(2)) {
+        let (exit, error) = home.fails(["publish", "lamp", "--yes", flag, value]);
+        assert_eq!(exit, 2, "{flag}: {error}");
+        assert!(text(&error, "message").contains(value), "{error}");
+    }
+    home.json(["publish", "lamp", "--yes", "--name", "lamp", "--kind", "script", "--version", "1.0.0"]);
+}

@@ -20,6 +20,12 @@ fn one(found: &Value) -> &Value {
     &all[0]
 }
 
+/// The proposal of that reference.
+fn of<'a>(response: &'a Value, proposal: &str) -> &'a Value {
+    let all = response["proposals"].as_array().expect("a list");
+    all.iter().find(|known| known["ref"] == proposal).unwrap_or_else(|| panic!("{proposal} in {response}"))
+}
+
 /// A package by `owner`, known to and held by `holder`, and checked out by `stranger`, who has changed it.
 fn changed_by_a_stranger(owner: &Home, holder: &Home, stranger: &Home) -> String {
     let published = publish(owner, "1.0.0", 20_000);
@@ -122,10 +128,26 @@ fn proposals_are_taken_back_and_turned_down_by_those_who_may_and_by_nobody_else(
     let closed = owner.json(["close", &proposal, "--reason", "done otherwise"]);
     assert_eq!(word(one(&closed), "state"), "closed");
     assert_eq!(word(one(&holder.json(["review", &package])), "state"), "closed");
+    // What is proposed after that is another proposal, and said to be.
+    stranger.json(["review", &package]);
+    let would = stranger.json(["propose", "mine", "--dry-run"]);
+    assert_eq!((&would["ref"], word(&would["ended"], "state")), (&Value::Null, "closed".to_owned()));
+    let anew = stranger.json(["propose", "mine", "--offline"]);
+    assert_eq!((word(&anew["ended"], "ref"), &anew["already"]), (proposal.clone(), &Value::Bool(false)));
+    let anew = word(&anew, "ref");
+    assert_ne!(anew, proposal);
+    let again = stranger.json(["propose", "mine", "--offline"]);
+    assert_eq!(
+        (word(&again, "ref"), &again["already"], &again["ended"]),
+        (anew.clone(), &Value::Bool(true), &Value::Null)
+    );
+    let open = stranger.json(["review", &anew, "--offline"]);
+    assert_eq!(word(of(&open, &anew), "state"), "open");
+    stranger.json(["close", &anew]);
 
     let taken_back = stranger.json(["close", &proposal]);
     assert_eq!(word(one(&taken_back), "state"), "withdrawn");
-    assert_eq!(word(one(&owner.json(["review", &package])), "state"), "withdrawn");
+    assert_eq!(word(of(&owner.json(["review", &package]), &proposal), "state"), "withdrawn");
     assert!(!owner.json(["status"])["warnings"].to_string().contains("proposals wait"));
     drop((node, helping, visiting));
 }

@@ -96,6 +96,9 @@ pub struct UpdateRequest {
     /// Only with what is held here: nobody is asked.
     #[serde(default)]
     pub offline: bool,
+    /// Only this plan, as an answer named it; if another one would be carried out by now, nothing is.
+    #[serde(default)]
+    pub plan: Option<String>,
     /// Seconds that each package may take to be asked for, and that a fetch may go on without a byte; 60 by default.
     #[serde(default)]
     pub timeout_s: Option<u64>,
@@ -162,6 +165,12 @@ pub struct ChangeInfo {
     pub to: Option<String>,
     /// The directory with its files; none when it is taken away.
     pub path: Option<String>,
+    /// What it asks for beyond what the release before asked for, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
+    /// Whether what it asks for is not known here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_unknown: bool,
 }
 
 /// A package that stays as it is.
@@ -279,7 +288,8 @@ impl Verb for Update {
                 find::in_time(patience, online.sync.refresh(*known, None)).await?.map_err(stopping)?;
             }
         }
-        change(service, Request::Update(package), request.dry_run, patience, progress).await
+        let how = How { dry_run: request.dry_run, patience, only: request.plan };
+        change_so(service, Request::Update(package), how, progress).await
     }
 }
 
@@ -432,12 +442,14 @@ async fn change_so(
         let parts = service.parts();
         let mut plan = reach::plan(parts, &request).await?;
         plan.patience = how.patience;
-        let would = would(parts, &plan);
+        let mut would = would(parts, &plan);
         if how.only.as_ref().is_some_and(|only| *only != would.plan) {
             let problem = Problem::new(Code::Conflict, "what would be installed is not what was shown any more");
             return Err(problem.with_hint("look at it again"));
         }
         if how.dry_run {
+            let asks = follow::asks(parts, &plan.changes, how.patience).await?;
+            tell_asks(&mut would.changes, asks);
             return Ok(would);
         }
         let ChangeResponse { unpacked_bytes, plan: id, .. } = would;
@@ -449,7 +461,9 @@ async fn change_so(
         };
         let Done { generation, fetched, .. } = done;
         let (fetched_bytes, reused_bytes) = (fetched.fetched_bytes, fetched.reused_bytes);
-        let did = response(parts, &done.changes, &done.cautions, &done.kept);
+        let mut did = response(parts, &done.changes, &done.cautions, &done.kept);
+        let asks = follow::asks(parts, &done.changes, how.patience).await?;
+        tell_asks(&mut did.changes, asks);
         Ok(ChangeResponse { generation, unpacked_bytes, fetched_bytes, reused_bytes, plan: id, ..did })
     };
     service.finish(work).await
@@ -469,6 +483,8 @@ fn response(parts: &Parts, changes: &[Change], cautions: &[Caution], kept: &[Kep
         from: change.from.as_ref().map(|slot| slot.version.to_string()),
         to: change.to.as_ref().map(|slot| slot.version.to_string()),
         path: change.to.as_ref().map(|slot| install::text_of(&parts.installed.path_of(slot.release))),
+        asks: Vec::new(),
+        asks_unknown: false,
     };
     let caution = |caution: &Caution| format!("{}: {}", caution.reference, resolve::warning(&caution.warning));
     ChangeResponse {
@@ -481,6 +497,16 @@ fn response(parts: &Parts, changes: &[Change], cautions: &[Caution], kept: &[Kep
         reused_bytes: 0,
         dry_run: false,
         plan: String::new(),
+    }
+}
+
+fn tell_asks(changes: &mut [ChangeInfo], asks: Vec<(PackageId, Option<Vec<String>>)>) {
+    for (package, asked) in asks {
+        let package = package.to_string();
+        for change in changes.iter_mut().filter(|change| change.package_id == package) {
+            change.asks_unknown = asked.is_none();
+            change.asks = asked.clone().unwrap_or_default();
+        }
     }
 }
 

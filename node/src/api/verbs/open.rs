@@ -221,7 +221,7 @@ impl Opened<'_> {
 }
 
 /// Everything that a package asks for, in words.
-fn asked(manifest: &ResolvedManifest) -> Vec<String> {
+pub(super) fn asked(manifest: &ResolvedManifest) -> Vec<String> {
     manifest.permissions().beyond(&Permissions::default())
 }
 

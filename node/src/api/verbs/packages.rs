@@ -9,12 +9,13 @@ use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
+use super::open::asked;
 use super::roles::{self, OpenInfo, RefNameInfo, RoleInfo};
 use crate::api::types::{CheckpointInfo, Empty, ForkInfo, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::catalogue::{self, Card};
-use crate::flow::{Parts, resolve};
+use crate::flow::{Parts, release, resolve};
 use crate::history::History;
 use crate::installed::Slot;
 use crate::problem::Problem;
@@ -134,6 +135,12 @@ pub struct InfoResponse {
     pub newer_rules: Option<u16>,
     /// What it says it is, if that is held.
     pub description: Option<String>,
+    /// What the release that is meant asks for, in words; none if its manifest is not here.
+    #[serde(default)]
+    pub permissions: Option<Vec<String>>,
+    /// What that release needs: references with the versions that will do.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// Its releases, the highest version first.
     pub releases: Vec<ReleaseInfo>,
     /// Its channels.
@@ -224,6 +231,14 @@ impl Verb for Info {
             (Err(_), None) => None,
             (Err(error), Some(_)) => return Err(error.clone().into()),
         };
+        let meant = latest.as_ref().ok().map(|selection| &selection.published.release);
+        let (mut permissions, mut needs) = (None, Vec::new());
+        if let Some(release) = meant {
+            permissions = release::manifest(parts.blobs().await?, release).await.ok().map(|manifest| asked(&manifest));
+            for wanted in &release.dependencies {
+                needs.push(format!("{} {}", resolve::text(&parts.histories, wanted.package)?, wanted.req));
+            }
+        }
         let channels = state.refs.iter().filter(|((class, _), _)| *class == RefClass::Channel);
         let witnessed = WitnessedInfo::from(parts.witnesses.freshness(named.history.evidence.heads()));
         let logs: Vec<CheckpointInfo> = named.history.evidence.heads().map(|head| head.checkpoint().into()).collect();
@@ -237,6 +252,8 @@ impl Verb for Info {
             open: roles::open_of(parts, state)?,
             newer_rules: state.newer_rules,
             description,
+            permissions,
+            needs,
             releases: releases(parts, state),
             channels: channels
                 .map(|((_, name), state)| ChannelInfo {

@@ -17,7 +17,7 @@ use super::merge::absolute;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
-use crate::flow::checkout::DirLock;
+use crate::flow::checkout::{Base, DirLock};
 use crate::flow::propose::{self, Standpoint, State};
 use crate::flow::{Parts, identity, publish, resolve, seek};
 use crate::history::History;
@@ -80,10 +80,23 @@ pub struct ProposeResponse {
     pub total_bytes: u64,
     /// Whether the same files were proposed before.
     pub already: bool,
+    /// The proposal that was made from the directory before, if it has ended: this is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedInfo>,
     /// Peers that keep it.
     pub n_told: usize,
     /// Whether nothing was changed because it was only asked.
     pub dry_run: bool,
+}
+
+/// A proposal to which nothing can be added any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndedInfo {
+    /// The proposal.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// `merged` or `closed`.
+    pub state: String,
 }
 
 /// What to list, or what to say.
@@ -213,14 +226,19 @@ impl Verb for Propose {
             note: request.note.clone(),
             allow_secrets: Vec::new(),
         };
-        let plan = publish::plan(parts, asked, |name| resolve::by_name(parts, name).ok()).await?.into_proposal();
+        let mut plan = publish::plan(parts, asked, |name| resolve::by_name(parts, name).ok()).await?.into_proposal();
         let Some(base) = plan.base.clone() else {
             return Err(propose::ProposeError::NoCheckout(request.dir).into());
         };
+        let before = made_before(parts, &base)?;
+        let ended = before.as_ref().filter(|known| has_ended(known));
+        if let (Some(_), Some(base)) = (ended, &mut plan.base) {
+            base.proposal = None;
+        }
         publish::check(parts, &plan)?;
         let title = title(parts, base.proposal, base.package, request.title)?;
         let response = ProposeResponse {
-            reference: base.proposal.map(|id| format!("syncra:{id}")),
+            reference: base.proposal.filter(|_| ended.is_none()).map(|id| format!("syncra:{id}")),
             target: resolve::text(&parts.histories, base.package)?,
             title: title.clone(),
             release_id: None,
@@ -228,6 +246,10 @@ impl Verb for Propose {
             n_files: plan.files.len() as u64,
             total_bytes: plan.files.iter().map(|file| file.size).sum(),
             already: false,
+            ended: ended.map(|known| EndedInfo {
+                reference: format!("syncra:{}", known.record.statement().proposal),
+                state: known.state.as_str().to_owned(),
+            }),
             n_told: 0,
             dry_run: request.dry_run,
         };
@@ -245,14 +267,36 @@ impl Verb for Propose {
             }
             let version = done.release.version.to_string();
             let release_id = Some(release_id);
-            Ok((
-                ProposeResponse { reference: Some(reference), release_id, version, already: done.already, ..response },
-                record,
-            ))
+            // One that was taken back is proposed again, and one with another title too.
+            let already = done.already && before.is_some_and(|before| before.record.bytes() == record.bytes());
+            Ok((ProposeResponse { reference: Some(reference), release_id, version, already, ..response }, record))
         };
         let (mut response, record) = service.finish(work).await?;
         response.n_told = tell(service, base.package, &record, request.offline, request.timeout_s).await?;
         Ok(response)
+    }
+}
+
+/// The proposal that was made from the directory before, as it stands.
+fn made_before(parts: &Parts, base: &Base) -> Result<Option<Standpoint>, Problem> {
+    let (Some(proposal), Some(history)) = (base.proposal, parts.histories.package(base.package)?) else {
+        return Ok(None);
+    };
+    let all = propose::of(parts, &history)?.into_iter();
+    Ok(all.into_iter().find(|known| {
+        let statement = known.record.statement();
+        statement.proposal == proposal && statement.by == parts.identity()
+    }))
+}
+
+/// Whether no release that is added to it can be taken any more: it was merged or closed. One that was only taken back is
+/// opened by proposing it again.
+fn has_ended(known: &Standpoint) -> bool {
+    let is_close = |record: &Record| matches!(&record.statement().said, Said::Review { verdict: Verdict::Close, .. });
+    match known.state {
+        State::Merged | State::Closed => true,
+        State::Withdrawn => known.reviews.iter().any(|(record, _)| is_close(record)),
+        State::Open => false,
     }
 }
 

@@ -76,6 +76,9 @@ pub struct PlanPublishResponse {
     pub n_files: u64,
     /// The files, in tree order.
     pub files: Vec<PlannedFile>,
+    /// What people should be told: what of others' work would go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Always true: nothing was changed.
     pub dry_run: bool,
 }
@@ -125,6 +128,9 @@ pub struct PublishResponse {
     /// Whether the same files had been published under this version before: then nothing new was signed but, perhaps,
     /// the channel.
     pub already: bool,
+    /// What people should be told: what of others' work is not in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Verb for PlanPublish {
@@ -140,6 +146,7 @@ impl Verb for PlanPublish {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
         publish::check(parts, &plan)?;
+        let warnings = warnings(parts, &plan).await?;
         let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
         let files = plan.files.iter().map(|file| PlannedFile {
             path: file.path.to_string(),
@@ -155,6 +162,7 @@ impl Verb for PlanPublish {
             total_bytes: plan.files.iter().map(|file| file.size).sum(),
             n_files: plan.files.len() as u64,
             files: files.collect(),
+            warnings,
             dry_run: true,
         })
     }
@@ -215,6 +223,10 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
     })
 }
 
+async fn warnings(parts: &Parts, plan: &publish::Plan) -> Result<Vec<String>, Problem> {
+    Ok(publish::overwritten(parts, plan).await?.iter().map(ToString::to_string).collect())
+}
+
 async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {
     let parts = service.parts();
     // A merge that began while files are read would be published half done.
@@ -225,7 +237,13 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
         RefClass::Branch => (None, Some(name.to_string())),
         RefClass::Channel | RefClass::Tag => (Some(name.to_string()), None),
     };
+    let (warnings, is_checkout) = (warnings(parts, &plan).await?, plan.base.is_some());
+    let dir = plan.dir.clone();
     let done = publish::publish(parts, plan, progress).await?;
+    // A checkout says itself what it is based on.
+    if !is_checkout {
+        publish::remember(parts, &dir, done.package, done.release_id).await;
+    }
     let version = done.release.version.to_string();
     let reference = format!("{}@{version}", resolve::text(&parts.histories, done.package)?);
     if !done.already {
@@ -246,5 +264,6 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
         branch,
         waits: done.waits.map(|change| change.to_string()),
         already: done.already,
+        warnings,
     })
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::entry::RefClass;
+use syncra_protocol::id::ReleaseId;
+use syncra_protocol::name::RefName;
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
 use crate::api::types::CheckpointInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
+use crate::flow::resolve::Named;
 use crate::flow::{resolve, yank};
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -55,6 +59,9 @@ pub struct YankResponse {
     pub checkpoint: Option<CheckpointInfo>,
     /// Whether nothing was written because nothing should be.
     pub dry_run: bool,
+    /// What people should be told: what still points to the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Verb for Yank {
@@ -76,7 +83,9 @@ async fn yank(service: &Service, request: YankRequest) -> Result<YankResponse, P
     let parts = service.parts();
     let named = resolve::package(parts, &Reference::parse(&reference)?)?;
     let done = yank::yank(parts, &named, undo, reason.as_deref(), dry_run).await?;
+    let warnings = if undo { Vec::new() } else { pointing(&named, done.release) };
     Ok(YankResponse {
+        warnings,
         reference: format!("{}@{}", named.reference, done.version),
         package_id: named.history.state.package.to_string(),
         release_id: done.release.to_string(),
@@ -86,4 +95,21 @@ async fn yank(service: &Service, request: YankRequest) -> Result<YankResponse, P
         checkpoint: done.checkpoint.as_ref().map(CheckpointInfo::from),
         dry_run,
     })
+}
+
+/// What still points to a release that is hidden: who follows it is refused, or stays where it is.
+fn pointing(named: &Named, release: ReleaseId) -> Vec<String> {
+    let state = &named.history.state;
+    let is_meant = |value: &ReleaseId| state.canonical(*value) == state.canonical(release);
+    let pointing = state.refs.iter().filter(|(_, known)| known.values().into_iter().flatten().any(|to| is_meant(&to)));
+    let reference = &named.reference;
+    let warning = |(class, name): &(RefClass, RefName)| {
+        let what = match class {
+            RefClass::Channel => "channel",
+            RefClass::Branch => "branch",
+            RefClass::Tag => return format!("tag {name} points to it, and stays there: who names the tag is refused"),
+        };
+        format!("{what} {name} points to it: `syncra {what} {reference} {name} VERSION` points it to another release")
+    };
+    pointing.map(|(place, _)| warning(place)).collect()
 }

@@ -60,6 +60,19 @@ fn own_roots(parts: &Parts) -> Vec<BlobId> {
     own.into_iter().filter(|root| !refused.contains_key(root)).collect()
 }
 
+/// The manifests of own releases: no part of their trees, but nobody reads a release without.
+fn own_manifests(parts: &Parts) -> Vec<BlobId> {
+    let own: HashSet<BlobId> = own_roots(parts).into_iter().collect();
+    let histories = parts.histories.packages().into_iter().filter_map(|id| parts.histories.package(id).ok().flatten());
+    let mut manifests = Vec::new();
+    for history in histories {
+        let releases = history.state.releases.values().map(|published| &published.release);
+        let mine = releases.filter(|release| own.contains(&BlobId::from(release.content_root)));
+        manifests.extend(mine.map(|release| release.manifest));
+    }
+    manifests
+}
+
 /// Only asks whether own releases are complete.
 async fn complete(parts: &Parts, blobs: &Blobs) -> Check {
     let roots = own_roots(parts);
@@ -68,6 +81,13 @@ async fn complete(parts: &Parts, blobs: &Blobs) -> Check {
         match blobs.missing(*root).await {
             Ok(missing) if missing.is_nothing() => {}
             Ok(_) => found.push(format!("{} is not complete", root.fmt_short())),
+            Err(error) => found.push(error.to_string()),
+        }
+    }
+    for manifest in own_manifests(parts) {
+        match blobs.has(manifest).await {
+            Ok(true) => {}
+            Ok(false) => found.push(format!("the manifest {} is not here", manifest.fmt_short())),
             Err(error) => found.push(error.to_string()),
         }
     }
@@ -119,6 +139,7 @@ async fn own_blobs(parts: &Parts, blobs: &Blobs) -> Result<HashSet<BlobId>, Blob
         own.extend(blobs.children(root).await?);
         own.insert(root);
     }
+    own.extend(own_manifests(parts));
     Ok(own)
 }
 

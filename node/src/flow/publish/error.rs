@@ -32,6 +32,16 @@ pub enum PublishError {
         /// What is missing.
         missing: &'static str,
     },
+    /// What was said of the directory is not what its manifest says.
+    #[error("{what} `{given}` was asked for, but {MANIFEST_FILE} says `{written}`")]
+    Contradicts {
+        /// What.
+        what: &'static str,
+        /// What was said.
+        given: String,
+        /// What is written.
+        written: String,
+    },
     /// A dependency that is not known here.
     #[error("the dependencies cannot be resolved")]
     Dependencies(#[from] ResolveError),
