@@ -149,9 +149,16 @@ impl SuspendArgs {
         }
         let client = Client::open(context).await?;
         let Self { device, before, dry_run } = self;
-        let done = client.call::<SuspendDevice>(context, SuspendDeviceRequest { device, before, dry_run }).await?;
+        let (n_before, request) = (before.len(), SuspendDeviceRequest { device, before, dry_run });
+        let done = client.call::<SuspendDevice>(context, request).await?;
+        for version in &done.kept {
+            context.ui().warning(&format!(
+                "{version} counts all the same, for another device has built on it: only the recovery key takes it back, `syncra id recover --revoke DEVICE --before PKG@{version}`"
+            ));
+        }
         context.ui().data("devices-suspend", &done, |done: &DeviceResponse| {
             let did = match (done.already, done.dry_run) {
+                (true, _) if n_before > 0 => "had no voice before, and that does not count already",
                 (true, _) => "had no voice before",
                 (false, true) => "would suspend",
                 (false, false) => "suspended",

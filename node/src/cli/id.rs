@@ -193,7 +193,11 @@ async fn show(context: &Context, handle: Option<String>, dry_run: bool) -> Resul
     };
     context.ui().data("id", &found, |found: &IdentityResponse| {
         let handle = found.handle.clone().unwrap_or_default();
-        let hint = if found.recovery == "saved" { "" } else { " (write it down: `syncra id recovery`)" };
+        let hint = match found.recovery.as_str() {
+            "unsaved" => " (write it down: `syncra id recovery`)",
+            "elsewhere" => " (not on this device)",
+            _ => "",
+        };
         format!(
             "identity: {}\nhandle:   {handle}\npackages: {}…\ndevice:   {}\nrecovery: {}{hint}",
             found.identity, found.ref_prefix, found.device, found.recovery
@@ -299,8 +303,8 @@ impl RotateArgs {
 
 /// Lets the recovery key speak.
 async fn say(context: &Context, verb: &str, request: RecoverRequest, is_other: bool) -> Result<(), Problem> {
-    let secret = recovery_secret(context, is_other).await?;
     let client = Client::open(context).await?;
+    let secret = recovery_secret(context, &client, is_other).await?;
     let request = RecoverRequest { secret: secret.map(|secret| secret.to_string()), ..request };
     let done = client.call::<Recover>(context, request).await?;
     context.ui().data(verb, &done, |done: &RecoverResponse| {
@@ -321,13 +325,16 @@ async fn say(context: &Context, verb: &str, request: RecoverRequest, is_other: b
 }
 
 /// The recovery secret from the file that the environment names, or from the terminal; none if the one in the home is
-/// to be used.
-async fn recovery_secret(context: &Context, is_other: bool) -> Result<Option<Zeroizing<String>>, Problem> {
+/// to be used: what lies there may be that of an identity which this device has left, or one that was replaced elsewhere.
+async fn recovery_secret(
+    context: &Context,
+    client: &Client,
+    is_other: bool,
+) -> Result<Option<Zeroizing<String>>, Problem> {
     if let Some(file) = std::env::var_os("SYNCRA_RECOVERY_FILE").filter(|file| !file.is_empty()) {
         return from_file(Path::new(&file)).map(Some);
     }
-    let is_here = Layout::new(&context.home()?).recovery_key().exists();
-    if is_here && !is_other {
+    if !is_other && client.call::<ShowIdentity>(context, Empty {}).await?.recovery == "unsaved" {
         return Ok(None);
     }
     if !context.ui().has_terminal() {

@@ -113,6 +113,7 @@ impl Args {
         }
         let request = SetRolesRequest { reference, roles, protect, unprotect, threshold, before, dry_run };
         let done = client.call::<SetRoles>(context, request).await?;
+        tell_lapses(context, &done);
         context.ui().data("role", &done, said)
     }
 }
@@ -122,6 +123,7 @@ impl EndorseArgs {
         let client = Client::open(context).await?;
         let Self { package: reference, change, dry_run } = self;
         let done = client.call::<EndorseChange>(context, EndorseRequest { reference, change, dry_run }).await?;
+        tell_lapses(context, &done);
         context.ui().data("endorse", &done, said)
     }
 }
@@ -138,6 +140,7 @@ impl TransferArgs {
         let roles = vec![role("me".to_owned(), "none"), role(identity, "owner")];
         let request = SetRolesRequest { reference, roles, dry_run, ..SetRolesRequest::default() };
         let done = client.call::<SetRoles>(context, request).await?;
+        tell_lapses(context, &done);
         context.ui().data("transfer", &done, said)
     }
 }
@@ -177,6 +180,21 @@ pub(super) fn name(who: &OwnerInfo) -> String {
     let handle = || who.handle.as_ref().map(|handle| format!("@{handle}~{short}"));
     let name = who.petname.clone().or_else(handle).unwrap_or_else(|| short.to_owned());
     if who.own { format!("{name} (you)") } else { name }
+}
+
+/// Says which changes cannot take effect any more once this one has: each follows the last that did.
+fn tell_lapses(context: &Context, done: &SaidResponse) {
+    let is_done = done.in_effect && !done.dry_run;
+    for open in &done.lapses {
+        let short = open.change.get(..12).unwrap_or(&open.change);
+        let what = format!("{short}, by which {} wants: {}", name(&open.by), open.says.join(", "));
+        context.ui().warning(&match is_done {
+            true => {
+                format!("this change ended another one that waited: {what}. If it is still wanted, propose it again")
+            }
+            false => format!("when this change takes effect, another one that waits lapses: {what}"),
+        });
+    }
 }
 
 fn said(done: &SaidResponse) -> String {

@@ -2,10 +2,8 @@
 //!
 //! Nothing here decides what counts: entries are written, and the fold (`docs/spec/fold.md`) says what they mean.
 
-use std::collections::BTreeMap;
-
 use syncra_protocol::entry::{
-    AddDevice, Body, Cut, DeviceCuts, DeviceRole, IdentityJoin, NameClaim, PackageJoin, SeenHead, Statement, Suspend,
+    AddDevice, Body, DeviceCuts, DeviceRole, IdentityJoin, NameClaim, PackageJoin, SeenHead, Statement, Suspend,
     recovery_commitment,
 };
 use syncra_protocol::evidence::{EvidenceError, IdentityLog};
@@ -19,7 +17,12 @@ use syncra_protocol::origin::{Origin, Subject};
 
 use super::Parts;
 use super::identity::{self, IdentityError};
-use crate::history::{CommitError, Draft, History, LoadError, OwnError};
+use crate::history::{CommitError, Draft, LoadError, OwnError};
+
+mod cuts;
+
+pub use cuts::counting;
+use cuts::{cuts, ensure_theirs};
 
 /// Why nothing changed about the devices.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,12 @@ pub enum DevicesError {
     /// Only the recovery key can give it back its voice.
     #[error("the device `{0}` is suspended")]
     Suspended(String),
+    /// How far a revoked device counts is the recovery key's word.
+    #[error("the device {} was revoked, and a sibling says no more about it", .0.fmt_short())]
+    CutByRecovery(DeviceKey),
+    /// A release that none of those wrote who are to be cut back: to name it would take nothing away.
+    #[error("`{0}` was not written by the device that is to be cut back")]
+    NotTheirs(String),
     /// The package is not on this device.
     #[error("the history of package {} is not on this device", .0.fmt_short())]
     NoPackage(PackageId),
@@ -198,7 +207,7 @@ pub async fn add(parts: &Parts, device: AddDevice, dry_run: bool) -> Result<bool
 }
 
 /// Takes a device's voice away until the recovery key says more. Its entries up to now stay, or up to a release that is
-/// named. False if it has none.
+/// named, also when it has no voice any more. False if all of it is so already.
 ///
 /// # Errors
 /// [`DevicesError`].
@@ -209,8 +218,14 @@ pub async fn suspend(
     dry_run: bool,
 ) -> Result<bool, DevicesError> {
     let state = ensure_manager(parts)?;
+    ensure_theirs(parts, &[device], before)?;
     if !state.is_active(&device) {
-        return Ok(false);
+        if counting(parts, before)?.is_empty() {
+            return Ok(false);
+        }
+        if state.devices.get(&device).is_some_and(|known| known.status == DeviceStatus::Revoked) {
+            return Err(DevicesError::CutByRecovery(device));
+        }
     }
     let cuts = cuts(parts, parts.identity(), device, before)?;
     if !dry_run {
@@ -278,6 +293,10 @@ pub async fn join(parts: &Parts, identity: IdentityId, logs: &[LogCopy], dry_run
         parts.histories.append(origin, &seen, begin).await?;
     }
     parts.belongs_to(identity);
+    // It stays in the way of nobody where it is: it is not what the identity commits to.
+    if let Err(error) = identity::set_aside(&parts.histories, parts.layout(), identity) {
+        tracing::warn!(%error, "the recovery key of the identity that this device had is not set aside yet");
+    }
     Ok(true)
 }
 
@@ -374,6 +393,7 @@ pub async fn recover(
         })
         .collect();
     lift.sort_unstable();
+    ensure_theirs(parts, &wanted.revoke, &wanted.before)?;
     let mut revoke = Vec::new();
     for device in &wanted.revoke {
         revoke.push(cuts(parts, identity, *device, &wanted.before)?);
@@ -439,50 +459,6 @@ fn rounds(revoke: Vec<Vec<DeviceCuts>>, lift: Vec<EntryId>) -> Vec<Round> {
         rounds[n].1 = lift.to_vec();
     }
     rounds
-}
-
-/// How far the logs of a device count as they are known here, each list for one entry.
-fn cuts(
-    parts: &Parts,
-    identity: IdentityId,
-    device: DeviceKey,
-    before: &[(PackageId, ReleaseId)],
-) -> Result<Vec<DeviceCuts>, DevicesError> {
-    let cut = |head: &Head| Cut { size: head.size(), root: head.root() };
-    let own = parts.histories.log(&Origin::identity(identity, device))?.map(|(_, head)| cut(&head));
-    let before: BTreeMap<PackageId, ReleaseId> = before.iter().copied().collect();
-    let mut packages = Vec::new();
-    for package in parts.histories.packages() {
-        let history = match parts.histories.package(package) {
-            Ok(Some(history)) if history.evidence.heeds(&identity) => history,
-            Ok(_) => continue,
-            Err(error) => {
-                tracing::warn!(%package, %error, "a package cannot be read and is not cut");
-                continue;
-            }
-        };
-        let Some(head) = history.evidence.head(&Origin::package(package, device)) else { continue };
-        let named = before.get(&package).and_then(|release| history.state.releases.get(release));
-        let at = match named.filter(|release| release.writer.key == device) {
-            None => Some(cut(head)),
-            Some(release) => cut_before(&history, release.index, &release.writer),
-        };
-        packages.push((package, at));
-    }
-    let mut lists: Vec<DeviceCuts> = packages
-        .chunks(DEVICE_CUTS)
-        .map(|packages| DeviceCuts { device, identity: own, packages: packages.to_vec() })
-        .collect();
-    if lists.is_empty() {
-        lists.push(DeviceCuts { device, identity: own, packages: Vec::new() });
-    }
-    Ok(lists)
-}
-
-/// The cut that leaves what is before entry `index`; none if that is nothing.
-fn cut_before(history: &History, index: u64, log: &Origin) -> Option<Cut> {
-    let root = history.evidence.log(log)?.root_at(index).filter(|_| index > 0)?;
-    Some(Cut { size: index, root })
 }
 
 /// What this device's identity says, if this device may manage it.
@@ -552,7 +528,7 @@ mod tests {
     async fn a_statement_beyond_what_is_heeded_of_one_log_is_not_called_done() {
         let dir = tempfile::tempdir().unwrap();
         let parts = open(dir.path()).await;
-        let text = identity::recovery_text(parts.layout()).unwrap().unwrap();
+        let text = identity::recovery_text(&parts, parts.identity()).unwrap().unwrap();
         let secret = identity::recovery_secret(&text).unwrap();
         // As many changes as are heeded of one log.
         let added = (0..256_u16).map(|n| {
@@ -581,7 +557,7 @@ mod tests {
     async fn of_two_that_replace_the_recovery_key_at_the_same_time_one_comes_too_late() {
         let dir = tempfile::tempdir().unwrap();
         let parts = open(dir.path()).await;
-        let text = identity::recovery_text(parts.layout()).unwrap().unwrap();
+        let text = identity::recovery_text(&parts, parts.identity()).unwrap().unwrap();
         let secret = identity::recovery_secret(&text).unwrap();
         let wanted = Recovery { rotate: true, ..Recovery::default() };
         let say = || recover(&parts, parts.identity(), &secret, &wanted, false);
@@ -590,7 +566,7 @@ mod tests {
             matches!(said, (Ok(_), Err(DevicesError::WrongKey)) | (Err(DevicesError::WrongKey), Ok(_))),
             "{said:?}"
         );
-        let text = identity::recovery_text(parts.layout()).unwrap().unwrap();
+        let text = identity::recovery_text(&parts, parts.identity()).unwrap().unwrap();
         let state = state(&parts, parts.identity()).unwrap();
         let secret = identity::recovery_secret(&text).unwrap();
         assert_eq!(

@@ -124,7 +124,7 @@ async fn examine_parts(parts: &Parts, care: Care, progress: &Progress) -> Vec<Ch
     let mut checks = vec![place(parts), indexed(parts), disk(layout), files()];
     checks.extend(parts.online().map(|_| tasks(parts)));
     checks.extend(content::check(parts, care, progress).await);
-    checks.push(recovery(layout));
+    checks.push(recovery(parts));
     checks.extend(network::check(parts, parts.online().map(|online| &online.net), care).await);
     checks
 }
@@ -227,8 +227,8 @@ fn tasks(parts: &Parts) -> Check {
     }
 }
 
-fn recovery(layout: &Layout) -> Check {
-    match identity::recovery_text(layout) {
+fn recovery(parts: &Parts) -> Check {
+    match identity::recovery_text(parts, parts.identity()) {
         Ok(None) => Check::good("recovery", "the recovery secret is not on this device"),
         Ok(Some(_)) => Check::good("recovery", "not saved elsewhere yet: `syncra id recovery` shows it"),
         Err(error) => {

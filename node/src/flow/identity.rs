@@ -52,6 +52,9 @@ pub enum IdentityError {
         /// What is wrong with it.
         source: IdError,
     },
+    /// This device does not hold the recovery key that the identity names now.
+    #[error("this device does not hold the recovery secret of identity {}", .0.fmt_short())]
+    NoRecovery(IdentityId),
 }
 
 /// The identity of `device`, made if there is none.
@@ -124,7 +127,33 @@ pub(super) fn finish_recovery(layout: &Layout, commitment: [u8; 32]) -> Result<(
     Ok(durable::sync_dir(&layout.identity())?)
 }
 
-/// Finishes, at a start, a replacement of the recovery key that was cut off.
+/// Puts away the recovery key of an identity that this device had before it joined `present`: nobody shall take it for the
+/// present one's, and nobody shall lose it.
+pub(super) fn set_aside(histories: &Histories, layout: &Layout, present: IdentityId) -> Result<(), IdentityError> {
+    let path = layout.recovery_key();
+    let Some(text) = read_recovery(&path)? else { return Ok(()) };
+    // What is no key at all is told where it is asked for.
+    let Ok(secret) = recovery_secret(&text) else { return Ok(()) };
+    let commitment = recovery_commitment(&secret.public());
+    let own: Vec<IdentityId> = {
+        let truth = histories.journal().truth();
+        let of = |origin: &Origin| match origin.subject {
+            Subject::Identity(identity) => Some(identity),
+            Subject::Package(_) => None,
+        };
+        truth.own_logs().filter_map(|(origin, _)| of(origin)).filter(|identity| *identity != present).collect()
+    };
+    for identity in own {
+        if histories.identity(identity)?.is_some_and(|state| state.recovery == commitment) {
+            durable::replace(&layout.abandoned_recovery_key(&identity), text.as_bytes())?;
+            std::fs::remove_file(&path).map_err(|source| WriteError::from_io(&path, source))?;
+            return Ok(durable::sync_dir(&layout.identity())?);
+        }
+    }
+    Ok(())
+}
+
+/// Finishes, at a start, what was cut off: a replacement of the recovery key, and putting one away.
 ///
 /// # Errors
 /// [`IdentityError`].
@@ -133,6 +162,7 @@ pub(super) fn settle_recovery(
     layout: &Layout,
     identity: IdentityId,
 ) -> Result<(), IdentityError> {
+    set_aside(histories, layout, identity)?;
     match histories.identity(identity)? {
         Some(state) => finish_recovery(layout, state.recovery),
         None => Ok(()),
@@ -152,16 +182,55 @@ pub fn recovery_secret(text: &str) -> Result<DeviceSecret, IdError> {
 
 const RECOVERY_WORD: &str = "syncra-recovery-1";
 
-/// The recovery secret as long as it lies on this device: the text to write down.
+/// Where an identity's recovery secret is, as far as this device can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Here, until somebody has written it down.
+    Unsaved,
+    /// It was here, and somebody has deleted it.
+    Saved,
+    /// Wherever it was made: this device never had it, or another one has replaced it.
+    Elsewhere,
+}
+
+/// The recovery secret of an identity as long as it lies on this device: the text to write down. A file counts only if the
+/// identity names its key, for a device that joined has that of the identity that it left, and another may replace the key.
 ///
 /// # Errors
-/// [`IdentityError::Read`], [`IdentityError::Recovery`].
-pub fn recovery_text(layout: &Layout) -> Result<Option<String>, IdentityError> {
-    let path = layout.recovery_key();
-    let Some(text) = read_recovery(&path)? else { return Ok(None) };
-    let seed = text.trim().strip_prefix(RECOVERY_WORD).unwrap_or_default().trim().to_owned();
-    recovery_secret(&seed).map_err(|source| IdentityError::Recovery { path, source })?;
-    Ok(Some(seed))
+/// [`IdentityError::Read`], [`IdentityError::Recovery`], [`IdentityError::Load`].
+pub fn recovery_text(parts: &Parts, identity: IdentityId) -> Result<Option<String>, IdentityError> {
+    Ok(held_recovery(parts, identity)?.map(|(_, text)| text))
+}
+
+/// The file that holds an identity's recovery secret, and the secret.
+fn held_recovery(parts: &Parts, identity: IdentityId) -> Result<Option<(PathBuf, String)>, IdentityError> {
+    let Some(state) = parts.histories.identity(identity)? else { return Ok(None) };
+    // What replaces it lies beside it until the next start, if the statement took effect late.
+    for path in [parts.layout().recovery_key(), parts.layout().next_recovery_key()] {
+        let Some(text) = read_recovery(&path)? else { continue };
+        let seed = text.trim().strip_prefix(RECOVERY_WORD).unwrap_or_default().trim().to_owned();
+        match recovery_secret(&seed) {
+            Ok(secret) if recovery_commitment(&secret.public()) == state.recovery => return Ok(Some((path, seed))),
+            Ok(_) => {}
+            Err(source) => return Err(IdentityError::Recovery { path, source }),
+        }
+    }
+    Ok(None)
+}
+
+/// Where the recovery secret of this device's identity is.
+///
+/// # Errors
+/// As [`recovery_text`].
+pub fn recovery(parts: &Parts) -> Result<Recovery, IdentityError> {
+    if recovery_text(parts, parts.identity())?.is_some() {
+        return Ok(Recovery::Unsaved);
+    }
+    let state = parts.histories.identity(parts.identity())?;
+    let was_here = state.is_some_and(|state| {
+        state.last_statement.is_none() && state.devices.get(&parts.device).is_some_and(|device| device.is_first)
+    });
+    Ok(if was_here { Recovery::Saved } else { Recovery::Elsewhere })
 }
 
 fn read_recovery(path: &Path) -> Result<Option<Zeroizing<String>>, IdentityError> {
@@ -172,18 +241,18 @@ fn read_recovery(path: &Path) -> Result<Option<Zeroizing<String>>, IdentityError
     }
 }
 
-/// Deletes the recovery secret from this device. False if it was gone already.
+/// Deletes the recovery secret of this device's identity from this device. False if it was gone already.
 ///
 /// # Errors
-/// [`IdentityError::Write`].
-pub fn forget_recovery(layout: &Layout) -> Result<bool, IdentityError> {
-    let path = layout.recovery_key();
+/// [`IdentityError::Write`], and as [`recovery_text`].
+pub fn forget_recovery(parts: &Parts) -> Result<bool, IdentityError> {
+    let Some((path, _)) = held_recovery(parts, parts.identity())? else { return Ok(false) };
     match std::fs::remove_file(&path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(WriteError::from_io(&path, source).into()),
     }
-    durable::sync_dir(&layout.identity())?;
+    durable::sync_dir(&parts.layout().identity())?;
     Ok(true)
 }
 

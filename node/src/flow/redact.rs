@@ -193,7 +193,7 @@ pub async fn redact(parts: &Parts, named: &Named, wanted: Wanted, dry_run: bool)
             roles::write(parts, state.package, parts.histories.seen(&named.history), body).await?
         }
     };
-    let roles::Said { change, already, in_effect, needs, checkpoint } = said;
+    let roles::Said { change, already, in_effect, needs, checkpoint, .. } = said;
     Ok(Redacted { change: change.filter(|_| !in_effect), already, in_effect, needs, checkpoint, ..done })
 }
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use syncra_protocol::entry::{RefClass, Role};
-use syncra_protocol::fold::{PackageState, Pick, SelectError, Selection, Warning};
-use syncra_protocol::id::{IdentityId, PackageId};
+use syncra_protocol::fold::{PackageState, Pick, SelectError, Selection, VersionState, Warning};
+use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference, Selector};
 use syncra_protocol::version::VersionReq;
@@ -148,6 +148,26 @@ pub fn pinned(parts: &Parts) -> Result<BTreeSet<IdentityId>, LoadError> {
 /// [`SelectError`].
 pub fn release<'a>(state: &'a PackageState, selector: Option<&Selector>) -> Result<Selection<'a>, SelectError> {
     state.select(&pick(state, selector))
+}
+
+/// The release that is named, also one that a cut has taken back.
+///
+/// # Errors
+/// [`SelectError`].
+pub fn written(named: &Named) -> Result<ReleaseId, SelectError> {
+    let state = &named.history.state;
+    let known = match &named.selector {
+        Some(Selector::Release(release)) => state.releases.contains_key(release).then_some(*release),
+        Some(Selector::Version(version)) => match state.versions.get(version) {
+            Some(VersionState::Revoked(releases)) if releases.len() == 1 => releases.first().copied(),
+            _ => None,
+        },
+        _ => None,
+    };
+    match known {
+        Some(known) => Ok(known),
+        None => release(state, named.selector.as_ref()).map(|found| found.release),
+    }
 }
 
 /// What a selector asks of a package's state.

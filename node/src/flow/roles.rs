@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides what counts: entries are written, and the fold (`docs/spec/fold.md`) says what they mean.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use syncra_protocol::entry::{Body, Cut, Endorse, EntryError, NameClaim, RefClass, Role, Roles, SeenHead};
 use syncra_protocol::fold::{Needs, Open, OpenChange, PackageState, Rights};
@@ -15,7 +15,10 @@ use syncra_protocol::origin::{Origin, Subject};
 use super::Parts;
 use super::devices::{self, DevicesError};
 use super::resolve::{self, Named};
-use crate::history::{Draft, History, LoadError, OwnError};
+use crate::history::{Draft, History, LoadError, OwnError, body_of};
+
+/// Characters of a change's id that are enough to name it, as of a proposal's.
+const ID_CHARACTERS: usize = 4;
 
 /// What is to change.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +46,8 @@ pub struct Said {
     pub needs: Vec<Needs>,
     /// The head of this device's log of the package, if it grew.
     pub checkpoint: Option<Checkpoint>,
+    /// Other changes of rights that wait: all follow the same one, so they lapse as soon as this one takes effect.
+    pub lapses: Vec<Open>,
 }
 
 /// Why nothing changed.
@@ -83,6 +88,31 @@ pub enum RolesError {
         /// What was asked for.
         change: String,
     },
+    /// Another one has taken its place.
+    #[error(
+        "the change `{change}` of `{reference}` has lapsed: `{by}` took effect first, and both follow the same one"
+    )]
+    Lapsed {
+        /// The package.
+        reference: String,
+        /// What was asked for.
+        change: EntryId,
+        /// What took effect.
+        by: EntryId,
+    },
+    /// A release that nobody wrote who loses a role: to name it would take nothing away.
+    #[error("`{0}` was not published by somebody else who loses a role")]
+    NotTheirs(String),
+    /// Only with a role does a change of roles take anything away.
+    #[error("who published `{version}` loses no role by this, so nothing that it published would be taken back")]
+    NoRoleToLose {
+        /// The release.
+        version: String,
+        /// Its package.
+        reference: String,
+        /// Who published it.
+        who: IdentityId,
+    },
     /// Several do.
     #[error("`{change}` could be any of {}", .changes.join(", "))]
     Ambiguous {
@@ -116,27 +146,38 @@ pub async fn change(parts: &Parts, named: &Named, wanted: &Wanted, dry_run: bool
     let state = &named.history.state;
     ensure_owner(parts, named)?;
     let mut roles = wanted_roles(named, wanted)?;
+    ensure_theirs(parts.identity(), named, wanted, &roles)?;
     let is_same =
         roles.changes.is_empty() && roles.protect.is_empty() && roles.owner_threshold == state.rights.owner_threshold;
     if is_same {
-        return Ok(Said { change: None, already: true, in_effect: true, needs: vec![], checkpoint: None });
+        let (needs, lapses) = (vec![], vec![]);
+        return Ok(Said { change: None, already: true, in_effect: true, needs, checkpoint: None, lapses });
     }
     roles.cuts = cuts(parts.identity(), &named.history, &roles, &wanted.before);
     // Said before, and waiting: once is enough.
     let is_said = |open: &&Open| match &open.change {
         OpenChange::Roles(other) => {
-            open.agreed.contains(&parts.identity()) && without_cuts(other) == without_cuts(&roles)
+            let as_far = wanted.before.is_empty() || other.cuts == roles.cuts;
+            open.agreed.contains(&parts.identity()) && without_cuts(other) == without_cuts(&roles) && as_far
         }
         OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     };
     if let Some(open) = state.open.iter().find(is_said) {
-        let needs = open.needs.clone();
-        return Ok(Said { change: Some(open.entry), already: true, in_effect: false, needs, checkpoint: None });
+        let (change, needs, lapses) = (Some(open.entry), open.needs.clone(), others(state, Some(open.entry)));
+        return Ok(Said { change, already: true, in_effect: false, needs, checkpoint: None, lapses });
     }
+    let lapses = others(state, None);
     if dry_run {
-        return Ok(Said { change: None, already: false, in_effect: false, needs: vec![], checkpoint: None });
+        return Ok(Said { change: None, already: false, in_effect: false, needs: vec![], checkpoint: None, lapses });
     }
-    write(parts, state.package, parts.histories.seen(&named.history), Body::Roles(roles)).await
+    let said = write(parts, state.package, parts.histories.seen(&named.history), Body::Roles(roles)).await?;
+    Ok(Said { lapses, ..said })
+}
+
+/// The changes of rights that wait, but for one.
+fn others(state: &PackageState, but: Option<EntryId>) -> Vec<Open> {
+    let is_other = |open: &&Open| matches!(open.change, OpenChange::Roles(_)) && Some(open.entry) != but;
+    state.open.iter().filter(is_other).cloned().collect()
 }
 
 fn without_cuts(roles: &Roles) -> Roles {
@@ -150,11 +191,15 @@ fn without_cuts(roles: &Roles) -> Roles {
 pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) -> Result<Said, RolesError> {
     let state = &named.history.state;
     ensure_readable(named)?;
-    let open = find(named, change)?;
+    let open = match find(named, change) {
+        Err(RolesError::NoChange { .. }) => return gone(parts, named, change),
+        found => found?,
+    };
     let (me, entry) = (parts.identity(), open.entry);
+    let lapses = if matches!(open.change, OpenChange::Roles(_)) { others(state, Some(entry)) } else { vec![] };
     if open.agreed.contains(&me) {
         let needs = open.needs.clone();
-        return Ok(Said { change: Some(entry), already: true, in_effect: false, needs, checkpoint: None });
+        return Ok(Said { change: Some(entry), already: true, in_effect: false, needs, checkpoint: None, lapses });
     }
     if !open.needs.iter().any(|needs| needs.of.contains(&me)) {
         return Err(RolesError::NotAsked);
@@ -164,14 +209,47 @@ pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) 
         OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
     };
     if dry_run {
-        return Ok(Said { change: Some(entry), already: false, in_effect: false, needs: vec![], checkpoint: None });
+        let needs = vec![];
+        return Ok(Said { change: Some(entry), already: false, in_effect: false, needs, checkpoint: None, lapses });
     }
     if becomes_owner {
         take_name(parts, state.package).await?;
     }
     let mut seen = parts.histories.seen(&named.history);
     see(&mut seen, &named.history, open);
-    write(parts, state.package, seen, Body::Endorse(Endorse { entry })).await
+    let said = write(parts, state.package, seen, Body::Endorse(Endorse { entry })).await?;
+    Ok(Said { lapses, ..said })
+}
+
+/// What became of a change of rights that does not wait any more: it is in effect, or another one took its place.
+fn gone(parts: &Parts, named: &Named, text: &str) -> Result<Said, RolesError> {
+    let mut changes = BTreeMap::new();
+    for head in named.history.evidence.heads() {
+        let Subject::Package(_) = head.origin().subject else { continue };
+        let stored = parts.histories.entries(head.origin(), 0, head.size()).map_err(LoadError::Logs)?;
+        changes.extend(stored.iter().filter_map(|bytes| match body_of(bytes) {
+            Some(Body::Roles(roles)) => Some((EntryId::of(bytes), roles.previous)),
+            _ => None,
+        }));
+    }
+    let reference = || named.reference.clone();
+    let no_change = || RolesError::NoChange { reference: reference(), change: text.to_owned() };
+    let (change, previous) =
+        only(text, changes.keys().copied())?.and_then(|id| Some((id, *changes.get(&id)?))).ok_or_else(no_change)?;
+    // Each change names the one before it: from the last one back.
+    let mut link = named.history.state.rights.last;
+    while let Some(by) = link {
+        let before = changes.get(&by).copied().flatten();
+        if by == change {
+            let (needs, lapses) = (vec![], vec![]);
+            return Ok(Said { change: Some(by), already: true, in_effect: true, needs, checkpoint: None, lapses });
+        }
+        if before == previous {
+            return Err(RolesError::Lapsed { reference: reference(), change, by });
+        }
+        link = before;
+    }
+    Err(no_change())
 }
 
 /// A package that one comes to own is called as it was, unless the name is taken: so that `syncra publish` finds it.
@@ -222,6 +300,7 @@ pub(crate) async fn write(
         in_effect: open.is_none(),
         needs: open.map(|open| open.needs.clone()).unwrap_or_default(),
         checkpoint: Some(*head.checkpoint()),
+        lapses: Vec::new(),
     })
 }
 
@@ -252,11 +331,21 @@ pub(super) fn ensure_owner(parts: &Parts, named: &Named) -> Result<(), RolesErro
 /// The change as an entry says it, without what is so already, and without cuts.
 fn wanted_roles(named: &Named, wanted: &Wanted) -> Result<Roles, RolesError> {
     let rights = &named.history.state.rights;
-    let mut changes: Vec<_> = wanted.roles.iter().filter(|(who, role)| rights.role(who) != *role).copied().collect();
+    // What is so already, and an open change wants otherwise, is said all the same: then that one lapses.
+    let waits = others(&named.history.state, None);
+    let is_waiting = |wants: &dyn Fn(&Roles) -> bool| {
+        waits.iter().any(|open| matches!(&open.change, OpenChange::Roles(roles) if wants(roles)))
+    };
+    let is_changed = |(who, role): &&(IdentityId, Option<Role>)| {
+        let wants = |roles: &Roles| roles.changes.iter().any(|(other, to)| other == who && to != role);
+        rights.role(who) != *role || is_waiting(&wants)
+    };
+    let mut changes: Vec<_> = wanted.roles.iter().filter(is_changed).copied().collect();
     changes.sort_unstable();
     changes.dedup_by_key(|(who, _)| *who);
     let is_new = |(class, name, is_protected): &&(RefClass, RefName, bool)| {
-        rights.protected.contains(&(*class, name.clone())) != *is_protected
+        let wants = |roles: &Roles| roles.protect.contains(&(*class, name.clone(), !is_protected));
+        rights.protected.contains(&(*class, name.clone())) != *is_protected || is_waiting(&wants)
     };
     let mut protect: Vec<_> = wanted.protect.iter().filter(is_new).cloned().collect();
     protect.sort_unstable();
@@ -287,6 +376,27 @@ fn owners_after(rights: &Rights, roles: &Roles) -> BTreeSet<IdentityId> {
         }
     }
     owners
+}
+
+/// That what is to be taken back was published by somebody else who loses a role: nothing else can be.
+fn ensure_theirs(me: IdentityId, named: &Named, wanted: &Wanted, roles: &Roles) -> Result<(), RolesError> {
+    let state = &named.history.state;
+    for release in &wanted.before {
+        let known = state.releases.get(release);
+        let version = known.map_or_else(|| format!("r:{release}"), |known| known.release.version.to_string());
+        let writer = known.and_then(|known| Some((known, state.writers.get(&known.writer)?)));
+        let is_named = |who: &IdentityId| *who != me && wanted.roles.iter().any(|(other, _)| other == who);
+        let Some((known, writer)) = writer.filter(|(_, writer)| is_named(&writer.identity)) else {
+            return Err(RolesError::NotTheirs(version));
+        };
+        let who = writer.identity;
+        let loses = roles.changes.iter().any(|(other, role)| *other == who && *role < state.rights.role(&who));
+        // What counts no more is taken back already.
+        if !loses && known.index < writer.until {
+            return Err(RolesError::NoRoleToLose { version, reference: named.reference.clone(), who });
+        }
+    }
+    Ok(())
 }
 
 /// How far the logs count of those who may do less than before: as they are known here, or up to before a release.
@@ -321,16 +431,20 @@ fn cuts(
 /// The open change that somebody names by its id or the beginning of it.
 fn find<'a>(named: &'a Named, text: &str) -> Result<&'a Open, RolesError> {
     let open = &named.history.state.open;
-    let fits = |open: &&Open| {
-        let id = open.entry.to_string();
-        id == text || (text.len() >= 6 && id.starts_with(text))
-    };
-    let mut found = open.iter().filter(fits);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => Err(RolesError::NoChange { reference: named.reference.clone(), change: text.to_owned() }),
-        (Some(_), Some(_)) => {
-            let changes = open.iter().filter(fits).map(|open| open.entry.to_string()).collect();
+    let found = only(text, open.iter().map(|open| open.entry))?;
+    let found = found.and_then(|id| open.iter().find(|open| open.entry == id));
+    found.ok_or_else(|| RolesError::NoChange { reference: named.reference.clone(), change: text.to_owned() })
+}
+
+/// The one that somebody names by its id or the beginning of it, if there is one.
+fn only(text: &str, ids: impl Iterator<Item = EntryId>) -> Result<Option<EntryId>, RolesError> {
+    let fits = |id: &EntryId| text.len() >= ID_CHARACTERS && id.to_string().starts_with(text);
+    let found: Vec<EntryId> = ids.filter(fits).collect();
+    match found[..] {
+        [] => Ok(None),
+        [id] => Ok(Some(id)),
+        _ => {
+            let changes = found.iter().map(EntryId::to_string).collect();
             Err(RolesError::Ambiguous { change: text.to_owned(), changes })
         }
     }

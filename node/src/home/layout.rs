@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use syncra_protocol::id::IdentityId;
+
 /// The places inside a home. Only names: nothing is opened, made or locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -67,6 +69,12 @@ impl Layout {
     #[must_use]
     pub fn next_recovery_key(&self) -> PathBuf {
         self.identity().join("recovery.next")
+    }
+
+    /// The recovery key of an identity that this device had before it joined another.
+    #[must_use]
+    pub fn abandoned_recovery_key(&self, identity: &IdentityId) -> PathBuf {
+        self.identity().join(format!("recovery-of-{identity}.key"))
     }
 
     /// What only this device knows. Truth.

@@ -142,6 +142,9 @@ impl From<IdentityError> for Problem {
             IdentityError::Entry(_) => Self::from_error(Code::Failed, &error),
             IdentityError::Read { ref source, .. } => Self::io(error.to_string(), source),
             IdentityError::Recovery { .. } => Self::from_error(Code::HomeDamaged, &error),
+            IdentityError::NoRecovery(_) => Self::from_error(Code::NotFound, &error).with_hint(
+                "it is where somebody wrote it down, or on the device that the identity began with, or where `syncra id rotate` was run last: `syncra id recovery` there",
+            ),
         }
     }
 }

@@ -24,6 +24,10 @@ impl From<DevicesError> for Problem {
             DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
             DevicesError::Suspended(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("only the recovery key ends that: `syncra id recover --lift`"),
+            DevicesError::CutByRecovery(_) => Self::from_error(Code::Conflict, &error)
+                .with_hint("`syncra id recover --revoke DEVICE --before PKG@VERSION` cuts it back further"),
+            DevicesError::NotTheirs(_) => Self::from_error(Code::BadArgument, &error)
+                .with_hint("`syncra log PKG` shows which device wrote what; name a release of that device"),
             DevicesError::NoPackage(_) => Self::from_error(Code::NotFound, &error)
                 .with_hint("bring it here first, for example by `syncra info syncra:PACKAGE`"),
             DevicesError::Revoked(_) => Self::from_error(Code::Conflict, &error)
@@ -103,8 +107,22 @@ impl From<RolesError> for Problem {
             RolesError::NoOwner(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("name another owner in the same change, by `syncra transfer`"),
             RolesError::Threshold { .. } | RolesError::Full(_) => Self::from_error(Code::BadArgument, &error),
-            RolesError::NoChange { .. } => {
-                Self::from_error(Code::NotFound, &error).with_hint("`syncra role PKG` lists those that wait")
+            RolesError::NoChange { .. } => Self::from_error(Code::NotFound, &error)
+                .with_hint("`syncra role PKG` lists those that wait; the first four characters of an id may be enough"),
+            RolesError::Lapsed { ref reference, .. } => {
+                let hint = format!(
+                    "an owner has to propose it again, by `syncra role {reference} …`; `syncra log {reference}` shows both"
+                );
+                Self::from_error(Code::Conflict, &error).with_hint(hint)
+            }
+            RolesError::NotTheirs(_) => Self::from_error(Code::BadArgument, &error).with_hint(
+                "`syncra log PKG` shows who published what; what you published yourself goes by `syncra yank` or `syncra redact`",
+            ),
+            RolesError::NoRoleToLose { ref version, ref reference, who } => {
+                let hint = format!(
+                    "give a role and take it away again: `syncra role {reference} {who} contributor`, then `syncra role {reference} {who} none --before {reference}@{version}`"
+                );
+                Self::from_error(Code::Conflict, &error).with_hint(hint)
             }
             RolesError::Ambiguous { .. } => {
                 Self::from_error(Code::Ambiguous, &error).with_hint("write more of the change's id")

@@ -110,6 +110,112 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     publish(&laptop, "lamp");
 }
 
+/// A desk with the recovery secret, and a laptop of the same person that has published 6.6.6 and 6.6.7, known to both.
+fn desk_and_laptop() -> (Home, Home, String) {
+    let desk = Home::new();
+    package(&desk, "lamp", "1.0.0", "turn()");
+    let exact = format!("syncra:{}", text(&publish(&desk, "lamp"), "package_id"));
+    let secret = text(&desk.json(["id", "recovery"]), "recovery").to_owned();
+    let owner = text(&desk.json(["id"]), "ref_prefix").trim_end_matches('/').to_owned();
+    let laptop = Home::new().with("SYNCRA_RECOVERY_FILE", secret_file(&desk, &secret));
+    laptop.json(["import", &export(&desk, &exact, "to-laptop.syncpack")]);
+    laptop.json(["id", "recover", &owner, "--label", "laptop", "--yes"]);
+    for version in ["6.6.6", "6.6.7"] {
+        package(&laptop, "lamp", version, version);
+        publish(&laptop, "lamp");
+    }
+    desk.json(["import", &export(&laptop, &exact, "to-desk.syncpack")]);
+    (desk, laptop, exact)
+}
+
+/// Exit and code of getting a version; none if it is there to be had.
+fn refused(home: &Home, exact: &str, version: &str) -> Option<(i32, String)> {
+    let (dir, wanted) = (format!("got-{version}"), format!("{exact}@{version}"));
+    let output = home.run(["get", &wanted, "-o", &dir, "--json"]);
+    if output.code == 0 {
+        std::fs::remove_dir_all(home.work().join(&dir)).expect("it was written");
+        return None;
+    }
+    let (exit, problem) = output.error();
+    Some((exit, text(&problem, "code").to_owned()))
+}
+
+fn revoked() -> Option<(i32, String)> {
+    Some((5, "E0505".to_owned()))
+}
+
+#[test]
+fn a_revocation_leaves_what_an_earlier_cut_has_taken_away() {
+    let (desk, _, exact) = desk_and_laptop();
+    desk.json(["devices", "suspend", "laptop", "--before", &format!("{exact}@6.6.6"), "--yes"]);
+    assert_eq!(refused(&desk, &exact, "6.6.6"), revoked());
+    let stable = |home: &Home| home.json(["channel", &exact])["refs"][0]["places"][0]["version"].clone();
+    assert_eq!(stable(&desk), "1.0.0");
+    desk.json(["id", "recover", "--revoke", "laptop", "--yes"]);
+    assert_eq!(refused(&desk, &exact, "6.6.6"), revoked(), "nobody said that it counts again");
+    assert_eq!(stable(&desk), "1.0.0");
+    desk.json(["id", "recover", "--revoke", "laptop", "--yes"]);
+    assert_eq!(refused(&desk, &exact, "6.6.6"), revoked(), "nor by saying it twice");
+    // Who names a later release says so.
+    desk.json(["id", "recover", "--revoke", "laptop", "--before", &format!("{exact}@6.6.7"), "--yes"]);
+    assert_eq!(refused(&desk, &exact, "6.6.6"), None);
+    assert_eq!(refused(&desk, &exact, "6.6.7"), revoked());
+}
+
+#[test]
+fn a_device_without_a_voice_is_cut_back_further() {
+    let (desk, _, exact) = desk_and_laptop();
+    let suspend = |version: &str| {
+        let before = format!("{exact}@{version}");
+        ["devices", "suspend", "laptop", "--before", &before, "--yes"].map(ToOwned::to_owned)
+    };
+    assert_eq!(code(&desk.fails(suspend("1.0.0"))), (2, "E0202"), "the laptop has not written it");
+    desk.json(["devices", "suspend", "laptop", "--yes"]);
+    assert_eq!(refused(&desk, &exact, "6.6.7"), None, "what it wrote so far stays");
+    assert_eq!(desk.json(["devices", "suspend", "laptop", "--yes"])["already"], true);
+    assert_eq!(desk.json(suspend("6.6.7"))["already"], false);
+    assert_eq!((refused(&desk, &exact, "6.6.6"), refused(&desk, &exact, "6.6.7")), (None, revoked()));
+    assert_eq!(desk.json(suspend("6.6.7"))["already"], true);
+    desk.json(["id", "recover", "--revoke", "laptop", "--yes"]);
+    let (exit, problem) = desk.fails(suspend("6.6.6"));
+    assert_eq!((exit, text(&problem, "code")), (7, "E0700"));
+    assert!(text(&problem, "hint").contains("--revoke DEVICE --before"), "{problem}");
+    let before = format!("{exact}@1.0.0");
+    let wrong = desk.fails(["id", "recover", "--revoke", "laptop", "--before", &before, "--yes"]);
+    assert_eq!(code(&wrong), (2, "E0202"));
+}
+
+/// A secret that somebody writes down opens something.
+#[test]
+fn a_recovery_secret_is_shown_only_where_the_one_lies_that_the_identity_names() {
+    let (desk, laptop, exact) = desk_and_laptop();
+    let recovery = |home: &Home| text(&home.json(["id"]), "recovery").to_owned();
+    assert_eq!((recovery(&desk).as_str(), recovery(&laptop).as_str()), ("unsaved", "elsewhere"));
+    let (exit, problem) = laptop.fails(["id", "recovery"]);
+    assert_eq!((exit, text(&problem, "code")), (3, "E0300"));
+    assert!(text(&problem, "hint").contains("syncra id rotate"), "{problem}");
+    assert_eq!(laptop.fails(["id", "recovery", "--forget", "--yes"]).0, 3);
+    let warnings = laptop.json(["status"])["warnings"].to_string();
+    assert!(!warnings.contains("recovery secret"), "{warnings}");
+    let kept = std::fs::read_dir(laptop.path().join("identity")).expect("readable");
+    let names: Vec<String> = kept.map(|file| file.expect("read").file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().any(|name| name.starts_with("recovery-of-")), "put away, not deleted: {names:?}");
+    // Without a file that is named it asks, and nobody is there.
+    let laptop = laptop.with("SYNCRA_RECOVERY_FILE", String::new());
+    assert_eq!(laptop.fails(["id", "rotate", "--yes"]).0, 2);
+    assert_eq!(laptop.fails(["id", "recover", "--lift", "--yes"]).0, 2);
+
+    let secret = text(&desk.json(["id", "recovery"]), "recovery").to_owned();
+    let laptop = laptop.with("SYNCRA_RECOVERY_FILE", secret_file(&desk, &secret));
+    laptop.json(["id", "rotate", "--yes"]);
+    let newer = text(&laptop.json(["id", "recovery"]), "recovery").to_owned();
+    assert!(newer != secret && recovery(&laptop) == "unsaved");
+    desk.json(["import", &export(&laptop, &exact, "rotated.syncpack")]);
+    assert_eq!(recovery(&desk), "elsewhere");
+    assert_eq!(code(&desk.fails(["id", "recovery"])), (3, "E0300"));
+    assert_eq!(desk.fails(["id", "rotate", "--yes"]).0, 2, "the file that lies here is not taken for it");
+}
+
 #[test]
 fn a_replaced_recovery_key_says_nothing_any_more() {
     let home = Home::new();

@@ -123,6 +123,65 @@ fn a_removal_takes_back_from_a_release_on() {
     alice.json(["get", &format!("{exact}@1.1.0"), "-o", "out"]);
 }
 
+/// What takes nothing back says so, and how it is done.
+#[test]
+fn what_somebody_without_a_role_published_is_taken_back_by_a_role_that_it_loses() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    let id = identity(&bob);
+    carry(&alice, &[&bob], &exact);
+    alice.json(["role", &exact, &id, "maintainer"]);
+    carry(&alice, &[&bob], &exact);
+    publish_to(&bob, &exact, "6.6.7", &[]);
+    carry(&bob, &[&alice], &exact);
+    let (own, bad) = (format!("{exact}@1.0.0"), format!("{exact}@6.6.7"));
+    assert_eq!(code(&alice.fails(["role", &exact, &id, "none", "--before", &own, "--yes"])), (2, "E0202"));
+    assert_eq!(role_of(&alice, &exact, &id).as_deref(), Some("maintainer"), "nothing was done by half");
+    alice.json(["role", &exact, &id, "none", "--yes"]);
+    let (exit, problem) = alice.fails(["role", &exact, &id, "none", "--before", &bad, "--yes"]);
+    assert_eq!((exit, text(&problem, "code")), (7, "E0700"));
+    assert!(text(&problem, "hint").contains("contributor"), "it says how: {problem}");
+    alice.json(["role", &exact, &id, "contributor"]);
+    alice.json(["role", &exact, &id, "none", "--before", &bad, "--yes"]);
+    assert_eq!(code(&alice.fails(["get", &bad, "-o", "out"])), (5, "E0505"));
+    assert_eq!(alice.json(["role", &exact, &id, "none", "--before", &bad, "--yes"])["already"], true);
+}
+
+/// Changes of rights follow one another: what waited for the place that another took says so.
+#[test]
+fn a_change_that_takes_effect_ends_those_that_waited_and_says_which() {
+    let (alice, exact) = begun();
+    let (bob, carol) = (Home::new(), Home::new());
+    let (b, c) = (identity(&bob), identity(&carol));
+    carry(&alice, &[&bob, &carol], &exact);
+    let offer = text(&alice.json(["role", &exact, &b, "owner"]), "change").to_owned();
+    carry(&alice, &[&bob], &exact);
+    let would = alice.json(["role", &exact, &c, "maintainer", "--dry-run"]);
+    assert_eq!(would["lapses"][0]["change"], *offer);
+    let other = alice.json(["role", &exact, &c, "maintainer"]);
+    assert_eq!((&other["in_effect"], &other["lapses"][0]["change"]), (&Value::Bool(true), &Value::from(&offer[..])));
+    assert_eq!(alice.json(["role", &exact])["open"].as_array().map(Vec::len), Some(0));
+    carry(&alice, &[&bob], &exact);
+    let (exit, problem) = bob.fails(["endorse", &exact, &offer[..4]]);
+    assert_eq!((exit, text(&problem, "code")), (7, "E0700"));
+    assert!(text(&problem, "message").contains(text(&other, "change")), "it says by what: {problem}");
+    assert!(text(&problem, "hint").contains("propose it again"), "{problem}");
+    assert_eq!(alice.json(["endorse", &exact, text(&other, "change")])["in_effect"], true, "that one is in effect");
+
+    // An offer is taken back by saying that it shall not be.
+    let offer = text(&alice.json(["role", &exact, &b, "owner"]), "change").to_owned();
+    let back = alice.json(["role", &exact, &b, "none", "--yes"]);
+    assert_eq!((&back["already"], &back["in_effect"]), (&Value::Bool(false), &Value::Bool(true)));
+    assert_eq!(back["lapses"][0]["change"], *offer);
+    assert_eq!(alice.json(["role", &exact])["open"].as_array().map(Vec::len), Some(0));
+    assert_eq!(alice.json(["role", &exact, &b, "none", "--yes"])["already"], true);
+
+    let offer = text(&alice.json(["role", &exact, &b, "owner"]), "change").to_owned();
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(bob.fails(["endorse", &exact, &offer[..3]]).0, 3);
+    assert_eq!(bob.json(["endorse", &exact, &offer[..4]])["in_effect"], true);
+}
+
 #[test]
 fn a_contributor_publishes_onto_branches() {
     let (alice, exact) = begun();

@@ -132,6 +132,9 @@ pub struct DeviceResponse {
     pub already: bool,
     /// Whether nothing was written because nothing should be.
     pub dry_run: bool,
+    /// Releases that were named and count all the same, for others have built on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 impl Verb for AddDevice {
@@ -150,7 +153,7 @@ impl Verb for AddDevice {
         service
             .finish(move |service| async move {
                 let did = devices::add(service.parts(), added, dry_run).await?;
-                Ok(DeviceResponse { device: key.to_string(), already: !did, dry_run })
+                Ok(DeviceResponse { device: key.to_string(), already: !did, dry_run, kept: Vec::new() })
             })
             .await
     }
@@ -194,7 +197,8 @@ impl Verb for SuspendDevice {
         service
             .finish(move |service| async move {
                 let did = devices::suspend(service.parts(), known.key, &before, dry_run).await?;
-                Ok(DeviceResponse { device: known.key.to_string(), already: !did, dry_run })
+                let kept = if dry_run { Vec::new() } else { devices::counting(service.parts(), &before)? };
+                Ok(DeviceResponse { device: known.key.to_string(), already: !did, dry_run, kept })
             })
             .await
     }
@@ -338,10 +342,7 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
     };
     let text = match secret {
         Some(text) => text,
-        None => identity::recovery_text(parts.layout())?.ok_or_else(|| {
-            let problem = Problem::new(Code::NotFound, "the recovery secret is not on this device");
-            problem.with_hint("pass the one that you wrote down")
-        })?,
+        None => identity::recovery_text(parts, identity)?.ok_or(identity::IdentityError::NoRecovery(identity))?,
     };
     let secret = identity::recovery_secret(&text)
         .map_err(|_| Problem::new(Code::BadArgument, "this is no recovery secret: 52 letters and digits"))?;
@@ -369,8 +370,7 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
 fn releases(parts: &Parts, references: &[String]) -> Result<Vec<(PackageId, ReleaseId)>, Problem> {
     let release = |text: &String| -> Result<_, Problem> {
         let named = resolve::package(parts, &Reference::parse(text)?)?;
-        let state = &named.history.state;
-        Ok((state.package, resolve::release(state, named.selector.as_ref())?.release))
+        Ok((named.history.state.package, resolve::written(&named)?))
     };
     references.iter().map(release).collect()
 }

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::flow::{Parts, identity};
+use crate::flow::Parts;
+use crate::flow::identity::{self, IdentityError};
 use crate::problem::Problem;
 use crate::progress::Progress;
 
@@ -29,7 +30,8 @@ pub struct IdentityResponse {
     pub handle: Option<String>,
     /// What references to its packages begin with.
     pub ref_prefix: String,
-    /// `unsaved` as long as the recovery secret lies on this device, else `saved`.
+    /// `unsaved` as long as the recovery secret lies on this device, `saved` once it was deleted here; `elsewhere` on a device
+    /// that never had it, or if another one has replaced it.
     pub recovery: String,
 }
 
@@ -126,10 +128,13 @@ impl Verb for Recovery {
     type Response = RecoveryResponse;
 
     async fn run(service: &Arc<Service>, request: RecoveryRequest, _: &Progress) -> Result<RecoveryResponse, Problem> {
-        let layout = service.layout();
-        let recovery = identity::recovery_text(layout)?;
+        let parts = service.parts();
+        let recovery = identity::recovery_text(parts, parts.identity())?;
+        if identity::recovery(parts)? == identity::Recovery::Elsewhere {
+            return Err(IdentityError::NoRecovery(parts.identity()).into());
+        }
         if request.forget {
-            identity::forget_recovery(layout)?;
+            identity::forget_recovery(parts)?;
         }
         Ok(RecoveryResponse { forgotten: request.forget || recovery.is_none(), recovery })
     }
@@ -175,7 +180,11 @@ impl Verb for Adopt {
 }
 
 pub(super) fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
-    let recovery = if identity::recovery_text(parts.layout())?.is_some() { "unsaved" } else { "saved" };
+    let recovery = match identity::recovery(parts)? {
+        identity::Recovery::Unsaved => "unsaved",
+        identity::Recovery::Saved => "saved",
+        identity::Recovery::Elsewhere => "elsewhere",
+    };
     Ok(IdentityResponse {
         identity: parts.identity().to_string(),
         device: parts.device.to_string(),

@@ -16,6 +16,7 @@ use super::refs::class_of;
 use crate::api::types::CheckpointInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
+use crate::flow::resolve::Named;
 use crate::flow::roles::{self, Said, Wanted};
 use crate::flow::{Parts, resolve};
 use crate::problem::{Code, Problem};
@@ -267,17 +268,22 @@ pub struct SaidResponse {
     pub checkpoint: Option<CheckpointInfo>,
     /// Whether nothing was written because nothing should be.
     pub dry_run: bool,
+    /// Other changes of rights that waited: all follow the same one, so they lapse when this one takes effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapses: Vec<OpenInfo>,
 }
 
-fn said(parts: &Parts, reference: String, said: &Said, dry_run: bool) -> Result<SaidResponse, Problem> {
+fn said(parts: &Parts, named: &Named, said: &Said, dry_run: bool) -> Result<SaidResponse, Problem> {
+    let lapses = said.lapses.iter().map(|open| open_info(parts, &named.history.state, open));
     Ok(SaidResponse {
-        reference,
+        reference: named.reference.clone(),
         change: said.change.map(|change| change.to_string()),
         already: said.already,
         in_effect: said.in_effect,
         needs: needs_of(parts, &said.needs)?,
         checkpoint: said.checkpoint.as_ref().map(CheckpointInfo::from),
         dry_run,
+        lapses: lapses.collect::<Result<_, _>>()?,
     })
 }
 
@@ -313,10 +319,10 @@ async fn set(service: &Service, request: SetRolesRequest) -> Result<SaidResponse
         if before.history.state.package != named.history.state.package {
             return Err(Problem::new(Code::BadArgument, format!("`{text}` is a release of another package")));
         }
-        wanted.before.push(resolve::release(&before.history.state, before.selector.as_ref())?.release);
+        wanted.before.push(resolve::written(&before)?);
     }
     let did = roles::change(parts, &named, &wanted, request.dry_run).await?;
-    said(parts, named.reference, &did, request.dry_run)
+    said(parts, &named, &did, request.dry_run)
 }
 
 fn identity_of(parts: &Parts, text: &str) -> Result<IdentityId, Problem> {
@@ -378,7 +384,7 @@ impl Verb for EndorseChange {
                 let parts = service.parts();
                 let named = resolve::package(parts, &Reference::parse(&reference)?)?;
                 let did = roles::endorse(parts, &named, &change, dry_run).await?;
-                said(parts, named.reference, &did, dry_run)
+                said(parts, &named, &did, dry_run)
             })
             .await
     }

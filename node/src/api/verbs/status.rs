@@ -65,7 +65,7 @@ pub struct StatusResponse {
     pub identity: String,
     /// What the identity calls itself.
     pub handle: Option<String>,
-    /// `unsaved` as long as the recovery secret lies on this device, else `saved`.
+    /// `unsaved` as long as the recovery secret lies on this device, else `saved` or `elsewhere`.
     pub recovery: String,
     /// How many packages.
     pub packages: PackageCounts,
