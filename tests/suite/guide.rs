@@ -100,7 +100,7 @@ fn the_tour_of_the_readme() {
     let desk = Desk::new();
     let copied = Command::new("cp").arg("-r").arg(root.join("examples")).arg(&desk.work).status();
     assert!(copied.is_ok_and(|status| status.success()), "the examples are copied");
-    let (mut node, mut n_steps) = (None, 0);
+    let (mut node, mut watching, mut n_steps) = (None, None, 0);
     for step in steps(tour) {
         n_steps += 1;
         let command = step.command.split('#').next().unwrap_or_default().trim();
@@ -112,7 +112,12 @@ fn the_tour_of_the_readme() {
                 let mut told = std::io::BufReader::new(events.stdout.take().expect("piped"));
                 let mut line = String::new();
                 told.read_line(&mut line).expect("a first event");
-                let stopped = node.take().expect("the node is up").stop();
+                watching = Some((events, told, line));
+            }
+            command if command.starts_with("syncra down") => {
+                desk.run("README.md", &step);
+                let (mut events, mut told, mut line) = watching.take().expect("events are read");
+                let stopped = node.take().expect("the node is up").wait();
                 told.read_to_string(&mut line).expect("the rest");
                 let code = events.wait().expect("it ends").code();
                 assert_eq!((stopped.0, code), (0, Some(0)), "{line}");
@@ -125,7 +130,7 @@ fn the_tour_of_the_readme() {
             }
         }
     }
-    assert!(n_steps > 12, "{n_steps} steps: the tour was not found");
+    assert!(n_steps > 12 && node.is_none(), "{n_steps} steps: the tour was not found, or goes on");
 }
 
 #[test]

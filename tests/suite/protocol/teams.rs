@@ -265,12 +265,12 @@ impl Story {
 
     fn is_disputed(&self) -> bool {
         let names = |other: &Chain| {
-            let named = |chain: &&Chain| {
+            let named = |chain: &Chain| {
                 self.known.blocked().get(&chain.origin()).is_some_and(
                     |blocked| matches!(blocked, Blocked::OtherBranch { on, .. } if on.origin == other.origin()),
                 )
             };
-            self.team.chains().iter().any(|chain| named(chain))
+            self.team.chains().into_iter().any(named)
         };
         self.fork.as_ref().is_some_and(|(other, _)| names(other))
     }
