@@ -180,6 +180,10 @@ impl Logs {
     }
 }
 
+fn is_resolved(held: &Held, head: &SeenHead) -> bool {
+    head.size <= held.n_counted() && held.log().root_at(head.size) == Some(head.root)
+}
+
 /// How often the fold looked at the past of an entry: what its work is made of.
 #[cfg(test)]
 pub(crate) mod looks {
@@ -197,8 +201,4 @@ pub(crate) mod looks {
     pub(crate) fn take() -> u64 {
         TAKEN.replace(0)
     }
-}
-
-fn is_resolved(held: &Held, head: &SeenHead) -> bool {
-    head.size <= held.n_counted() && held.log().root_at(head.size) == Some(head.root)
 }
