@@ -15,7 +15,7 @@ use crate::origin::Origin;
 pub(in crate::fold) struct Guards<'a> {
     chain: &'a Chain<'a>,
     log: Origin,
-    /// Of changes that were asked about [`Link::seen_size`].
+    /// Of changes that were asked about [`super::Link::seen_size`].
     sizes: BTreeMap<usize, u64>,
     refs: BTreeMap<(RefClass, RefName), Protections>,
 }
