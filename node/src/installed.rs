@@ -133,12 +133,20 @@ impl Installed {
     /// # Errors
     /// [`InstalledError`].
     pub fn reached(&self) -> Result<u64, InstalledError> {
-        let noted = match read_number(&self.reached)? {
+        let noted = match self.noted() {
             Some(noted) => noted,
             // A home of before this was noted: all that are there count.
             None => self.numbers()?.last().copied().unwrap_or(0),
         };
         Ok(noted.max(self.current_number()?))
+    }
+
+    /// What `reached` says. One that cannot be read is as good as none, and is written anew: no install depends on it.
+    fn noted(&self) -> Option<u64> {
+        read_number(&self.reached).unwrap_or_else(|error| {
+            tracing::warn!(%error, "how far the generations went is not known");
+            None
+        })
     }
 
     /// The generation in force; an empty one before the first install.
@@ -291,7 +299,7 @@ impl Turn<'_> {
     /// Notes how far it went before the pointer goes somewhere else: the pointer alone tells it as long as it only rises.
     fn note_reached(&self) -> Result<(), InstalledError> {
         let reached = self.installed.reached()?;
-        if read_number(&self.installed.reached)? != Some(reached) {
+        if self.installed.noted() != Some(reached) {
             durable::replace(&self.installed.reached, format!("{reached}\n").as_bytes())?;
         }
         Ok(())
@@ -333,6 +341,10 @@ impl Turn<'_> {
                 false
             }
         });
+        // Both names are on the medium before anything of it goes, or half a release could come back.
+        if !leaving.is_empty() {
+            durable::sync_dir(&self.installed.staging)?;
+        }
         durable::sync_dir(&self.installed.store)?;
         drop(leaving);
         Ok(left)

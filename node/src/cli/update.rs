@@ -44,10 +44,9 @@ impl Args {
             if !more.is_empty() {
                 context.ui().note(&change::human(&would));
                 context.ui().confirm(&format!("update though more is asked for by {}?", more.join(", "))).await?;
-                request = UpdateRequest { plan: Some(would.plan), ..request };
             }
-            // Who has news was asked just now.
-            request.offline = true;
+            // Who has news was asked just now. Something that came since may ask for more, and nobody was asked about that.
+            request = UpdateRequest { plan: Some(would.plan), offline: true, ..request };
         }
         let changed = client.call::<Update>(context, request).await?;
         change::show(context, "update", &changed)

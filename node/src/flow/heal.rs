@@ -6,9 +6,9 @@ use syncra_protocol::id::EntryId;
 use syncra_protocol::log::checkpoint::Checkpoint;
 use syncra_protocol::origin::{Origin, Subject};
 
-use super::Parts;
 use super::resolve::Named;
 use super::roles::{self, RolesError};
+use super::{Parts, devices};
 
 /// What was said of a forked log.
 #[derive(Debug, Clone)]
@@ -127,13 +127,8 @@ fn ensure_authorised(parts: &Parts, named: &Named, log: &Origin) -> Result<(), H
         return Err(HealError::Cut);
     }
     let is_mine = state.owners.get(&me).is_some_and(|own| own.devices.contains_key(&log.key));
-    let manages = state
-        .owners
-        .get(&me)
-        .and_then(|own| own.devices.get(&parts.device))
-        .is_some_and(|device| device.role == syncra_protocol::entry::DeviceRole::Manager);
     let role = state.role(&me, &parts.device);
-    if role.is_some() && is_mine && manages {
+    if role.is_some() && is_mine && devices::ensure_manager(parts).is_ok() {
         return Ok(());
     }
     match roles::ensure_owner(parts, named) {

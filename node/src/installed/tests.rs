@@ -124,4 +124,9 @@ async fn a_generation_that_was_never_in_force_is_told_from_one_that_was_left() {
     fs::remove_file(home.layout().reached()).unwrap();
     turn.point(2).unwrap();
     assert_eq!(installed.reached().unwrap(), 5);
+    // One that rotted is in nobody's way.
+    fs::write(home.layout().reached(), "?").unwrap();
+    assert_eq!(installed.reached().unwrap(), 5);
+    turn.switch(BTreeMap::new()).unwrap();
+    assert_eq!(fs::read_to_string(home.layout().reached()).unwrap(), "5\n");
 }

@@ -27,6 +27,7 @@ cuts! {
     power_cuts_during_an_update_leave_the_old_or_the_new: 40 x scenario::UPDATE,
     power_cuts_during_a_rollback_leave_the_old_or_the_new: 20 x scenario::ROLLBACK,
     power_cuts_during_a_collection_lose_nothing_needed: 40 x scenario::GC,
+    power_cuts_while_files_are_collected_leave_no_half_release: 20 x scenario::GC_FILES,
     power_cuts_during_a_yank_lose_nothing_acknowledged: 30 x scenario::YANK,
     power_cuts_during_a_change_of_handle_lose_nothing_acknowledged: 30 x scenario::HANDLE,
     power_cuts_while_a_device_is_added_lose_nothing_acknowledged: 20 x scenario::ADD_DEVICE,

@@ -94,6 +94,33 @@ pub(crate) const GC: Scenario = Scenario {
     ..Scenario::PLAIN
 };
 
+/// Files of a release that no kept generation names go, and those of the installed one stay.
+pub(crate) const GC_FILES: Scenario = Scenario {
+    name: "gc of files",
+    elsewhere: TWO_PACKS,
+    before: &[
+        IMPORT_1,
+        &["add", "PKG"],
+        IMPORT_2,
+        &["update"],
+        // Out of the last ten generations with the first.
+        &["remove", "PKG"],
+        &["add", "PKG"],
+        &["remove", "PKG"],
+        &["add", "PKG"],
+        &["remove", "PKG"],
+        &["add", "PKG"],
+        &["remove", "PKG"],
+        &["add", "PKG"],
+        &["remove", "PKG"],
+        &["add", "PKG"],
+    ],
+    command: &["gc"],
+    also: Some((&["gc", "--dry-run"], "/releases")),
+    in_steps: true,
+    ..Scenario::PLAIN
+};
+
 /// An entry about an entry, with a reason that is a blob.
 pub(crate) const YANK: Scenario = Scenario {
     name: "yank",

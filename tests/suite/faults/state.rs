@@ -59,6 +59,7 @@ impl State {
 /// Follows the pointer as `docs/spec/installed.md` says, and compares every file with what was published.
 fn installed(lab: &Lab) -> Result<Vec<(String, String)>, String> {
     let dir = lab.home.path().join("installed");
+    every_release_is_whole(lab, &dir.join("store"))?;
     let number = match fs::read_to_string(dir.join("current")) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         number => number.map_err(|error| format!("the pointer cannot be read: {error}"))?,
@@ -82,6 +83,19 @@ fn installed(lab: &Lab) -> Result<Vec<(String, String)>, String> {
         found.push((name, version.to_owned()));
     }
     Ok(found)
+}
+
+/// Whatever has a name in the store is whole, whether or not a generation names it: it is taken for unpacked.
+fn every_release_is_whole(lab: &Lab, store: &Path) -> Result<(), String> {
+    for entry in fs::read_dir(store).into_iter().flatten() {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let found = tree(&path)?;
+        let is = |published: &str| tree(&lab.home.work().join(published)).is_ok_and(|files| files == found);
+        if !["lamp-1", "lamp-2"].into_iter().any(is) {
+            return Err(format!("{} is no whole release", path.display()));
+        }
+    }
+    Ok(())
 }
 
 /// The files of a flat directory.
