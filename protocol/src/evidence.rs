@@ -26,6 +26,7 @@ use crate::origin::{Origin, Subject};
 mod causal;
 mod first;
 mod frontier;
+mod growth;
 mod held;
 mod identity;
 mod logs;
@@ -175,7 +176,7 @@ pub enum EvidenceError {
     /// A log of an owner by a key that is none of its devices, and without the recovery key's word.
     #[error("the log's key is no device of the identity")]
     NoDevice,
-    /// A fork proof against this log is held: nothing newer of it is accepted.
+    /// A fork proof against this log is held: nothing newer of it is accepted that nobody else has fixed.
     #[error("the log's key has signed two histories")]
     Frozen,
     /// The entries do not continue the log up to the head.
@@ -381,6 +382,20 @@ impl Evidence {
     /// Learns what a log that grew says about who speaks: its identity's devices, and who has a role.
     fn learn(&mut self, origin: &Origin) {
         self.learn_devices(origin);
+        self.learn_roles();
+    }
+
+    /// The same, where it is not known which logs say something else than before.
+    fn learn_all(&mut self) {
+        let identities: Vec<_> = self.identities.iter().map(|(who, known)| (*who, Arc::clone(&known.owner))).collect();
+        for (identity, owner) in identities {
+            let devices = self.devices(identity, &owner);
+            self.identities.entry(identity).and_modify(|known| known.devices = devices);
+        }
+        self.learn_roles();
+    }
+
+    fn learn_roles(&mut self) {
         if self.logs.change_roles() {
             self.heeded = fold::rights::heeded(self);
         }
@@ -404,13 +419,16 @@ impl Evidence {
         if matches!(origin.subject, Subject::Package(package) if package != self.package) {
             return Err(EvidenceError::OtherPackage);
         }
-        if self.is_forked(&origin) {
-            return Err(EvidenceError::Frozen);
-        }
         let held = self.logs.held.get(&origin);
         let mut log = held.map_or_else(|| Log::new(origin), |held| held.log().clone());
         let from = log.size();
+        if self.is_forked(&origin) && !self.may_grow(&origin, head.size()) {
+            return Err(EvidenceError::Frozen);
+        }
         log.extend(entries, head)?;
+        if self.is_forked(&origin) && !self.is_fixed(&log) {
+            return Err(EvidenceError::Frozen);
+        }
         let mut stop = held.and_then(|held| held.verified.stop);
         let mut items = Vec::with_capacity(entries.len());
         for (index, bytes) in (from..).zip(entries.iter().map(AsRef::as_ref)) {
@@ -451,7 +469,7 @@ impl Evidence {
         let verified = Arc::make_mut(&mut self.logs.held.entry(origin).or_insert_with(fresh).verified);
         (verified.log, verified.head, verified.stop) = (log, head, stop);
         items.into_iter().for_each(|item| verified.push(item));
-        self.logs.settle(origin);
+        self.logs.grown(origin);
         if let Some((identity, owner)) = owner {
             self.know(identity, owner);
         }
@@ -476,15 +494,20 @@ impl Evidence {
         self.apply(extension)
     }
 
-    /// Keeps a fork proof for ever: nothing newer of that log is accepted.
+    /// Keeps a fork proof for ever: nothing newer of that log is accepted, but what a cut or the `seen` of an unforked log of
+    /// people fixes, and what goes on from there.
     pub fn freeze(&mut self, proof: ForkProof) {
-        self.logs.freeze(proof);
+        if self.logs.freeze(proof) {
+            self.learn_all();
+        }
     }
 
     /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The
     /// later ones count only where another owner's `seen` fixes them. Without effect on a log that is not forked.
     pub fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
-        self.logs.settle_fork(origin, n_common);
+        if self.logs.settle_fork(origin, n_common) {
+            self.learn_all();
+        }
     }
 
     /// The entries of a forked log that are known to be in both histories.

@@ -1,9 +1,12 @@
-//! The causal order: an entry comes after its log's earlier ones and after all that these and itself have seen.
+//! The causal order: an entry comes after its log's earlier ones and after all that these and itself have seen. Of a forked
+//! log nothing is waited for, for nothing newer of it is taken in: what names another history, or more than is held, comes
+//! after what both histories have. So the clocks follow from the logs held and what is known of forks, and not from what came
+//! first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::held::Held;
+use super::held::{Clocks, Held};
 use super::{Blocked, Frontier, Logs};
 use crate::entry::SeenHead;
 use crate::origin::Origin;
@@ -56,6 +59,35 @@ impl Logs {
         }
     }
 
+    /// [`Logs::settle`] of all logs from the beginning, after something else became known of a forked one.
+    pub(super) fn settle_anew(&mut self) {
+        self.held.values_mut().for_each(|held| held.clocks = Clocks::default());
+        let origins: Vec<Origin> = self.held.keys().copied().collect();
+        origins.into_iter().for_each(|origin| self.settle(origin));
+    }
+
+    /// Whether any entry names a head of the log that is not in the history held: what is known of a fork decides what it
+    /// comes after.
+    pub(super) fn is_named_otherwise(&self, origin: &Origin) -> bool {
+        self.held.values().any(|held| held.names(origin).any(|(_, head)| !self.is_here(head)))
+    }
+
+    /// Whether the log is held as far as the head says, and with that root.
+    fn is_here(&self, head: &SeenHead) -> bool {
+        self.held.get(&head.origin).is_some_and(|held| held.log().root_at(head.size) == Some(head.root))
+    }
+
+    /// How many entries of the log that is held come before an entry that has seen this head; none while it waits for them.
+    fn past(&self, head: &SeenHead) -> Option<u64> {
+        let held = self.held.get(&head.origin);
+        let n = match self.forks.get(&head.origin) {
+            _ if self.is_here(head) => head.size,
+            Some(fork) => fork.n_common.unwrap_or(0).min(head.size).min(self.size(&head.origin)),
+            None => return None,
+        };
+        (n <= held.map_or(0, Held::n_counted)).then_some(n)
+    }
+
     /// The clock of the log's next entry, if all that it has seen is here.
     fn next_clock(&self, origin: &Origin) -> Option<Arc<Clock>> {
         let held = self.held.get(origin)?;
@@ -66,9 +98,10 @@ impl Logs {
         }
         let mut clock = Arc::unwrap_or_clone(before);
         for head in &item.seen {
-            let seen = self.held.get(&head.origin).filter(|held| is_resolved(held, head))?;
-            let last = seen.clocks.at(head.size - 1)?;
-            for (origin, size) in last.iter().chain([(&head.origin, &head.size)]) {
+            let n = self.past(head)?;
+            let Some(last) = n.checked_sub(1) else { continue };
+            let last = self.held.get(&head.origin)?.clocks.at(last)?;
+            for (origin, size) in last.iter().chain([(&head.origin, &n)]) {
                 let known = clock.entry(*origin).or_insert(0);
                 *known = (*known).max(*size);
             }
@@ -88,8 +121,8 @@ impl Logs {
             return Some(Blocked::Stopped { index: stop, reason });
         }
         let item = held.next()?;
-        let resolved = |head: &SeenHead| self.held.get(&head.origin).is_some_and(|held| is_resolved(held, head));
-        let on = *item.seen.iter().find(|head| !resolved(head)).expect("an entry without missing past counts");
+        let on =
+            *item.seen.iter().find(|head| self.past(head).is_none()).expect("an entry without missing past counts");
         if self.contradicts(&on) {
             return Some(Blocked::OtherBranch { index, on });
         }
@@ -106,7 +139,7 @@ impl Logs {
     pub(super) fn missing(&self) -> BTreeMap<Origin, u64> {
         let mut missing = BTreeMap::new();
         for head in self.held.values().filter_map(Held::next).flat_map(|item| &item.seen) {
-            if self.size(&head.origin) < head.size {
+            if self.size(&head.origin) < head.size && self.past(head).is_none() {
                 let size = missing.entry(head.origin).or_insert(0);
                 *size = head.size.max(*size);
             }
@@ -114,7 +147,7 @@ impl Logs {
         missing
     }
 
-    /// The largest size of log `of` that entries of log `by` name as seen, of those in `within`.
+    /// The most entries of log `of` that entries of log `by` name as seen, of those in `within`.
     pub(crate) fn named(&self, by: &Origin, frontier: &Frontier, of: &Origin, within: core::ops::Range<u64>) -> u64 {
         let Some(held) = self.held.get(by) else { return 0 };
         let end = within.end.min(frontier.size(by));
@@ -124,7 +157,8 @@ impl Logs {
         #[cfg(test)]
         let inside = inside.inspect(|_| looks::count());
         let seen = inside.filter_map(|index| held.items().get(usize::try_from(*index).ok()?));
-        seen.flat_map(|item| &item.seen).filter(|head| head.origin == *of).map(|head| head.size).max().unwrap_or(0)
+        let heads = seen.flat_map(|item| &item.seen).filter(|head| head.origin == *of);
+        heads.filter_map(|head| self.past(head)).max().unwrap_or(0)
     }
 
     /// The entries of a log inside a checked frontier that come after others' entries which the one before does not, ascending.
@@ -163,13 +197,13 @@ impl Logs {
         let named = logs.flat_map(|(log, held)| {
             let within = frontier.size(log);
             // Without a proof what names another history is a claim, and takes nothing from anybody.
-            held.names(origin).filter(move |(index, head)| *index < within && !self.contradicts(head))
+            held.names(origin).filter(move |(index, _)| *index < within).filter_map(|(_, head)| self.past(head))
         });
-        named.map(|(_, head)| head.size).max().unwrap_or(0).max(otherwise).max(n_common)
+        named.max().unwrap_or(0).max(otherwise).max(n_common)
     }
 
-    /// Of a forked log the unforked logs that name another history of it than the one held. Such an entry never counts here, so
-    /// it is inside no frontier; that it is known is an input of the fold, like the proof.
+    /// Of a forked log the unforked logs that name another history of it than the one held, inside the frontier or not: that
+    /// they do is an input of the fold, like the proof.
     pub(super) fn rivals(&self, origin: &Origin) -> BTreeSet<Origin> {
         if !self.forks.contains_key(origin) {
             return BTreeSet::new();
@@ -178,10 +212,6 @@ impl Logs {
         let unforked = self.held.iter().filter(|(log, _)| !self.forks.contains_key(*log));
         unforked.filter(|(_, held)| names_other(held)).map(|(log, _)| *log).collect()
     }
-}
-
-fn is_resolved(held: &Held, head: &SeenHead) -> bool {
-    head.size <= held.n_counted() && held.log().root_at(head.size) == Some(head.root)
 }
 
 /// How often the fold looked at the past of an entry: what its work is made of.

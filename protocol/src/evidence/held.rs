@@ -22,6 +22,8 @@ pub(super) struct Verified {
     pub(super) changes_roles: bool,
     /// Which logs its entries name as seen, and which entries do, ascending: so nobody looks through all of them.
     pub(super) names: BTreeMap<Origin, Vec<u64>>,
+    /// Which entries may say how far another log counts, ascending.
+    pub(super) cutting: Vec<u64>,
 }
 
 /// One entry: what it says.
@@ -37,6 +39,16 @@ impl Item {
     pub(super) const fn changes_roles(&self) -> bool {
         matches!(self.body, Some(Body::Roles(_)))
     }
+
+    /// Whether it may say how far another log counts.
+    fn cuts(&self) -> bool {
+        match &self.body {
+            Some(Body::Suspend(_) | Body::ForkResolve(_)) => true,
+            Some(Body::Recover(recover)) => !recover.statement.revoke.is_empty(),
+            Some(Body::Roles(roles)) => !roles.cuts.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// One log of a set.
@@ -50,7 +62,7 @@ pub(super) struct Held {
 
 impl Verified {
     pub(super) fn new(log: Log, head: Head, stop: Option<(u64, StopReason)>) -> Self {
-        Self { log, head, items: Vec::new(), stop, changes_roles: false, names: BTreeMap::new() }
+        Self { log, head, items: Vec::new(), stop, changes_roles: false, names: BTreeMap::new(), cutting: Vec::new() }
     }
 
     /// Takes in what the next entry says.
@@ -58,6 +70,9 @@ impl Verified {
         self.changes_roles |= item.changes_roles();
         for head in &item.seen {
             self.names.entry(head.origin).or_default().push(self.items.len() as u64);
+        }
+        if item.cuts() {
+            self.cutting.push(self.items.len() as u64);
         }
         self.items.push(item);
     }
@@ -103,6 +118,13 @@ impl Held {
             let seen = &self.items().get(usize::try_from(*index).ok()?)?.seen;
             Some((*index, seen.iter().find(|head| head.origin == *origin)?))
         })
+    }
+
+    /// What entries say that may say how far another log counts; those after a stop left out.
+    pub(super) fn cutting(&self) -> impl Iterator<Item = &Body> {
+        let stop = self.verified.stop.map_or(u64::MAX, |(stop, _)| stop);
+        let within = self.verified.cutting.iter().take_while(move |index| **index < stop);
+        within.filter_map(|index| self.items().get(usize::try_from(*index).ok()?)?.body.as_ref())
     }
 
     /// Entries whose whole causal past is here: the log's part of the frontier.

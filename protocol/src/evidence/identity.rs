@@ -129,7 +129,7 @@ impl Evidence {
             Some(held) => check_continues(held, log.log())?,
             None => drop(self.room(&origin, &log.verified.items)?),
         }
-        if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
+        if self.is_forked(&origin) && self.size(&origin) < log.log().size() && !self.is_fixed(log.log()) {
             return Err(EvidenceError::Frozen);
         }
         let owner = owner.map(Arc::clone);

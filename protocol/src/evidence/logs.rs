@@ -48,17 +48,37 @@ impl Logs {
     pub(super) fn share(&mut self, origin: Origin, verified: &Arc<Verified>) {
         let held = self.held.entry(origin).or_insert_with(|| Held::new(Arc::clone(verified)));
         held.verified = Arc::clone(verified);
-        self.settle(origin);
+        self.grown(origin);
     }
 
-    pub(super) fn freeze(&mut self, proof: ForkProof) {
-        self.forks.entry(*proof.origin()).or_insert(Fork { proof, n_common: None });
+    /// Takes in a further part of a log.
+    pub(super) fn grown(&mut self, origin: Origin) {
+        if self.forks.contains_key(&origin) { self.settle_anew() } else { self.settle(origin) }
     }
 
-    pub(super) fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
-        if let Some(fork) = self.forks.get_mut(origin) {
-            fork.n_common = Some(fork.n_common.map_or(n_common, |known| known.min(n_common)));
+    /// Whether other entries count now, or come after others.
+    pub(super) fn freeze(&mut self, proof: ForkProof) -> bool {
+        let origin = *proof.origin();
+        let is_new = !self.forks.contains_key(&origin);
+        self.forks.entry(origin).or_insert(Fork { proof, n_common: None });
+        self.reorder(&origin, is_new)
+    }
+
+    /// Whether other entries count now, or come after others.
+    pub(super) fn settle_fork(&mut self, origin: &Origin, n_common: u64) -> bool {
+        let Some(fork) = self.forks.get_mut(origin) else { return false };
+        let known = fork.n_common;
+        fork.n_common = Some(known.map_or(n_common, |known| known.min(n_common)));
+        let is_new = fork.n_common != known;
+        self.reorder(origin, is_new)
+    }
+
+    fn reorder(&mut self, origin: &Origin, is_new: bool) -> bool {
+        let matters = is_new && self.is_named_otherwise(origin);
+        if matters {
+            self.settle_anew();
         }
+        matters
     }
 
     /// How many entries of a log are in every history that its key signed: all unless it forked.
@@ -67,15 +87,16 @@ impl Logs {
     }
 
     /// How many entries of a log a cut leaves. A cut that names another history than the one inside the frontier leaves
-    /// what both have.
+    /// what both have, and so does one that names more than is inside of a forked log: nobody can tell of which history.
     pub(crate) fn cut_size(&self, origin: &Origin, cut: Option<&Cut>, frontier: &Frontier) -> u64 {
         let Some(cut) = cut else { return 0 };
         let held = self.held.get(origin).filter(|_| cut.size <= frontier.size(origin));
         let root = held.and_then(|held| held.log().root_at(cut.size));
-        if root.is_none_or(|root| root == cut.root) {
+        let fork = self.forks.get(origin);
+        if root == Some(cut.root) || (root.is_none() && fork.is_none()) {
             return cut.size;
         }
-        self.forks.get(origin).and_then(|fork| fork.n_common).unwrap_or(0).min(cut.size)
+        fork.and_then(|fork| fork.n_common).unwrap_or(0).min(cut.size)
     }
 
     /// Whether any log of a package would change who may do what.
@@ -94,7 +115,7 @@ impl Logs {
     }
 
     /// The recovery keys that the Genesis and statements held commit to, each followed only from one that counts.
-    fn words(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<[u8; 32]> {
+    pub(super) fn words(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<[u8; 32]> {
         let mut by_key: BTreeMap<[u8; 32], BTreeSet<[u8; 32]>> = BTreeMap::new();
         for item in self.of_identity(identity) {
             if let Some(Body::Recover(recover)) = &item.body {

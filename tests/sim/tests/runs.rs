@@ -30,11 +30,6 @@ fn a_share_of_the_seeds_holds_all_invariants() {
     for (scenario, _) in SCENARIOS {
         for seed in 0..if matches!(scenario, EVERYTHING | HONEST) { SEEDS } else { 2 } {
             let config = config(seed, scenario);
-            if let Some((.., invariant)) = OPEN.iter().find(|open| (open.0, open.1) == (scenario, seed)) {
-                let found = attempt(&config).err().map(|failed| failed.0.invariant);
-                assert_eq!(found, Some(*invariant), "no finding any more: `{}`", config.command());
-                continue;
-            }
             let summary = attempt(&config).unwrap_or_else(|failed| panic!("{}: `{}`", failed.0, config.command()));
             for (name, n) in summary.seen {
                 let is_alarm = ALARMS.contains(&name);
@@ -47,9 +42,6 @@ fn a_share_of_the_seeds_holds_all_invariants() {
         assert!(seen.get(name).is_some_and(|n| *n > 5), "{name} hardly happened: {seen:?}");
     }
 }
-
-/// Runs that end with a finding that is not mended yet; see `docs/design/sim.md`, "Open".
-const OPEN: [(&str, u64, Invariant); 1] = [(EVERYTHING, 4, Invariant::CutsHold)];
 
 /// What somebody is blamed for. For more runs: `cargo xtask sim --scenario honest --seeds 10000`.
 const ALARMS: [&str; 8] =

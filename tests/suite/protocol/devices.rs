@@ -322,6 +322,42 @@ fn a_thief_who_signs_another_history_takes_nothing_away_that_was_before_the_cut(
     assert!(state.releases.values().all(|release| release.standing == Standing::Revoked));
 }
 
+/// A cut names more of a forked log than a reader holds: nobody can tell of which history that is before the rest comes.
+#[test]
+fn a_cut_beyond_what_is_held_of_a_forked_log_settles_nothing_of_the_thiefs() {
+    let mut people = People::new();
+    people.say(DESK, add(LAPTOP, DeviceRole::Publisher));
+    people.join(LAPTOP);
+    let honest = [people.publish(LAPTOP, "1.0.0", 1), people.publish(LAPTOP, "1.1.0", 2)];
+    let cuts = people.cuts(LAPTOP);
+    let log = people.package[&LAPTOP].fork(people.package[&LAPTOP].size());
+    let (n_common, whole) = (log.size() - 2, log.size());
+    let mut branch = log.fork(n_common);
+    branch.append(vec![], release("1.0.0", 66));
+    let proof = ForkProof::new(&log.head_at(n_common + 1), &branch.head(), None).unwrap();
+    let statement = Statement { revoke: vec![cuts], ..people.statement(None) };
+    people.say(DESK, Body::Recover(statement.sign(&DeviceSecret::from_seed(&[RECOVERY; 32]))));
+
+    // Who was warned when it held the first of the two.
+    people.package.insert(LAPTOP, log.fork(n_common + 1));
+    let mut early = people.evidence(0);
+    early.freeze(proof.clone());
+    assert!(exactly(&early.fold(), honest[0]).is_err());
+    early.extend(log.slice(n_common + 1, whole), &log.head()).unwrap();
+    assert!(
+        honest.iter().all(|release| exactly(&early.fold(), *release).is_ok()),
+        "the cut says which history is meant"
+    );
+
+    people.package.insert(LAPTOP, branch.fork(branch.size()));
+    let mut misled = people.evidence(0);
+    misled.freeze(proof);
+    branch.append(vec![], release("1.1.0", 67));
+    let refused = misled.extend(branch.slice(n_common + 1, whole), &branch.head());
+    assert_eq!(refused, Err(EvidenceError::Frozen));
+    assert!(misled.fold().releases.values().all(|release| release.standing == Standing::Revoked));
+}
+
 /// Whoever holds a device can silence the others, and they it; nothing is lost, and the recovery key ends it.
 #[test]
 fn devices_that_suspend_each_other_are_both_silent_until_the_recovery_key_speaks() {

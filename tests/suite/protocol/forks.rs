@@ -236,3 +236,84 @@ fn of_a_log_of_somebody_else_as_many_owners_decide_as_of_a_role() {
     let state = fork.state(&team);
     assert!(is_there(&state, released) && state.open.is_empty());
 }
+
+/// Readers hold what of Alice's desk they had when they were warned.
+fn warned(fork: &Fork, team: &Team, held: &Chain, size: u64) -> Evidence {
+    let mut evidence = team.evidence();
+    evidence.extend(held.slice(0, size), &held.head_at(size)).unwrap();
+    evidence.freeze(fork.proof(team));
+    evidence
+}
+
+fn take_in_others(fork: &Fork, team: &Team, evidence: &mut Evidence) {
+    for chain in team.chains().into_iter().filter(|chain| chain.origin() != fork.other.origin()) {
+        evidence.extend(&chain.entries, &chain.head()).unwrap();
+    }
+}
+
+/// A thief has a copy of the desk. Bob has built on what the desk said last, and a reader was warned before it had that.
+#[test]
+fn nobody_is_silenced_by_a_log_that_was_frozen_early() {
+    let (mut team, _, [before, after], _) = copied();
+    let bobs = team.add_device(BOB);
+    let change = team.change(None, 1, &[(BOB, Some(Role::Owner))]);
+    let change = team.say(ALICE, Body::Roles(change));
+    team.endorse(BOB, change);
+    let built = team.publish(BOB, "2.0.0", 3);
+    let fork = Fork::of(&team, DESK, 2);
+    let desk = &team.device(DESK).package;
+    let others = |evidence: &mut Evidence| take_in_others(&fork, &team, evidence);
+    // Bob's role stands in what the reader does not have; his entries count, and give him no right.
+    let mut evidence = warned(&fork, &team, desk, 2);
+    evidence.settle_fork(&fork.other.origin(), 2);
+    others(&mut evidence);
+    assert!(evidence.blocked().is_empty() && evidence.missing().is_empty());
+    let state = evidence.fold();
+    assert!(is_there(&state, before) && !is_there(&state, after) && !is_there(&state, built));
+    // The order in which all this comes decides nothing.
+    let mut late = team.evidence();
+    others(&mut late);
+    late.extend(desk.slice(0, 2), &desk.head_at(2)).unwrap();
+    assert!(!late.blocked().is_empty(), "nobody knows yet that it is forked");
+    late.freeze(fork.proof(&team));
+    late.settle_fork(&fork.other.origin(), 2);
+    assert_eq!((late.fold(), late.blocked().len()), (state, 0));
+    let _ = bobs;
+}
+
+/// What others have fixed of a forked log comes after all, on the history that they mean and on no other.
+#[test]
+fn a_log_that_was_frozen_early_goes_on_as_far_as_others_have_built_on_it() {
+    let (mut team, phone, [before, after], _) = copied();
+    let seen = team.seen(phone, |chain| chain.origin().key == team.device(DESK).key);
+    let fork = Fork::of(&team, DESK, 2);
+    let desk = team.device(DESK).package.fork(3);
+    let mut evidence = warned(&fork, &team, &desk, 2);
+    let refused = Err(syncra_protocol::evidence::EvidenceError::Frozen);
+    assert_eq!(evidence.extend(desk.slice(2, 3), &desk.head()), refused, "nobody has seen it");
+    assert!(!evidence.may_grow(&desk.origin(), 3));
+    // A stranger may name what it likes.
+    let mut stranger = syncra_sim::world::stranger(77);
+    let _ = stranger.append(seen.clone(), Body::Seen);
+    let strangers = team.device((BOB, 0)).package.origin();
+    team.say_knowing((BOB, 0), seen.clone(), Body::Seen);
+    let bob = team.device((BOB, 0)).package.fork(team.device((BOB, 0)).package.size());
+    evidence.extend(&bob.entries, &bob.head()).unwrap();
+    assert!(evidence.size(&strangers) > 0 && !evidence.may_grow(&desk.origin(), 3));
+
+    team.say_knowing(phone, seen, Body::Seen);
+    for chain in [&team.device(DESK).identity, &team.device(phone).identity, &team.device(phone).package] {
+        evidence.extend(&chain.entries, &chain.head()).unwrap();
+    }
+    assert!(!is_there(&evidence.fold(), after));
+    assert!(evidence.may_grow(&desk.origin(), 3) && !evidence.may_grow(&desk.origin(), 2));
+    let other = &fork.other;
+    assert_eq!(evidence.extend(other.slice(2, 3), &other.head()), refused, "the other history");
+    evidence.extend(desk.slice(2, 3), &desk.head()).unwrap();
+    let state = evidence.fold();
+    assert!(is_there(&state, before) && is_there(&state, after), "the phone has built on it");
+    // And no further.
+    let mut more = desk.fork(3);
+    more.append(vec![], release("1.2.0", 9));
+    assert_eq!(evidence.extend(more.slice(3, 4), &more.head()), refused);
+}

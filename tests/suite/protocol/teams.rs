@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncra_protocol::entry::{
     Body, Cut, DeviceCuts, Endorse, ForkResolve, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
 };
-use syncra_protocol::evidence::{Blocked, Evidence, EvidenceError};
+use syncra_protocol::evidence::{Blocked, Evidence, EvidenceError, FrontierError};
 use syncra_protocol::fold::{PackageState, Standing};
 use syncra_protocol::id::{BlobId, EntryId, LogHash, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
@@ -29,6 +29,10 @@ struct Story {
     /// Everything so far, for who writes knowing it.
     known: Evidence,
     fork: Option<(Chain, u64)>,
+    /// How much of the forked log readers hold when they are warned, if that is not all of it.
+    warned_at: Option<u64>,
+    /// Whether somebody names the other history.
+    is_disputed: bool,
 }
 
 impl Story {
@@ -46,6 +50,8 @@ impl Story {
             moves: vec![],
             known,
             fork: None,
+            warned_at: None,
+            is_disputed: false,
         };
         for _ in 0..rng.between(10..40) {
             story.step(rng);
@@ -213,12 +219,15 @@ impl Story {
                 self.agree(rng, by);
             }
         }
-        // Somebody was shown the other one: what it writes from then on waits where this one is held.
+        let size = self.team.chains().into_iter().find(|chain| chain.origin().key == resolve.log).unwrap().size();
+        self.warned_at = rng.chance(40).then(|| rng.between(1..size + 1));
+        // Somebody was shown the other one.
         if rng.chance(40) {
             let by = devices[rng.below(devices.len())];
             if self.team.device(by).key != resolve.log {
                 self.team.say_knowing(by, vec![seen_of_other], Body::Seen);
                 self.learn();
+                self.is_disputed = true;
             }
         }
     }
@@ -227,9 +236,20 @@ impl Story {
     fn freeze(&self, evidence: &mut Evidence) {
         let Some((other, n_common)) = &self.fork else { return };
         let ours = self.team.chains().into_iter().find(|chain| chain.origin() == other.origin()).unwrap();
-        if evidence.size(&other.origin()) == ours.size() && !evidence.is_forked(&other.origin()) {
+        let warned_at = self.warned_at.unwrap_or(ours.size());
+        if evidence.size(&other.origin()) == warned_at && !evidence.is_forked(&other.origin()) {
             evidence.freeze(ForkProof::new(&ours.head_at(other.size()), &other.head(), None).unwrap());
-            evidence.settle_fork(&other.origin(), *n_common);
+            evidence.settle_fork(&other.origin(), (*n_common).min(warned_at));
+        }
+    }
+
+    /// The forked log goes up to where readers are warned, and then on at once, if it does.
+    fn next_size(&self, evidence: &Evidence, chain: &Chain, to: u64) -> u64 {
+        match (&self.fork, self.warned_at) {
+            (Some((other, _)), Some(warned_at)) if other.origin() == chain.origin() => {
+                if evidence.size(&chain.origin()) < warned_at { to.min(warned_at) } else { chain.size() }
+            }
+            _ => to,
         }
     }
 
@@ -238,11 +258,14 @@ impl Story {
         let mut evidence = self.team.evidence();
         let mut open = self.team.chains();
         let withheld = open.swap_remove(rng.below(open.len()));
-        let mut n_refused = 0;
-        while !open.is_empty() || evidence.size(&withheld.origin()) < withheld.size() {
+        let (mut n_refused, mut is_withheld) = (0, true);
+        loop {
             if open.is_empty() || n_refused > 50 {
+                if !is_withheld {
+                    break;
+                }
                 open.push(withheld);
-                n_refused = 0;
+                (n_refused, is_withheld) = (0, false);
             }
             let n = rng.below(open.len());
             let chain = open[n];
@@ -251,28 +274,32 @@ impl Story {
                 open.swap_remove(n);
                 continue;
             }
-            let to = held + 1 + rng.between(0..chain.size() - held);
+            let to = self.next_size(&evidence, chain, held + 1 + rng.between(0..chain.size() - held));
             match evidence.extend(chain.slice(held, to), &chain.head_at(to)) {
                 Ok(()) => n_refused = 0,
-                Err(EvidenceError::NoDevice) => n_refused += 1,
+                Err(EvidenceError::NoDevice | EvidenceError::Frozen) => n_refused += 1,
                 Err(error) => panic!("{error}"),
             }
             self.freeze(&mut evidence);
             at_each(&evidence);
         }
+        self.check_whole(&evidence);
         evidence
     }
 
-    fn is_disputed(&self) -> bool {
-        let names = |other: &Chain| {
-            let named = |chain: &Chain| {
-                self.known.blocked().get(&chain.origin()).is_some_and(
-                    |blocked| matches!(blocked, Blocked::OtherBranch { on, .. } if on.origin == other.origin()),
-                )
-            };
-            self.team.chains().into_iter().any(named)
+    /// Everything is here but what a forked log may have beyond where readers were warned, and nobody waits for that.
+    fn check_whole(&self, evidence: &Evidence) {
+        for chain in self.team.chains() {
+            let held = evidence.size(&chain.origin());
+            assert!(held == chain.size() || evidence.is_forked(&chain.origin()), "{} of {}", held, chain.size());
+        }
+        let is_forked = |on: &SeenHead| evidence.is_forked(&on.origin);
+        let waits = |blocked: &Blocked| match blocked {
+            Blocked::Waiting { on, .. } => is_forked(on) && evidence.size(&on.origin) < on.size,
+            Blocked::OtherBranch { on, .. } => is_forked(on),
+            Blocked::Stopped { .. } => false,
         };
-        self.fork.as_ref().is_some_and(|(other, _)| names(other))
+        assert_eq!(evidence.blocked().values().find(|blocked| waits(blocked)), None);
     }
 
     /// The changes up to this one, newest first.
@@ -312,6 +339,7 @@ fn check_stays(story: &Story, part: &PackageState, whole: &PackageState, seed: u
 fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
     let n_histories: u64 = std::env::var("SYNCRA_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     let mut n = BTreeMap::<&str, usize>::new();
+    let mut more = BTreeMap::<&str, usize>::new();
     for seed in 0..n_histories {
         let run = std::panic::catch_unwind(|| one_history(seed));
         let (story, state) = run.unwrap_or_else(|_| panic!("seed {seed}"));
@@ -326,12 +354,22 @@ fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
         let n_common = story.fork.as_ref().map_or(u64::MAX, |(_, n_common)| *n_common);
         count("healed logs", state.forked.values().filter(|n| **n > n_common).count());
         count("redacted blobs", state.redacted.len());
-        count("forked logs whose other history somebody names", usize::from(story.is_disputed()));
+        count("forked logs whose other history somebody names", usize::from(story.is_disputed));
+        let frozen = story.fork.as_ref().is_some_and(|(other, _)| {
+            let size = state.frontier.size(&other.origin());
+            story.team.chains().into_iter().any(|chain| chain.origin() == other.origin() && chain.size() > size)
+        });
+        *more.entry("forked logs of which readers hold less").or_default() += usize::from(frozen);
+        let grew = story.fork.as_ref().is_some_and(|(other, _)| {
+            story.warned_at.is_some_and(|warned_at| state.frontier.size(&other.origin()) > warned_at)
+        });
+        *more.entry("forked logs that grew").or_default() += usize::from(grew);
         count("protected refs", state.rights.protected.len());
         count("of two owners or more", usize::from(state.rights.owners().count() > 1));
     }
-    println!("{n_histories} histories: {n:?}");
+    println!("{n_histories} histories: {n:?}, {more:?}");
     assert!(n.values().all(|n| *n as u64 > n_histories / 20), "the histories are too peaceful: {n:?}");
+    assert!(more.values().all(|n| *n > 0), "the histories are too peaceful: {more:?}");
 }
 
 fn one_history(seed: u64) -> (Story, PackageState) {
@@ -348,11 +386,18 @@ fn one_history(seed: u64) -> (Story, PackageState) {
                 assert_eq!(*known, part, "two states at one frontier, with the same forks known");
             }
         });
-        assert_eq!(evidence.fold(), state, "the same logs, another state");
+        // Who names another history before a log grows keeps it from that, afterwards not.
+        let last = evidence.fold();
+        let is_same = evidence.basis(&last.frontier) == whole.basis(&state.frontier);
+        assert!(is_same || (story.is_disputed && story.warned_at.is_some()), "the same logs, another frontier");
+        assert!(!is_same || last == state, "the same logs, another state");
     }
     for (basis, part) in &states {
         if whole.basis(&part.frontier) == *basis {
-            assert_eq!(whole.fold_at(part.frontier.clone()).as_ref(), Ok(part));
+            let now = whole.fold_at(part.frontier.clone());
+            // What named more of a forked log than was held comes after that, once it is.
+            let is_open = matches!(now, Err(FrontierError::NotClosed(_))) && story.warned_at.is_some();
+            assert!(is_open || now.as_ref() == Ok(part), "seed {seed}: another state at an earlier frontier");
         }
         check_stays(&story, part, &state, seed);
     }
