@@ -26,7 +26,6 @@ use crate::origin::{Origin, Subject};
 mod causal;
 mod first;
 mod frontier;
-mod growth;
 mod held;
 mod identity;
 mod logs;
@@ -176,7 +175,7 @@ pub enum EvidenceError {
     /// A log of an owner by a key that is none of its devices, and without the recovery key's word.
     #[error("the log's key is no device of the identity")]
     NoDevice,
-    /// A fork proof against this log is held: nothing newer of it is accepted that nobody else has fixed.
+    /// A fork proof against this log is held: nothing newer of it is accepted.
     #[error("the log's key has signed two histories")]
     Frozen,
     /// The entries do not continue the log up to the head.
@@ -419,16 +418,13 @@ impl Evidence {
         if matches!(origin.subject, Subject::Package(package) if package != self.package) {
             return Err(EvidenceError::OtherPackage);
         }
+        if self.is_forked(&origin) {
+            return Err(EvidenceError::Frozen);
+        }
         let held = self.logs.held.get(&origin);
         let mut log = held.map_or_else(|| Log::new(origin), |held| held.log().clone());
         let from = log.size();
-        if self.is_forked(&origin) && !self.may_grow(&origin, head.size()) {
-            return Err(EvidenceError::Frozen);
-        }
         log.extend(entries, head)?;
-        if self.is_forked(&origin) && !self.is_fixed(&log) {
-            return Err(EvidenceError::Frozen);
-        }
         let mut stop = held.and_then(|held| held.verified.stop);
         let mut items = Vec::with_capacity(entries.len());
         for (index, bytes) in (from..).zip(entries.iter().map(AsRef::as_ref)) {
@@ -469,7 +465,7 @@ impl Evidence {
         let verified = Arc::make_mut(&mut self.logs.held.entry(origin).or_insert_with(fresh).verified);
         (verified.log, verified.head, verified.stop) = (log, head, stop);
         items.into_iter().for_each(|item| verified.push(item));
-        self.logs.grown(origin);
+        self.logs.settle(origin);
         if let Some((identity, owner)) = owner {
             self.know(identity, owner);
         }
@@ -494,10 +490,14 @@ impl Evidence {
         self.apply(extension)
     }
 
-    /// Keeps a fork proof for ever: nothing newer of that log is accepted, but what a cut or the `seen` of an unforked log of
-    /// people fixes, and what goes on from there.
+    /// Keeps a fork proof for ever: nothing newer of that log is accepted.
     pub fn freeze(&mut self, proof: ForkProof) {
-        if self.logs.freeze(proof) {
+        self.freeze_all([(proof, None)]);
+    }
+
+    /// [`Evidence::freeze`] and, where a size is given, [`Evidence::settle_fork`] of several logs at once.
+    pub fn freeze_all(&mut self, forks: impl IntoIterator<Item = (ForkProof, Option<u64>)>) {
+        if self.logs.freeze(forks) {
             self.learn_all();
         }
     }

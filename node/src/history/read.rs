@@ -92,8 +92,16 @@ impl Histories {
         let mut firsts = logs.iter().filter_map(|(_, entries)| entries.first());
         let Some(genesis) = firsts.find(|entry| EntryId::of(entry) == id) else { return Ok(None) };
         let mut evidence = Evidence::open(package, genesis)?;
-        gather_people(&mut evidence, &logs, owner)?;
-        self.freeze_forked(&mut evidence);
+        loop {
+            gather_people(&mut evidence, &logs, &owner)?;
+            let (people, missing) = (evidence.people(), evidence.missing());
+            self.freeze_forked(&mut evidence);
+            // What had waited for a forked log counts now, and may speak of others.
+            let is_known = |origin: &Origin| missing.contains_key(origin);
+            if evidence.people() == people && evidence.missing().keys().all(is_known) {
+                break;
+            }
+        }
         let state = evidence.fold();
         Ok(Some(History { evidence, state }))
     }
@@ -137,15 +145,10 @@ impl Histories {
     /// itself, only what other owners or the reader's witnesses have seen of it. Installed copies stay.
     fn freeze_forked(&self, evidence: &mut Evidence) {
         let origins: Vec<Origin> = evidence.heads().map(|head| *head.origin()).collect();
-        for origin in origins {
-            if let Some((proof, n_common)) = self.fork(&origin) {
-                evidence.freeze(proof);
-                if let Some(n_common) = n_common {
-                    evidence.settle_fork(&origin, n_common);
-                }
-                let quorum = evidence.log(&origin).and_then(|log| self.0.witnesses.quorum(log));
-                evidence.witnessed(&origin, quorum);
-            }
+        evidence.freeze_all(origins.iter().filter_map(|origin| self.fork(origin)));
+        for origin in origins.into_iter().filter(|origin| evidence.is_forked(origin)).collect::<Vec<_>>() {
+            let quorum = evidence.log(&origin).and_then(|log| self.0.witnesses.quorum(log));
+            evidence.witnessed(&origin, quorum);
         }
     }
 
@@ -185,7 +188,7 @@ fn gather_people(
     identity: impl Fn(IdentityId) -> Result<Option<Identity>, LoadError>,
 ) -> Result<(), LoadError> {
     let mut gathered = BTreeSet::new();
-    let mut left: Vec<_> = logs.iter().collect();
+    let mut left: Vec<_> = logs.iter().filter(|(head, _)| evidence.size(head.origin()) < head.size()).collect();
     loop {
         let next = evidence.owners().iter().copied().chain(evidence.people()).find(|who| !gathered.contains(who));
         let mut now = Vec::new();

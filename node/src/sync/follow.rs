@@ -231,7 +231,8 @@ impl Task {
 
     /// A fork that was proved elsewhere: by another package's peers, or by a file.
     fn on_fork(&mut self, origin: &Origin) {
-        let is_frozen = self.follower.evidence().is_none_or(|evidence| evidence.is_forked(origin));
+        // Of which nothing is held one history is fetched first, so that there is a head to show with the proof.
+        let is_frozen = self.follower.evidence().is_none_or(|known| known.is_forked(origin) || known.size(origin) == 0);
         let proof = self.parts.histories.journal().truth().fork_proof(origin).map(ForkProof::verify);
         if let Some(Ok(proof)) = proof.filter(|_| !is_frozen) {
             self.follower.handle(clock::steady(), Input::Fork(proof));

@@ -1,7 +1,8 @@
-//! The causal order: an entry comes after its log's earlier ones and after all that these and itself have seen. Of a forked
-//! log nothing is waited for, for nothing newer of it is taken in: what names another history, or more than is held, comes
-//! after what both histories have. So the clocks follow from the logs held and what is known of forks, and not from what came
-//! first.
+//! The causal order: an entry comes after its log's earlier ones and after all that these and itself have seen.
+//!
+//! Of a forked log nothing is waited for: nothing newer of it will be taken in, and readers hold different parts of it. What
+//! names it comes after the entries named if these count here, else after none of it. Which entries count follows from the
+//! logs held and from which are forked, and only becomes more; then what each comes after follows from which count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -45,10 +46,57 @@ impl Point {
 impl Logs {
     /// Counts every entry whose past is here, beginning with those of `changed`.
     pub(super) fn settle(&mut self, changed: Origin) {
-        let mut open = VecDeque::from([changed]);
+        if self.forks.keys().any(|forked| self.is_named(forked)) {
+            return self.settle_anew();
+        }
+        self.clock_all(vec![changed], None);
+    }
+
+    /// Works out anew what counts and what it comes after. A forked log that counts further changes what those who name it come
+    /// after, also where these count already.
+    pub(super) fn settle_anew(&mut self) {
+        let counts = self.counts();
+        self.held.values_mut().for_each(|held| held.clocks = Clocks::default());
+        self.clock_all(self.held.keys().copied().collect(), Some(&counts));
+    }
+
+    /// Whether any entry names a head of the log.
+    pub(super) fn is_named(&self, origin: &Origin) -> bool {
+        self.held.values().any(|held| held.names(origin).next().is_some())
+    }
+
+    /// How many entries of each log count: the most such that all that they name is here and counts, forked logs left out.
+    fn counts(&self) -> BTreeMap<Origin, u64> {
+        let mut counts = BTreeMap::new();
+        let mut open: VecDeque<Origin> = self.held.keys().copied().collect();
+        while let Some(origin) = open.pop_front() {
+            let held = &self.held[&origin];
+            let before = counts.get(&origin).copied().unwrap_or(0);
+            let is_met = |head: &SeenHead| {
+                let is_counted = head.size <= counts.get(&head.origin).copied().unwrap_or(0) && self.is_here(head);
+                is_counted || self.forks.contains_key(&head.origin)
+            };
+            let mut n = before;
+            while held.item(n).is_some_and(|item| item.seen.iter().all(is_met)) {
+                n += 1;
+            }
+            if n > before {
+                counts.insert(origin, n);
+                let n_of = |log: &Origin| counts.get(log).copied().unwrap_or(0);
+                let waits = |log: &Origin, held: &Held| {
+                    held.item(n_of(log)).is_some_and(|item| item.seen.iter().any(|head| head.origin == origin))
+                };
+                open.extend(self.held.iter().filter(|(log, held)| waits(log, held)).map(|(log, _)| *log));
+            }
+        }
+        counts
+    }
+
+    fn clock_all(&mut self, changed: Vec<Origin>, counts: Option<&BTreeMap<Origin, u64>>) {
+        let mut open = VecDeque::from(changed);
         while let Some(origin) = open.pop_front() {
             let mut advanced = false;
-            while let Some(clock) = self.next_clock(&origin) {
+            while let Some(clock) = self.next_clock(&origin, counts) {
                 self.held.get_mut(&origin).expect("it has a next entry").clocks.push(clock);
                 advanced = true;
             }
@@ -59,37 +107,21 @@ impl Logs {
         }
     }
 
-    /// [`Logs::settle`] of all logs from the beginning, after something else became known of a forked one.
-    pub(super) fn settle_anew(&mut self) {
-        self.held.values_mut().for_each(|held| held.clocks = Clocks::default());
-        let origins: Vec<Origin> = self.held.keys().copied().collect();
-        origins.into_iter().for_each(|origin| self.settle(origin));
-    }
-
-    /// Whether any entry names a head of the log that is not in the history held: what is known of a fork decides what it
-    /// comes after.
-    pub(super) fn is_named_otherwise(&self, origin: &Origin) -> bool {
-        self.held.values().any(|held| held.names(origin).any(|(_, head)| !self.is_here(head)))
-    }
-
     /// Whether the log is held as far as the head says, and with that root.
     fn is_here(&self, head: &SeenHead) -> bool {
         self.held.get(&head.origin).is_some_and(|held| held.log().root_at(head.size) == Some(head.root))
     }
 
-    /// How many entries of the log that is held come before an entry that has seen this head; none while it waits for them.
+    /// How many entries of the log come before an entry that counts and has seen this head; none if it does not count.
     fn past(&self, head: &SeenHead) -> Option<u64> {
-        let held = self.held.get(&head.origin);
-        let n = match self.forks.get(&head.origin) {
-            _ if self.is_here(head) => head.size,
-            Some(fork) => fork.n_common.unwrap_or(0).min(head.size).min(self.size(&head.origin)),
-            None => return None,
-        };
-        (n <= held.map_or(0, Held::n_counted)).then_some(n)
+        let n_counted = self.held.get(&head.origin).map_or(0, Held::n_counted);
+        let is_counted = head.size <= n_counted && self.is_here(head);
+        if is_counted { Some(head.size) } else { self.forks.contains_key(&head.origin).then_some(0) }
     }
 
-    /// The clock of the log's next entry, if all that it has seen is here.
-    fn next_clock(&self, origin: &Origin) -> Option<Arc<Clock>> {
+    /// The clock of the log's next entry, if all that it has seen is here. Given how many entries of each log will count, those
+    /// of a forked log come first that will: no hash is in a circle, so they do.
+    fn next_clock(&self, origin: &Origin, counts: Option<&BTreeMap<Origin, u64>>) -> Option<Arc<Clock>> {
         let held = self.held.get(origin)?;
         let item = held.next()?;
         let before = held.clocks.last().cloned().unwrap_or_default();
@@ -99,7 +131,13 @@ impl Logs {
         let mut clock = Arc::unwrap_or_clone(before);
         for head in &item.seen {
             let n = self.past(head)?;
-            let Some(last) = n.checked_sub(1) else { continue };
+            let Some(last) = n.checked_sub(1) else {
+                let will_count = counts.and_then(|counts| counts.get(&head.origin)).is_some_and(|n| head.size <= *n);
+                if will_count && self.is_here(head) {
+                    return None;
+                }
+                continue;
+            };
             let last = self.held.get(&head.origin)?.clocks.at(last)?;
             for (origin, size) in last.iter().chain([(&head.origin, &n)]) {
                 let known = clock.entry(*origin).or_insert(0);
@@ -139,7 +177,7 @@ impl Logs {
     pub(super) fn missing(&self) -> BTreeMap<Origin, u64> {
         let mut missing = BTreeMap::new();
         for head in self.held.values().filter_map(Held::next).flat_map(|item| &item.seen) {
-            if self.size(&head.origin) < head.size && self.past(head).is_none() {
+            if self.size(&head.origin) < head.size && !self.forks.contains_key(&head.origin) {
                 let size = missing.entry(head.origin).or_insert(0);
                 *size = head.size.max(*size);
             }

@@ -22,8 +22,6 @@ pub(super) struct Verified {
     pub(super) changes_roles: bool,
     /// Which logs its entries name as seen, and which entries do, ascending: so nobody looks through all of them.
     pub(super) names: BTreeMap<Origin, Vec<u64>>,
-    /// Which entries may say how far another log counts, ascending.
-    pub(super) cutting: Vec<u64>,
 }
 
 /// One entry: what it says.
@@ -39,16 +37,6 @@ impl Item {
     pub(super) const fn changes_roles(&self) -> bool {
         matches!(self.body, Some(Body::Roles(_)))
     }
-
-    /// Whether it may say how far another log counts.
-    fn cuts(&self) -> bool {
-        match &self.body {
-            Some(Body::Suspend(_) | Body::ForkResolve(_)) => true,
-            Some(Body::Recover(recover)) => !recover.statement.revoke.is_empty(),
-            Some(Body::Roles(roles)) => !roles.cuts.is_empty(),
-            _ => false,
-        }
-    }
 }
 
 /// One log of a set.
@@ -62,7 +50,7 @@ pub(super) struct Held {
 
 impl Verified {
     pub(super) fn new(log: Log, head: Head, stop: Option<(u64, StopReason)>) -> Self {
-        Self { log, head, items: Vec::new(), stop, changes_roles: false, names: BTreeMap::new(), cutting: Vec::new() }
+        Self { log, head, items: Vec::new(), stop, changes_roles: false, names: BTreeMap::new() }
     }
 
     /// Takes in what the next entry says.
@@ -70,9 +58,6 @@ impl Verified {
         self.changes_roles |= item.changes_roles();
         for head in &item.seen {
             self.names.entry(head.origin).or_default().push(self.items.len() as u64);
-        }
-        if item.cuts() {
-            self.cutting.push(self.items.len() as u64);
         }
         self.items.push(item);
     }
@@ -120,13 +105,6 @@ impl Held {
         })
     }
 
-    /// What entries say that may say how far another log counts; those after a stop left out.
-    pub(super) fn cutting(&self) -> impl Iterator<Item = &Body> {
-        let stop = self.verified.stop.map_or(u64::MAX, |(stop, _)| stop);
-        let within = self.verified.cutting.iter().take_while(move |index| **index < stop);
-        within.filter_map(|index| self.items().get(usize::try_from(*index).ok()?)?.body.as_ref())
-    }
-
     /// Entries whose whole causal past is here: the log's part of the frontier.
     pub(super) fn n_counted(&self) -> u64 {
         self.clocks.n
@@ -134,10 +112,15 @@ impl Held {
 
     /// The first entry that does not count yet, unless the log is stopped there.
     pub(super) fn next(&self) -> Option<&Item> {
-        if self.verified.stop.is_some_and(|(index, _)| index <= self.n_counted()) {
+        self.item(self.n_counted())
+    }
+
+    /// An entry, unless the log is stopped before or there.
+    pub(super) fn item(&self, index: u64) -> Option<&Item> {
+        if self.verified.stop.is_some_and(|(stop, _)| stop <= index) {
             return None;
         }
-        self.items().get(usize::try_from(self.n_counted()).ok()?)
+        self.items().get(usize::try_from(index).ok()?)
     }
 }
 

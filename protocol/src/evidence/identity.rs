@@ -85,13 +85,7 @@ impl Identity {
         for log in logs.iter().filter(|log| log.identity == identity) {
             set.share(*log.head().origin(), &log.verified);
         }
-        for (proof, n_common) in forks {
-            let origin = *proof.origin();
-            set.freeze(proof);
-            if let Some(n_common) = n_common {
-                set.settle_fork(&origin, n_common);
-            }
-        }
+        set.freeze(forks);
         let at = set.frontier();
         let state = Arc::new(fold::identity::fold(&set, &at, identity)?);
         Some(Self { logs, at, state })
@@ -129,7 +123,7 @@ impl Evidence {
             Some(held) => check_continues(held, log.log())?,
             None => drop(self.room(&origin, &log.verified.items)?),
         }
-        if self.is_forked(&origin) && self.size(&origin) < log.log().size() && !self.is_fixed(log.log()) {
+        if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
             return Err(EvidenceError::Frozen);
         }
         let owner = owner.map(Arc::clone);

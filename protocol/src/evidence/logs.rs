@@ -1,5 +1,6 @@
 //! Verified logs in causal order: what the evidence set of a package and the logs of an identity have in common.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,37 +49,33 @@ impl Logs {
     pub(super) fn share(&mut self, origin: Origin, verified: &Arc<Verified>) {
         let held = self.held.entry(origin).or_insert_with(|| Held::new(Arc::clone(verified)));
         held.verified = Arc::clone(verified);
-        self.grown(origin);
+        self.settle(origin);
     }
 
-    /// Takes in a further part of a log.
-    pub(super) fn grown(&mut self, origin: Origin) {
-        if self.forks.contains_key(&origin) { self.settle_anew() } else { self.settle(origin) }
+    /// Keeps the proofs, and how far both histories of each are known to go together. Whether any of that is new.
+    pub(super) fn freeze(&mut self, forks: impl IntoIterator<Item = (ForkProof, Option<u64>)>) -> bool {
+        let (mut is_new, mut is_named) = (false, false);
+        for (proof, n_common) in forks {
+            let origin = *proof.origin();
+            if let Entry::Vacant(place) = self.forks.entry(origin) {
+                place.insert(Fork { proof, n_common: None });
+                is_new = true;
+                is_named |= self.is_named(&origin);
+            }
+            is_new |= n_common.is_some_and(|n_common| self.settle_fork(&origin, n_common));
+        }
+        if is_named {
+            self.settle_anew();
+        }
+        is_new
     }
 
-    /// Whether other entries count now, or come after others.
-    pub(super) fn freeze(&mut self, proof: ForkProof) -> bool {
-        let origin = *proof.origin();
-        let is_new = !self.forks.contains_key(&origin);
-        self.forks.entry(origin).or_insert(Fork { proof, n_common: None });
-        self.reorder(&origin, is_new)
-    }
-
-    /// Whether other entries count now, or come after others.
+    /// Whether that is new.
     pub(super) fn settle_fork(&mut self, origin: &Origin, n_common: u64) -> bool {
         let Some(fork) = self.forks.get_mut(origin) else { return false };
         let known = fork.n_common;
         fork.n_common = Some(known.map_or(n_common, |known| known.min(n_common)));
-        let is_new = fork.n_common != known;
-        self.reorder(origin, is_new)
-    }
-
-    fn reorder(&mut self, origin: &Origin, is_new: bool) -> bool {
-        let matters = is_new && self.is_named_otherwise(origin);
-        if matters {
-            self.settle_anew();
-        }
-        matters
+        fork.n_common != known
     }
 
     /// How many entries of a log are in every history that its key signed: all unless it forked.
@@ -115,7 +112,7 @@ impl Logs {
     }
 
     /// The recovery keys that the Genesis and statements held commit to, each followed only from one that counts.
-    pub(super) fn words(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<[u8; 32]> {
+    fn words(&self, identity: IdentityId, genesis: &IdentityGenesis) -> BTreeSet<[u8; 32]> {
         let mut by_key: BTreeMap<[u8; 32], BTreeSet<[u8; 32]>> = BTreeMap::new();
         for item in self.of_identity(identity) {
             if let Some(Body::Recover(recover)) = &item.body {

@@ -285,8 +285,6 @@ struct PeerState {
     lagging: BTreeMap<Origin, u64>,
     /// Forked logs whose history it was asked for.
     branches_asked: BTreeSet<Origin>,
-    /// Forked logs of which it has another history than the one that goes on here.
-    astray: BTreeSet<Origin>,
 }
 
 /// One log being fetched from one peer.
@@ -354,8 +352,7 @@ impl Follower {
         let Some(evidence) = &self.evidence else { return BTreeMap::new() };
         let mut behind = BTreeMap::new();
         for (origin, head) in self.peers.values().flat_map(|peer| &peer.offers) {
-            let is_frozen = evidence.is_forked(origin) && !evidence.may_grow(origin, head.size());
-            if evidence.wants(origin) && !is_frozen && head.size() > evidence.size(origin) {
+            if evidence.wants(origin) && !evidence.is_forked(origin) && head.size() > evidence.size(origin) {
                 let size = behind.entry(*origin).or_insert(0);
                 *size = head.size().max(*size);
             }

@@ -209,56 +209,6 @@ fn two_notes_of_one_size_freeze_one_log_and_no_other() {
     assert_eq!(sim.held(reader, &origin), 3);
 }
 
-/// A reader was warned of Bob's log before it had what Alice has built on. It goes on to that, on Alice's history, whoever
-/// offers more of the other.
-#[test]
-fn a_frozen_log_goes_on_to_what_somebody_else_has_built_on() {
-    for seed in 0..4 {
-        let mut world = World::new(2);
-        world.publish(1, vec![], "1.0.0", 1);
-        let mut branch = world.writers[1].fork(2);
-        let mut sim = Sim::seeded(700 + seed, world);
-        let honest = sim.server(Manner::Honest);
-        let reader = sim.reader();
-        sim.run_for(10 * SECOND);
-        let forked = branch.origin();
-        assert_eq!(sim.held(reader, &forked), 2);
-        for n in 0..3 {
-            branch.append(vec![], release(&format!("6.6.{n}"), 66));
-        }
-        let news = sim.world.publish(1, vec![], "1.1.0", 3);
-        sim.world.publish(1, vec![], "1.2.0", 4);
-        let liar = sim.server(Manner::Honest);
-        sim.nodes[liar].store.insert(forked, Stored::of(&branch, branch.size()));
-        let proof = ForkProof::new(&sim.world.writers[1].head_at(3), &branch.head_at(3), None).unwrap();
-        sim.input(reader, Input::Fork(proof));
-        let all = Stored::of(&sim.world.writers[1], 4);
-        sim.nodes[honest].store.insert(forked, all);
-        sim.run_for(10 * MINUTE);
-        assert_eq!(sim.held(reader, &forked), 2, "nothing newer by itself");
-
-        let named = sim.world.writers[1].fork(3).seen();
-        sim.world.publish(0, vec![named], "2.0.0", 5);
-        let alice = &sim.world.writers[0];
-        let (origin, stored) = (alice.origin(), Stored::of(alice, alice.size()));
-        let size = stored.log.size();
-        // She reaches the reader through either of them.
-        let by = if seed % 2 == 0 { honest } else { liar };
-        sim.nodes[by].store.insert(origin, stored);
-        sim.run_for(10 * MINUTE);
-        assert_eq!(sim.held(reader, &origin), size);
-        assert_eq!(sim.held(reader, &forked), 4, "seed {seed}: up to the head that it comes with");
-        let evidence = sim.follower(reader).evidence().unwrap();
-        assert!(evidence.blocked().is_empty());
-        let state = sim.follower(reader).state().unwrap();
-        assert_eq!(state.forked, [(forked, 3)].into(), "what Alice has seen counts, and no more");
-        assert!(state.select(&Pick::Release(news)).is_ok());
-        let is_late = |fault: &&&Fault| matches!(fault, Fault::Rollback { .. });
-        let faults = sim.faults_of(reader, honest);
-        assert_eq!(faults.iter().find(|fault| !is_late(fault)), None);
-    }
-}
-
 #[test]
 fn a_longer_or_shorter_branch_is_a_fork_too() {
     for (held, other, name) in [(5, 9, "longer"), (9, 5, "shorter"), (4, 5, "next"), (8, 4, "half")] {

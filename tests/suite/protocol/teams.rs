@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncra_protocol::entry::{
     Body, Cut, DeviceCuts, Endorse, ForkResolve, Redact, RedactReason, RefClass, Role, Roles, SeenHead, Suspend, Yank,
 };
-use syncra_protocol::evidence::{Blocked, Evidence, EvidenceError, FrontierError};
+use syncra_protocol::evidence::{Evidence, EvidenceError, Frontier, FrontierError};
 use syncra_protocol::fold::{PackageState, Standing};
 use syncra_protocol::id::{BlobId, EntryId, LogHash, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
@@ -243,14 +243,11 @@ impl Story {
         }
     }
 
-    /// The forked log goes up to where readers are warned, and then on at once, if it does.
-    fn next_size(&self, evidence: &Evidence, chain: &Chain, to: u64) -> u64 {
-        match (&self.fork, self.warned_at) {
-            (Some((other, _)), Some(warned_at)) if other.origin() == chain.origin() => {
-                if evidence.size(&chain.origin()) < warned_at { to.min(warned_at) } else { chain.size() }
-            }
-            _ => to,
-        }
+    /// The forked log goes up to where readers are warned.
+    fn next_size(&self, chain: &Chain, to: u64) -> u64 {
+        let warned_at =
+            self.warned_at.filter(|_| self.fork.as_ref().is_some_and(|(other, _)| other.origin() == chain.origin()));
+        warned_at.map_or(to, |warned_at| to.min(warned_at))
     }
 
     /// Delivers all logs in random parts, one of them last, and the proof of a fork, if there is one, with its log.
@@ -259,6 +256,7 @@ impl Story {
         let mut open = self.team.chains();
         let withheld = open.swap_remove(rng.below(open.len()));
         let (mut n_refused, mut is_withheld) = (0, true);
+        let mut known = Frontier::default();
         loop {
             if open.is_empty() || n_refused > 50 {
                 if !is_withheld {
@@ -274,13 +272,16 @@ impl Story {
                 open.swap_remove(n);
                 continue;
             }
-            let to = self.next_size(&evidence, chain, held + 1 + rng.between(0..chain.size() - held));
+            let to = self.next_size(chain, held + 1 + rng.between(0..chain.size() - held));
             match evidence.extend(chain.slice(held, to), &chain.head_at(to)) {
                 Ok(()) => n_refused = 0,
                 Err(EvidenceError::NoDevice | EvidenceError::Frozen) => n_refused += 1,
                 Err(error) => panic!("{error}"),
             }
             self.freeze(&mut evidence);
+            let frontier = evidence.frontier();
+            assert!(frontier.covers(&known), "what counted counts no more");
+            known = frontier;
             at_each(&evidence);
         }
         self.check_whole(&evidence);
@@ -293,13 +294,8 @@ impl Story {
             let held = evidence.size(&chain.origin());
             assert!(held == chain.size() || evidence.is_forked(&chain.origin()), "{} of {}", held, chain.size());
         }
-        let is_forked = |on: &SeenHead| evidence.is_forked(&on.origin);
-        let waits = |blocked: &Blocked| match blocked {
-            Blocked::Waiting { on, .. } => is_forked(on) && evidence.size(&on.origin) < on.size,
-            Blocked::OtherBranch { on, .. } => is_forked(on),
-            Blocked::Stopped { .. } => false,
-        };
-        assert_eq!(evidence.blocked().values().find(|blocked| waits(blocked)), None);
+        let blocked = evidence.blocked();
+        assert!(blocked.is_empty(), "nobody waits: {blocked:?}");
     }
 
     /// The changes up to this one, newest first.
@@ -360,15 +356,11 @@ fn histories_of_many_owners_are_the_same_in_every_order_of_delivery() {
             story.team.chains().into_iter().any(|chain| chain.origin() == other.origin() && chain.size() > size)
         });
         *more.entry("forked logs of which readers hold less").or_default() += usize::from(frozen);
-        let grew = story.fork.as_ref().is_some_and(|(other, _)| {
-            story.warned_at.is_some_and(|warned_at| state.frontier.size(&other.origin()) > warned_at)
-        });
-        *more.entry("forked logs that grew").or_default() += usize::from(grew);
         count("protected refs", state.rights.protected.len());
         count("of two owners or more", usize::from(state.rights.owners().count() > 1));
     }
     println!("{n_histories} histories: {n:?}, {more:?}");
-    assert!(n.values().all(|n| *n as u64 > n_histories / 20), "the histories are too peaceful: {n:?}");
+    assert!(n.values().all(|n| *n as u64 > n_histories / 25), "the histories are too peaceful: {n:?}");
     assert!(more.values().all(|n| *n > 0), "the histories are too peaceful: {more:?}");
 }
 
@@ -386,17 +378,13 @@ fn one_history(seed: u64) -> (Story, PackageState) {
                 assert_eq!(*known, part, "two states at one frontier, with the same forks known");
             }
         });
-        // Who names another history before a log grows keeps it from that, afterwards not.
-        let last = evidence.fold();
-        let is_same = evidence.basis(&last.frontier) == whole.basis(&state.frontier);
-        assert!(is_same || (story.is_disputed && story.warned_at.is_some()), "the same logs, another frontier");
-        assert!(!is_same || last == state, "the same logs, another state");
+        assert_eq!(evidence.fold(), state, "the same logs, another state");
     }
     for (basis, part) in &states {
         if whole.basis(&part.frontier) == *basis {
             let now = whole.fold_at(part.frontier.clone());
-            // What named more of a forked log than was held comes after that, once it is.
-            let is_open = matches!(now, Err(FrontierError::NotClosed(_))) && story.warned_at.is_some();
+            // Of a forked log more may count later than did: who names it comes after that then.
+            let is_open = matches!(now, Err(FrontierError::NotClosed(_))) && story.fork.is_some();
             assert!(is_open || now.as_ref() == Ok(part), "seed {seed}: another state at an earlier frontier");
         }
         check_stays(&story, part, &state, seed);

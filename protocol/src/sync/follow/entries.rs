@@ -46,9 +46,6 @@ impl Follower {
             Verdict::Grown => self.on_grown(now, peer, origin, &head),
             Verdict::Lie => self.bar(peer, Fault::BadProof { origin }),
             Verdict::TooMuch => self.bar(peer, Fault::Oversized),
-            Verdict::Fork(_) if self.evidence.as_ref().is_some_and(|evidence| evidence.is_forked(&origin)) => {
-                self.on_astray(now, peer, origin);
-            }
             Verdict::Fork(proof) => self.on_fork(now, peer, &proof),
             Verdict::Restart => drop(self.fetches.remove(&origin)),
             Verdict::Nothing => {
@@ -123,8 +120,7 @@ impl Follower {
             // Perhaps only not yet: the entry that admits the device may still be on its way.
             Err(EvidenceError::NoDevice) => self.set_aside(now, origin),
             Err(EvidenceError::TooManyLogs) => self.leave_out(origin),
-            Err(EvidenceError::Frozen) => self.on_astray(now, peer, origin),
-            // Overtaken by an own publish meanwhile: nobody's fault.
+            // Overtaken by an own publish or a fork proof meanwhile: nobody's fault.
             Err(_) => drop(self.refused.insert(origin)),
         }
     }
@@ -132,7 +128,6 @@ impl Follower {
     pub(super) fn on_committed(&mut self, now: Timestamp, origin: Origin) {
         let Some(extension) = self.committing.remove(&origin) else { return };
         self.resting.remove(&origin);
-        let growing = self.growing();
         let evidence = self.evidence.as_mut().expect("nothing is committed before the Genesis is known");
         let applied = evidence.apply(extension);
         if applied == Err(EvidenceError::TooManyLogs) {
@@ -141,7 +136,6 @@ impl Follower {
         if applied.is_ok() {
             self.wake_devices(&origin);
             self.judge_offers(now, &origin);
-            self.ask_for_growth(now, &growing);
             self.refold();
         }
     }

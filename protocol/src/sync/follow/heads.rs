@@ -1,7 +1,7 @@
 //! Heads that peers offer: verified, compared with what is held and with each other.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 
 use super::shown::Sizes;
 use super::{Effect, Fault, Follower};
@@ -193,43 +193,13 @@ impl Follower {
         state.offers.insert(origin, head);
     }
 
-    /// Nothing newer of a forked log is accepted but what others have fixed. What witnesses say of the history that is held is
-    /// heard.
+    /// Nothing newer of a forked log is accepted. What witnesses say of the history that is held is heard.
     fn on_forked_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
-        let (origin, evidence) = (*head.origin(), self.evidence.as_ref());
-        let log = evidence.and_then(|evidence| evidence.log(&origin));
-        let may_grow = evidence.is_some_and(|evidence| evidence.may_grow(&origin, head.size()));
-        let is_astray = self.peers.get(&peer).is_none_or(|state| state.astray.contains(&origin));
+        let log = self.evidence.as_ref().and_then(|evidence| evidence.log(head.origin()));
         match log.map(|log| log.compare(&head)) {
             Some(Standing::Same) => self.on_cosigned(head),
-            Some(Standing::Ahead { .. }) if may_grow && !is_astray => self.remember(peer, head),
-            _ => self.start_branch(now, peer, origin),
+            _ => self.start_branch(now, peer, *head.origin()),
         }
-    }
-
-    /// Forked logs that may go on here once somebody brings more of them.
-    pub(super) fn growing(&self) -> BTreeSet<Origin> {
-        let Some(evidence) = &self.evidence else { return BTreeSet::new() };
-        let forked = evidence.forks().map(|proof| *proof.origin());
-        forked.filter(|origin| evidence.may_grow(origin, u64::MAX)).collect()
-    }
-
-    /// Asks all peers anew if a forked log may go on that is none of these: what they offered of it was of no use before.
-    pub(super) fn ask_for_growth(&mut self, now: Timestamp, known: &BTreeSet<Origin>) {
-        if !self.growing().is_subset(known) {
-            let idle = self.peers.values_mut().filter(|state| !state.is_barred && !state.heads_asked);
-            idle.filter(|state| state.rests_until <= now).for_each(|state| state.heads_at = now);
-        }
-    }
-
-    /// A forked log that might have grown: this peer has another history of it.
-    pub(super) fn on_astray(&mut self, now: Timestamp, peer: Peer, origin: Origin) {
-        self.fetches.remove(&origin);
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.offers.remove(&origin);
-            state.astray.insert(origin);
-        }
-        self.start_branch(now, peer, origin);
     }
 
     pub(super) fn on_witnessed(&mut self, origin: &Origin, quorum: Option<Quorum>) {
@@ -262,7 +232,7 @@ impl Follower {
     }
 
     pub(super) fn freeze(&mut self, proof: &ForkProof) {
-        let (origin, growing) = (proof.origin(), self.growing());
+        let origin = proof.origin();
         if let Some(evidence) = &mut self.evidence {
             evidence.freeze(proof.clone());
         }
@@ -270,7 +240,6 @@ impl Follower {
         for state in self.peers.values_mut() {
             state.offers.remove(origin);
         }
-        self.ask_for_growth(self.now, &growing);
         self.refold();
     }
 
