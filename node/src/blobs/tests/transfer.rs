@@ -14,6 +14,24 @@ async fn a_release_is_fetched_whole() {
     author.blobs.shutdown().await;
 }
 
+/// As after the end of a collection that removed the same blob just before.
+#[tokio::test]
+async fn hashes_that_were_removed_while_a_blob_came_are_written_again() {
+    let (author, reader) = (Node::new().await, Node::new().await);
+    let release = Release::publish(&author, contents(70)).await;
+    let path = reader.blobs.0.layout.outboard_file(release.children[1].0);
+    let mut removed = false;
+    let meddle: Meddle = Box::new(move |offset, _| {
+        if !removed && offset > 2 << 20 {
+            removed = true;
+            std::fs::write(&path, vec![0; 100]).unwrap();
+        }
+        Ok(())
+    });
+    fetch(&reader, dial_through(&author, meddle), &all(release.root)).await.unwrap();
+    release.assert_whole(&reader).await;
+}
+
 #[tokio::test]
 async fn after_a_cut_the_rest_is_fetched_and_hardly_anything_twice() {
     let author = Node::new().await;
