@@ -1,5 +1,7 @@
 //! Serving and fetching, with honest, broken, silent and lying peers.
 
+use bao_tree::{ChunkNum, ChunkRanges};
+
 use super::*;
 
 #[tokio::test]
@@ -12,6 +14,42 @@ async fn a_release_is_fetched_whole() {
     assert!(stats.received < stats.payload + stats.payload / 50 + 4096, "{stats:?}");
     reader.blobs.shutdown().await;
     author.blobs.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_whole_blob_is_encoded_as_the_library_does_and_a_rotten_one_not_at_all() {
+    let node = Node::new().await;
+    let group = usize::try_from(GROUP_BYTES).unwrap();
+    for len in [1, 1_024, group - 1, group, group + 1, 3 * group + 7, 8 * group, 9 * group + 1_025, SEGMENT + 1] {
+        let bytes = noise(len as u64, len);
+        let id = node.blobs.import().add(bytes.clone()).await.unwrap().id;
+        let encoded = async |ranges: ChunkRanges| {
+            let (to, mut pieces) = tokio::sync::mpsc::channel(100);
+            let layout = node.blobs.0.layout.clone();
+            let encode = move || encode::complete(&layout, id, len as u64, &ranges, to);
+            open::blocking(encode).await?;
+            let mut encoded = Vec::new();
+            while let Some(piece) = pieces.recv().await {
+                encoded.extend_from_slice(&piece);
+            }
+            Ok::<_, io::Error>(encoded)
+        };
+        let library = encoded(ChunkRanges::from(..ChunkNum::chunks(len as u64))).await.unwrap();
+        assert!(encoded(ChunkRanges::all()).await.unwrap() == library, "{len}");
+        for file in [node.blobs.0.layout.data_file(id), node.blobs.0.layout.outboard_file(id)] {
+            let Ok(sound) = std::fs::read(&file) else { continue };
+            if let Some(last) = sound.len().checked_sub(1) {
+                let mut rotten = sound.clone();
+                rotten[last] ^= 1;
+                std::fs::write(&file, rotten).unwrap();
+                assert!(encoded(ChunkRanges::all()).await.is_err(), "{len}");
+                std::fs::write(&file, &sound[..last]).unwrap();
+                assert!(encoded(ChunkRanges::all()).await.is_err(), "{len}");
+                std::fs::write(&file, sound).unwrap();
+            }
+        }
+    }
+    node.blobs.shutdown().await;
 }
 
 /// As after the end of a collection that removed the same blob just before.
