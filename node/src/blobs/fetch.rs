@@ -28,6 +28,7 @@ use iroh_blobs::store::IROH_BLOCK_SIZE;
 use syncra_protocol::id::BlobId;
 use syncra_protocol::limits;
 
+use super::arrivals::Arriving;
 use super::error::{BlobError, FetchError};
 use super::gc::Pins;
 use super::ranges::{GROUP_BYTES, Ranges};
@@ -328,7 +329,11 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             Ok(_) if bytes.len() as u64 != size.get() => Err(FetchError::Corrupt(id)),
             Ok(end) => {
                 if !self.blobs.has(id).await? {
-                    self.blobs.put(id, bytes).await?;
+                    self.blobs.put(id, bytes.clone()).await?;
+                }
+                if let Some(mut arriving) = self.blobs.arriving(id, size.get()) {
+                    arriving.push(bytes);
+                    arriving.complete();
                 }
                 Ok(end)
             }
@@ -381,7 +386,11 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
         let mut import = import.map_err(|_| BlobError::Stopped)?;
         let hashes = HashFile::new(self.blobs.0.layout.outboard_file(id), BaoTree::new(size.get(), IROH_BLOCK_SIZE));
-        let mut run = Run { hashes, last: None, parents: Vec::new(), offset: 0, bytes: BytesMut::new() };
+        let arriving = if whole { self.blobs.arriving(id, size.get()) } else { None };
+        // What is kept as a whole lies in one piece of memory, which the system gives again and again.
+        let room = if arriving.is_some() { RUN_BYTES + usize::try_from(size.get()).unwrap_or(0) } else { 0 };
+        let bytes = BytesMut::with_capacity(room);
+        let mut run = Run { hashes, last: None, parents: Vec::new(), offset: 0, bytes, arriving };
         let received = loop {
             match content.next().await {
                 BlobContentNext::Done(end) => break Ok(end),
@@ -407,6 +416,9 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         } else if whole {
             return Err(FetchError::Cut(id));
         }
+        if let Some(arriving) = run.arriving {
+            arriving.complete();
+        }
         Ok(end)
     }
 
@@ -428,6 +440,8 @@ struct Run {
     parents: Vec<Parent>,
     offset: u64,
     bytes: BytesMut,
+    /// Somebody else who wants all that is handed over.
+    arriving: Option<Arriving>,
 }
 
 impl Run {
@@ -460,6 +474,9 @@ impl Run {
             return Ok(());
         }
         let data = self.bytes.split().freeze();
+        if let Some(arriving) = &mut self.arriving {
+            arriving.push(data.clone());
+        }
         give(import, BaoContentItem::Leaf(Leaf { offset: self.offset, data })).await?;
         match &self.last {
             Some(Parent { node, pair }) => {

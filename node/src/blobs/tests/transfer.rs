@@ -52,6 +52,26 @@ async fn a_whole_blob_is_encoded_as_the_library_does_and_a_rotten_one_not_at_all
     node.blobs.shutdown().await;
 }
 
+#[tokio::test]
+async fn what_comes_is_given_once_to_whoever_listens() {
+    let (author, reader) = (Node::new().await, Node::new().await);
+    let release = Release::publish(&author, contents(60)).await;
+    let listening = reader.blobs.listen();
+    fetch(&reader, dial(&author), &all(release.root)).await.unwrap();
+    for (id, bytes) in release.children.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        assert_eq!(listening.take(*id).unwrap().concat(), bytes[..]);
+        assert_eq!(listening.take(*id), None);
+    }
+    // A part of a blob is not the blob, and nobody listens any more.
+    let (id, part) = (release.children[1].0, Child { index: 1, ranges: Ranges::all().first_chunk(), size: None });
+    fetch(&reader, dial(&author), &Request { root: release.root, parts: Parts::Children(vec![part]) }).await.unwrap();
+    assert_eq!(listening.take(id), None);
+    drop(listening);
+    let deaf = Node::new().await;
+    fetch(&deaf, dial(&author), &all(release.root)).await.unwrap();
+    assert_eq!(deaf.blobs.listen().take(id), None);
+}
+
 /// As after the end of a collection that removed the same blob just before.
 #[tokio::test]
 async fn hashes_that_were_removed_while_a_blob_came_are_written_again() {
