@@ -18,6 +18,7 @@ use iroh_blobs::Hash;
 use iroh_blobs::store::fs::FsStore;
 use syncra_protocol::id::BlobId;
 
+mod arrivals;
 mod database;
 mod encode;
 mod error;
@@ -36,6 +37,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use arrivals::Listening;
 pub use database::DatabaseState;
 pub use error::{BlobError, FetchError, OpenError, ServeError, SpliceError};
 pub use fetch::{Child, FetchFailure, FetchOptions, FetchStats, Parts, Progress, Request};
@@ -48,6 +50,7 @@ pub use serve::{Access, Admission, ServeStats};
 pub use splice::{Piece, Source};
 pub use stream::Wire;
 
+use arrivals::Arrivals;
 use files::Layout;
 use gc::{PinTable, Sweeper};
 
@@ -67,6 +70,7 @@ struct Inner {
     collecting: Arc<tokio::sync::Mutex<()>>,
     /// Blobs that became complete since the last sync of theirs.
     unsynced: Mutex<HashSet<BlobId>>,
+    arrivals: Arrivals,
 }
 
 impl Inner {
@@ -79,6 +83,7 @@ impl Inner {
             gate: Arc::default(),
             collecting: Arc::default(),
             unsynced: Mutex::default(),
+            arrivals: Arrivals::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a peer system through one provider -> one or more receivers, each in its own network namespace.
 
-bench.py run DRIVER SRC [--src2 V2] [--runs 3] [--receivers 1] [--disk DIR] [--out results.jsonl] [--label W1] [--warm]
+bench.py run DRIVER SRC [--src2 V2] [--runs 3] [--receivers 1] [--disk DIR] [--out results.jsonl] [--label W1] [--warm GIB]
 bench.py table results.jsonl
 
 A driver is an executable drivers/NAME; to add a system, add one such file. Verbs (first argument):
@@ -170,6 +170,13 @@ def one(drv, src, src2, receivers, disk, timeout, quiet):
         if any(r[4] is None for r in runs): res["error"] = "fetch timeout"; break
     return res
 
+def warm(path, gib):
+    """A virtual machine may have given pages that nobody used back to its host, and then each costs several times as much
+    when it is written: so many are written and freed just before, whichever system comes."""
+    with open(path, "wb") as f:
+        for _ in range(gib << 10): f.write(b"\1" * (1 << 20))
+    os.unlink(path)
+
 def fmt(v):
     return f"{v:.2f}" if isinstance(v, float) else str(v)
 
@@ -179,12 +186,14 @@ def main():
     ap.add_argument("--runs", type=int, default=3); ap.add_argument("--receivers", type=int, default=1)
     ap.add_argument("--disk", default="/tmp", help="where a folder syn-bench-PID is made and removed"); ap.add_argument("--out", default="results.jsonl")
     ap.add_argument("--label", default="-"); ap.add_argument("--timeout", type=int, default=240); ap.add_argument("--keep", action="store_true")
+    ap.add_argument("--warm", type=int, default=0, help="GiB")
     a = ap.parse_args()
     if a.cmd == "table": return table(a.driver)
     exe = a.driver if os.path.sep in a.driver else f"{HERE}/drivers/{a.driver}"
     ver = subprocess.run([exe, "version"], capture_output=True, text=True).stdout.strip()
     a.disk = os.path.join(a.disk, f"syn-bench-{os.getpid()}")   # only this folder is ever removed
     for i in range(a.runs):
+        if a.warm: warm(a.disk + ".warm", a.warm)
         r = one(a.driver, a.src, a.src2, a.receivers, a.disk, a.timeout, True)
         r.update(label=a.label, driver=os.path.basename(a.driver), variant=os.environ.get("VARIANT", ""), version=ver, receivers=a.receivers)
         with open(a.out, "a") as f: f.write(json.dumps(r) + "\n")

@@ -4,19 +4,24 @@
 //! completely its two files are enough: read, verified and encoded on one thread, in pieces that are worth sending.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 
 use bao_tree::io::mixed::EncodedItem;
 use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::encode_ranges_validated;
 use bao_tree::{BaoTree, ChunkRanges};
+use blake3::hazmat::{
+    ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
+};
 use bytes::Bytes;
 use iroh_blobs::store::IROH_BLOCK_SIZE;
 use syncra_protocol::id::BlobId;
+use syncra_protocol::tree::outboard::HashPair;
 use tokio::sync::mpsc;
 
 use super::error::ServeError;
 use super::files::{self, Layout};
+use super::ranges::GROUP_BYTES;
 use super::stream::BUFFER_BYTES;
 
 /// Encodes `ranges` of a blob of `size` bytes that is held completely. Every group is verified before it is handed out.
@@ -32,14 +37,19 @@ pub(super) fn complete(
     to: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
     let data = File::open(layout.data_file(id))?;
-    let tree = BaoTree::new(size, IROH_BLOCK_SIZE);
-    let outboard = match files::outboard_bytes(size) {
+    let mut pieces = Pieces { buffer: Vec::with_capacity(PIECE_BYTES), to };
+    pieces.write_all(&size.to_le_bytes())?;
+    let hashes = match files::outboard_bytes(size) {
         0 => Vec::new(),
         _ => fs::read(layout.outboard_file(id))?,
     };
-    let outboard = PreOrderOutboard { root: blake3::Hash::from_bytes(*id.as_bytes()), tree, data: outboard };
-    let mut pieces = Pieces { buffer: Vec::with_capacity(BUFFER_BYTES), to };
-    pieces.write_all(&size.to_le_bytes())?;
+    if ranges.is_all() {
+        let mut whole = Whole { data, hashes: &hashes, offset: 0, pieces };
+        whole.root(*id.as_bytes(), size)?;
+        return whole.pieces.flush();
+    }
+    let tree = BaoTree::new(size, IROH_BLOCK_SIZE);
+    let outboard = PreOrderOutboard { root: blake3::Hash::from_bytes(*id.as_bytes()), tree, data: hashes };
     encode_ranges_validated(data, outboard, ranges, &mut pieces)?;
     pieces.flush()
 }
@@ -61,19 +71,93 @@ pub(super) fn item(item: EncodedItem) -> Result<Option<Bytes>, ServeError> {
     }
 }
 
-/// Collects what is written into pieces of [`BUFFER_BYTES`].
+/// A blob that is wanted whole: its hashes and groups in the order in which they lie in the files, so each group is read to
+/// where it is sent from.
+struct Whole<'a> {
+    data: File,
+    /// Those that are still to be sent.
+    hashes: &'a [u8],
+    /// Where in the blob we are.
+    offset: u64,
+    pieces: Pieces,
+}
+
+impl Whole<'_> {
+    fn root(&mut self, id: ChainingValue, size: u64) -> io::Result<()> {
+        if size > GROUP_BYTES {
+            let (left, right) = self.pair()?;
+            let found = merge_subtrees_root(&left, &right, Mode::Hash);
+            return self.children(id == *found.as_bytes(), (left, right), size);
+        }
+        let group = self.group(size)?;
+        same(id == *blake3::hash(group).as_bytes())
+    }
+
+    /// What lies below one hash.
+    fn subtree(&mut self, hash: ChainingValue, size: u64) -> io::Result<()> {
+        if size > GROUP_BYTES {
+            let (left, right) = self.pair()?;
+            let found = merge_subtrees_non_root(&left, &right, Mode::Hash);
+            return self.children(hash == found, (left, right), size);
+        }
+        let offset = self.offset;
+        let group = self.group(size)?;
+        same(hash == blake3::Hasher::new().set_input_offset(offset).update(group).finalize_non_root())
+    }
+
+    fn children(&mut self, proven: bool, (left, right): HashPair, size: u64) -> io::Result<()> {
+        same(proven)?;
+        self.pieces.write_all(&left)?;
+        self.pieces.write_all(&right)?;
+        let before = left_subtree_len(size);
+        self.subtree(left, before)?;
+        self.subtree(right, size - before)
+    }
+
+    fn pair(&mut self) -> io::Result<HashPair> {
+        let mut next = || {
+            let (hash, rest) = self.hashes.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+            self.hashes = rest;
+            Ok::<_, io::Error>(*hash)
+        };
+        Ok((next()?, next()?))
+    }
+
+    /// Reads the next group to the end of a piece.
+    fn group(&mut self, size: u64) -> io::Result<&[u8]> {
+        if self.pieces.buffer.len() >= BUFFER_BYTES {
+            self.pieces.flush()?;
+        }
+        let buffer = &mut self.pieces.buffer;
+        let from = buffer.len();
+        buffer.resize(from + usize::try_from(size).map_err(io::Error::other)?, 0);
+        self.data.read_exact(&mut buffer[from..])?;
+        self.offset += size;
+        Ok(&buffer[from..])
+    }
+}
+
+/// Nothing that is wrong is handed out: the piece that holds it is not finished.
+fn same(proven: bool) -> io::Result<()> {
+    if proven { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "a blob is not what its name says")) }
+}
+
+/// Collects what is written into pieces of [`BUFFER_BYTES`] and a little more, which are sent without being copied.
 struct Pieces {
     buffer: Vec<u8>,
     to: mpsc::Sender<Bytes>,
 }
 
+/// The largest piece: one that was not large enough, a group, and hashes above the next.
+const PIECE_BYTES: usize = BUFFER_BYTES + GROUP_BYTES as usize + (4 << 10);
+
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = bytes.len().min(BUFFER_BYTES - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..n]);
-        if self.buffer.len() == BUFFER_BYTES {
+        if self.buffer.len() >= BUFFER_BYTES {
             self.flush()?;
         }
+        let n = bytes.len().min(PIECE_BYTES - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
 
@@ -81,7 +165,7 @@ impl Write for Pieces {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(BUFFER_BYTES));
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES));
         self.to.blocking_send(piece.into()).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

@@ -5,10 +5,15 @@
 //! stream proves nothing: a fetch has succeeded only when everything that was asked for was verified.
 
 use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
 use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bao_tree::BaoTree;
+use bao_tree::io::sync::WriteAt as _;
 use bao_tree::io::{BaoContentItem, Leaf, Parent};
 use bytes::{Bytes, BytesMut};
 use futures::io::{AsyncRead, AsyncWrite};
@@ -19,9 +24,11 @@ use iroh_blobs::get::fsm::{
     BlobContentNext, ConnectedNext, ConnectedNextError, DecodeError, EndBlobNext,
 };
 use iroh_blobs::protocol::{ChunkRangesSeq, GetRequest};
+use iroh_blobs::store::IROH_BLOCK_SIZE;
 use syncra_protocol::id::BlobId;
 use syncra_protocol::limits;
 
+use super::arrivals::Arriving;
 use super::error::{BlobError, FetchError};
 use super::gc::Pins;
 use super::ranges::{GROUP_BYTES, Ranges};
@@ -31,9 +38,9 @@ use super::{Blobs, hash, room};
 /// Whole blobs up to this size are collected in memory and written at once: for a blob that comes in parts the store
 /// makes four files and syncs three of them. Measured on a disk: pays at 256 KiB, even at 1 MiB, costs at 4 MiB.
 const WHOLE_BYTES: u64 = 256 << 10;
-/// Items on their way to the store, one run with the hashes above it: bounds what a slow disk holds in memory and what a
-/// kill costs.
-const ITEMS_IN_FLIGHT: usize = 6;
+/// Items on their way to the store, one run and the parent behind it: bounds what a slow disk holds in memory and what a kill
+/// costs.
+const ITEMS_IN_FLIGHT: usize = 2;
 /// Neighbouring groups that go to the store as one: a kill costs a running request one that is being collected.
 const RUN_BYTES: usize = 64 << 10;
 
@@ -322,7 +329,11 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             Ok(_) if bytes.len() as u64 != size.get() => Err(FetchError::Corrupt(id)),
             Ok(end) => {
                 if !self.blobs.has(id).await? {
-                    self.blobs.put(id, bytes).await?;
+                    self.blobs.put(id, bytes.clone()).await?;
+                }
+                if let Some(mut arriving) = self.blobs.arriving(id, size.get()) {
+                    arriving.push(bytes);
+                    arriving.complete();
                 }
                 Ok(end)
             }
@@ -374,15 +385,20 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         room::check(self.blobs.0.layout.root(), size.get(), room::RESERVE_BYTES, WRITING)?;
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
         let mut import = import.map_err(|_| BlobError::Stopped)?;
-        let mut run = Run::default();
+        let hashes = HashFile::new(self.blobs.0.layout.outboard_file(id), BaoTree::new(size.get(), IROH_BLOCK_SIZE));
+        let arriving = if whole { self.blobs.arriving(id, size.get()) } else { None };
+        // What is kept as a whole lies in one piece of memory, which the system gives again and again.
+        let room = if arriving.is_some() { RUN_BYTES + usize::try_from(size.get()).unwrap_or(0) } else { 0 };
+        let bytes = BytesMut::with_capacity(room);
+        let mut run = Run { hashes, last: None, parents: Vec::new(), offset: 0, bytes, arriving };
         let received = loop {
             match content.next().await {
                 BlobContentNext::Done(end) => break Ok(end),
                 BlobContentNext::More((next, Ok(item))) => {
                     let bytes = if let BaoContentItem::Leaf(leaf) = &item { leaf.data.len() } else { 0 };
-                    if run.take(item, &mut import).await.is_err() {
-                        // The store stopped taking; its answer below says why.
-                        break Err(FetchError::Local(BlobError::Stopped));
+                    if let Err(error) = run.take(item, &mut import).await {
+                        // If the store stopped taking, its answer below says why.
+                        break Err(error.into());
                     }
                     self.count(bytes);
                     content = next;
@@ -393,11 +409,15 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         // Also what came before a failure. When the store stopped taking, its answer says why.
         let _ = run.hand_over(&mut import).await;
         ended(import).await?;
+        run.hashes.settle().map_err(BlobError::io(WRITING))?;
         let end = received?;
         if self.blobs.has(id).await? {
             self.blobs.note_unsynced(id);
         } else if whole {
             return Err(FetchError::Cut(id));
+        }
+        if let Some(arriving) = run.arriving {
+            arriving.complete();
         }
         Ok(end)
     }
@@ -412,11 +432,16 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
 
 /// Verified neighbours on their way to the store as one: it makes several system calls and wakes its readers for each
 /// leaf that it is given, whatever its length.
-#[derive(Default)]
 struct Run {
+    hashes: HashFile,
+    /// The parent that came last.
+    last: Option<Parent>,
+    /// Parents that are not in the file yet.
     parents: Vec<Parent>,
     offset: u64,
     bytes: BytesMut,
+    /// Somebody else who wants all that is handed over.
+    arriving: Option<Arriving>,
 }
 
 impl Run {
@@ -440,23 +465,88 @@ impl Run {
         if self.bytes.len() >= RUN_BYTES { self.hand_over(import).await } else { Ok(()) }
     }
 
-    /// Gives the store what was collected, parents first, all at once: it runs on threads of its own, and waking one costs
-    /// more than what it then writes. It writes a leaf when a parent comes after it, so the last one comes twice.
+    /// Gives the store what was collected, all at once: it runs on threads of its own, and waking one costs more than what it
+    /// then writes. It writes a leaf when a parent comes after it, so it is given the last one, and that only.
     async fn hand_over(&mut self, import: &mut ImportBaoHandle) -> Result<(), BlobError> {
-        let again = self.parents.last().map(|last| Parent { node: last.node, pair: last.pair });
-        for parent in self.parents.drain(..) {
-            give(import, BaoContentItem::Parent(parent)).await?;
-        }
+        self.hashes.write(&self.parents).map_err(BlobError::io(WRITING))?;
+        self.last = self.parents.drain(..).next_back().or(self.last.take());
         if self.bytes.is_empty() {
             return Ok(());
         }
-        let leaf = Leaf { offset: self.offset, data: self.bytes.split().freeze() };
-        give(import, BaoContentItem::Leaf(leaf)).await?;
-        match again {
-            Some(parent) => give(import, BaoContentItem::Parent(parent)).await,
+        let data = self.bytes.split().freeze();
+        if let Some(arriving) = &mut self.arriving {
+            arriving.push(data.clone());
+        }
+        give(import, BaoContentItem::Leaf(Leaf { offset: self.offset, data })).await?;
+        match &self.last {
+            Some(Parent { node, pair }) => {
+                give(import, BaoContentItem::Parent(Parent { node: *node, pair: *pair })).await
+            }
             None => Ok(()),
         }
     }
+}
+
+/// The file in which the store keeps a blob's hashes. They are written here, neighbours in one piece: the store takes each by a
+/// message of its own and writes it by two calls.
+struct HashFile {
+    path: PathBuf,
+    tree: BaoTree,
+    file: Option<File>,
+    /// What was written, and where.
+    written: Vec<(u64, Vec<u8>)>,
+}
+
+impl HashFile {
+    const fn new(path: PathBuf, tree: BaoTree) -> Self {
+        Self { path, tree, file: None, written: Vec::new() }
+    }
+
+    /// Writes verified parents; before the groups below them go to the store, so that a kill never leaves groups without
+    /// them. A few hundred bytes that the system buffers: not worth a thread.
+    fn write(&mut self, parents: &[Parent]) -> std::io::Result<()> {
+        let before = self.written.len();
+        for parent in parents {
+            // Inside a group there are hashes that came along and are not kept.
+            let Some(number) = self.tree.pre_order_offset(parent.node) else { continue };
+            let (offset, pair) = (number * 64, [*parent.pair.0.as_bytes(), *parent.pair.1.as_bytes()].concat());
+            match self.written[before..].last_mut() {
+                Some((from, bytes)) if *from + bytes.len() as u64 == offset => bytes.extend(pair),
+                _ => self.written.push((offset, pair)),
+            }
+        }
+        if self.written.len() == before {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(open_shared(&self.path)?),
+        };
+        self.written[before..].iter().try_for_each(|(offset, bytes)| file.write_all_at(*offset, bytes))
+    }
+
+    /// Looks at what was written, once the store has its files. The end of a collection before may have removed the file that
+    /// was there by then, and the store have made another.
+    fn settle(&mut self) -> std::io::Result<()> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        let mut file = open_shared(&self.path)?;
+        let mut found = Vec::new();
+        file.read_to_end(&mut found)?;
+        self.written
+            .iter()
+            .filter(|(offset, bytes)| {
+                let at = usize::try_from(*offset).unwrap_or(usize::MAX);
+                found.get(at..).is_none_or(|found| !found.starts_with(bytes))
+            })
+            .try_for_each(|(offset, bytes)| file.write_all_at(*offset, bytes))
+    }
+}
+
+/// For reading and writing, without emptying it.
+fn open_shared(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 async fn give(import: &mut ImportBaoHandle, item: BaoContentItem) -> Result<(), BlobError> {

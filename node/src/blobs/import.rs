@@ -1,25 +1,25 @@
 //! Bringing our own bytes into the store.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 
-use bao_tree::BaoTree;
-use bao_tree::io::{BaoContentItem, Leaf, Parent};
+use bao_tree::io::{BaoContentItem, Leaf};
 use bytes::Bytes;
-use iroh_blobs::store::IROH_BLOCK_SIZE;
 use syncra_protocol::id::BlobId;
 use syncra_protocol::tree::outboard::HashPair;
 
 use super::error::BlobError;
 use super::gc::Pins;
 use super::open::blocking;
-use super::{Blobs, hash, room};
+use super::{Blobs, files, hash, room};
 
 /// What was being done, for errors.
 const ADDING: &str = "adding a blob";
-/// Hashes on their way to the store at once.
-const ITEMS_IN_FLIGHT: usize = 64;
+/// Items on their way to the store at once: a blob is one.
+const ITEMS_IN_FLIGHT: usize = 1;
 
 /// A blob that was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +168,8 @@ impl Blobs {
         Ok(Added { id, bytes: size, new: true })
     }
 
-    /// Gives the store a blob as it would come from a peer, after the check: all hashes, then all bytes.
+    /// Gives the store a blob as it would come from a peer, after the check. Its hashes are put where the store keeps them, in
+    /// one piece: it would take each by a message and write it by two calls.
     async fn put_hashed(
         &self,
         id: BlobId,
@@ -177,28 +178,44 @@ impl Blobs {
         pairs: Vec<HashPair>,
     ) -> Result<(), BlobError> {
         room::check(self.0.layout.root(), size.get(), room::RESERVE_BYTES, ADDING)?;
-        let tree = BaoTree::new(size.get(), IROH_BLOCK_SIZE);
-        if pairs.len() as u64 + 1 != tree.blocks() {
+        let mut outboard = Vec::with_capacity(pairs.len() * size_of::<HashPair>());
+        for (left, right) in &pairs {
+            outboard.extend_from_slice(left);
+            outboard.extend_from_slice(right);
+        }
+        let outboard = Bytes::from(outboard);
+        if outboard.len() as u64 != files::outboard_bytes(size.get()) {
             return Err(BlobError::Damaged(id));
         }
-        let nodes = tree.pre_order_nodes_iter().filter(|node| tree.pre_order_offset(*node).is_some());
-        let parents = nodes
-            .zip(pairs)
-            .map(|(node, (left, right))| BaoContentItem::Parent(Parent { node, pair: (left.into(), right.into()) }));
-        let leaf = BaoContentItem::Leaf(Leaf { offset: 0, data: bytes });
+        let path = self.0.layout.outboard_file(id);
+        // Not emptied first: if there are hashes of this blob already, they are the same.
+        let write =
+            move || OpenOptions::new().write(true).create(true).truncate(false).open(path)?.write_all(&outboard);
+        blocking(write).await.map_err(BlobError::io(ADDING))?;
         let import = self.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
         let import = import.map_err(|_| BlobError::Stopped)?;
-        for item in parents.chain([leaf]) {
-            // When the store stops taking, its answer below says why.
-            let _ = import.tx.send(item).await;
-        }
+        // When the store stops taking, its answer below says why.
+        let _ = import.tx.send(BaoContentItem::Leaf(Leaf { offset: 0, data: bytes.clone() })).await;
         drop(import.tx);
         import.rx.await.map_err(|_| BlobError::Stopped)?.map_err(BlobError::api(ADDING))?;
         if self.size(id).await? != Some(size.get()) {
             return Err(BlobError::Damaged(id));
         }
+        // The end of a collection before may have removed what was there by then, and the store have made an empty file.
+        if !blocking(self.has_outboard(id, size.get())).await {
+            return self.put(id, bytes).await;
+        }
         self.note_unsynced(id);
         Ok(())
+    }
+
+    /// Whether there is a hash for every group of a blob; what they are is not looked at.
+    fn has_outboard(&self, id: BlobId, size: u64) -> impl FnOnce() -> bool + Send + use<> {
+        let path = self.0.layout.outboard_file(id);
+        move || match files::outboard_bytes(size) {
+            0 => true,
+            bytes => std::fs::metadata(path).is_ok_and(|file| file.len() == bytes),
+        }
     }
 
     /// Writes a blob whose id is known to be `id`.
@@ -218,8 +235,8 @@ impl Blobs {
             return Ok(true);
         }
         let path = self.0.layout.data_file(id);
-        let bytes = bytes.clone();
+        let (bytes, has_outboard) = (bytes.clone(), self.has_outboard(id, bytes.len() as u64));
         // A file that cannot be read is replaced like one that differs.
-        Ok(blocking(move || std::fs::read(path)).await.is_ok_and(|held| held == bytes))
+        Ok(blocking(move || has_outboard() && std::fs::read(path).is_ok_and(|held| held == bytes)).await)
     }
 }

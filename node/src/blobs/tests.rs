@@ -76,6 +76,10 @@ impl Release {
         assert!(node.blobs.missing(self.root).await.unwrap().is_nothing());
         for (id, bytes) in &self.children {
             assert_eq!(node.blobs.read(*id, u64::MAX).await.unwrap(), bytes, "{id}");
+            if !bytes.is_empty() {
+                // The hashes by which it is served: they are written past the library.
+                assert!(files::proves(&node.blobs.0.layout, *id, bytes.len() as u64).unwrap(), "{id}");
+            }
         }
     }
 }
@@ -226,7 +230,11 @@ async fn hashes_that_are_too_few_add_nothing_and_a_rotted_blob_is_replaced() {
     let mut rotted = bytes.to_vec();
     rotted[SEGMENT / 2] ^= 1;
     std::fs::write(&file, &rotted).unwrap();
-    assert!(import.add_hashed(root, bytes.clone(), pairs).await.unwrap().new);
+    assert!(import.add_hashed(root, bytes.clone(), pairs.clone()).await.unwrap().new);
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    // Without its hashes it cannot be served.
+    std::fs::write(node.blobs.0.layout.outboard_file(root), b"").unwrap();
+    assert!(import.add_hashed(root, bytes.clone(), pairs).await.unwrap().new);
+    assert!(files::proves(&node.blobs.0.layout, root, SEGMENT as u64).unwrap());
     node.blobs.shutdown().await;
 }

@@ -23,7 +23,7 @@ use syncra_protocol::path::EntryPath;
 use syncra_protocol::tree::{Carried, ContentIndex, FileEntry, SegmentRef};
 use tokio::sync::mpsc;
 
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::{BlobError, Blobs, Listening};
 use crate::sync::fetch::Landed;
 
 /// Segments read ahead of the writer: bounds memory at some tens of MiB.
@@ -105,6 +105,7 @@ pub async fn unpack(
     wrote: impl Fn(u64),
 ) -> Result<(), UnpackError> {
     let index = landed.index().await.ok_or(UnpackError::NeverCame)?;
+    let listening = blobs.listen();
     let (segments, arriving) = mpsc::channel::<Content>(AHEAD);
     let writer = {
         let (index, target) = (Arc::clone(&index), target.to_owned());
@@ -112,7 +113,8 @@ pub async fn unpack(
     };
     let read = async {
         let wanted: Vec<Source> = (0..index.segments().len()).map(|number| Source::of(&index, number)).collect();
-        let mut reading = stream::iter(wanted).map(|source| source.read(blobs, landed.clone())).buffered(AHEAD);
+        let mut reading =
+            stream::iter(wanted).map(|source| source.read(blobs, &listening, landed.clone())).buffered(AHEAD);
         while let Some(ready) = reading.next().await {
             let (n_bytes, content) = ready?;
             if segments.send(content).await.is_err() {
@@ -173,14 +175,22 @@ impl Source {
         Self { number, segment, is_file }
     }
 
-    async fn read(self, blobs: &Blobs, mut landed: Landed) -> Result<(u64, Content), UnpackError> {
+    async fn read(
+        self,
+        blobs: &Blobs,
+        listening: &Listening,
+        mut landed: Landed,
+    ) -> Result<(u64, Content), UnpackError> {
         if !landed.segment(self.number).await {
             return Err(UnpackError::NeverCame);
         }
         let id = self.segment.hash;
-        let content = match self.is_file {
-            true => Content::File(blobs.open_file(id).await?),
-            false => Content::Bytes(blobs.read_segment(id).await?),
+        // Also if it is not used then: what stays leaves no room for what comes next.
+        let arrived = listening.take(id);
+        let content = match (self.is_file, arrived) {
+            (true, _) => Content::File(blobs.open_file(id).await?),
+            (false, Some(pieces)) => Content::Pieces(pieces),
+            (false, None) => Content::Bytes(blobs.read_segment(id).await?),
         };
         Ok((self.segment.size.into(), content))
     }
@@ -189,6 +199,8 @@ impl Source {
 /// The bytes of a segment.
 enum Content {
     Bytes(Bytes),
+    /// As they came, in order.
+    Pieces(Vec<Bytes>),
     File(File),
 }
 
@@ -205,21 +217,29 @@ fn write_tree(
     }
     // A segment may carry the middle of a file before its beginning, when another file needed it first.
     let mut made = vec![false; index.files().len()];
+    // Pieces put together: hashing wants long runs.
+    let mut whole = Vec::new();
     for number in 0..index.segments().len() {
         let Some(content) = segments.blocking_recv() else { return Ok(()) };
+        let (bytes, shared): (&[u8], _) = match &content {
+            Content::Bytes(bytes) => (bytes, None),
+            Content::Pieces(pieces) => {
+                whole.clear();
+                pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+                (&whole, None)
+            }
+            Content::File(source) => (&[], Some(source)),
+        };
         for run in index.carried(number) {
             let entry = &index.files()[run.file as usize].entry;
             let first = !std::mem::replace(&mut made[run.file as usize], true);
-            match &content {
-                Content::Bytes(bytes) => {
-                    let bytes = &bytes[run.offset as usize..][..run.len as usize];
-                    sums.add(entry, run, bytes)?;
-                    tree.write(entry, first, run.file_offset, |open| open.write_all(bytes))?;
-                }
-                Content::File(source) => {
-                    sums.later.insert(run.file);
-                    tree.write(entry, first, run.file_offset, |open| copy(source, open, run.len))?;
-                }
+            if let Some(source) = shared {
+                sums.later.insert(run.file);
+                tree.write(entry, first, run.file_offset, |open| copy(source, open, run.len))?;
+            } else {
+                let bytes = &bytes[run.offset as usize..][..run.len as usize];
+                sums.add(entry, run, bytes)?;
+                tree.write(entry, first, run.file_offset, |open| open.write_all(bytes))?;
             }
         }
     }

@@ -76,29 +76,32 @@ fn roll(bytes: &[u8], hash: &mut u64, zeros: u32) -> Option<usize> {
     let gear: &[u64; 256] = &GEAR;
     let below = 1_u64.checked_shl(64 - zeros).filter(|_| zeros < 64).unwrap_or(0);
     let mut state = *hash;
-    let mut quads = bytes.chunks_exact(4);
+    let (quads, rest) = bytes.as_chunks::<4>();
     let mut behind = 0;
-    // Four bytes in one go: what they add does not depend on the state, so the processor need not wait for it.
-    for quad in &mut quads {
+    // Four bytes in one go: what they add does not depend on the state, so the processor need not wait for it. A comparison
+    // that never holds is cheaper than the least of four.
+    for quad in quads {
         let value = |at: usize| gear[usize::from(quad[at])];
         let one = value(0);
         let two = (one << 1).wrapping_add(value(1));
         let three = (two << 1).wrapping_add(value(2));
         let four = (three << 1).wrapping_add(value(3));
-        let sums = [
-            (state << 1).wrapping_add(one),
-            (state << 2).wrapping_add(two),
-            (state << 3).wrapping_add(three),
-            (state << 4).wrapping_add(four),
-        ];
-        if sums[0].min(sums[1]).min(sums[2].min(sums[3])) < below {
-            let first = sums.iter().position(|sum| *sum < below).expect("the least of them is");
-            return Some(behind + first + 1);
+        if (state << 1).wrapping_add(one) < below {
+            return Some(behind + 1);
         }
-        state = sums[3];
+        if (state << 2).wrapping_add(two) < below {
+            return Some(behind + 2);
+        }
+        if (state << 3).wrapping_add(three) < below {
+            return Some(behind + 3);
+        }
+        state = (state << 4).wrapping_add(four);
+        if state < below {
+            return Some(behind + 4);
+        }
         behind += 4;
     }
-    for (at, byte) in (behind..).zip(quads.remainder()) {
+    for (at, byte) in (behind..).zip(rest) {
         state = (state << 1).wrapping_add(gear[usize::from(*byte)]);
         if state < below {
             return Some(at + 1);
@@ -339,7 +342,8 @@ impl Cutter {
 
     /// Takes everything before the open chunk as a segment.
     fn end_segment(&mut self) -> Unsealed {
-        let mut rest = Vec::with_capacity(self.params.segment_max() / 2 + STEP);
+        // Room for the largest: bytes that do not come take no memory, and growing would copy those that came.
+        let mut rest = Vec::with_capacity(self.params.segment_max() + 2 * STEP);
         rest.extend_from_slice(&self.bytes[self.open..]);
         self.bytes.truncate(self.open);
         self.open = 0;

@@ -1,5 +1,7 @@
 //! Serving and fetching, with honest, broken, silent and lying peers.
 
+use bao_tree::{ChunkNum, ChunkRanges};
+
 use super::*;
 
 #[tokio::test]
@@ -12,6 +14,80 @@ async fn a_release_is_fetched_whole() {
     assert!(stats.received < stats.payload + stats.payload / 50 + 4096, "{stats:?}");
     reader.blobs.shutdown().await;
     author.blobs.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_whole_blob_is_encoded_as_the_library_does_and_a_rotten_one_not_at_all() {
+    let node = Node::new().await;
+    let group = usize::try_from(GROUP_BYTES).unwrap();
+    for len in [1, 1_024, group - 1, group, group + 1, 3 * group + 7, 8 * group, 9 * group + 1_025, SEGMENT + 1] {
+        let bytes = noise(len as u64, len);
+        let id = node.blobs.import().add(bytes.clone()).await.unwrap().id;
+        let encoded = async |ranges: ChunkRanges| {
+            let (to, mut pieces) = tokio::sync::mpsc::channel(100);
+            let layout = node.blobs.0.layout.clone();
+            let encode = move || encode::complete(&layout, id, len as u64, &ranges, to);
+            open::blocking(encode).await?;
+            let mut encoded = Vec::new();
+            while let Some(piece) = pieces.recv().await {
+                encoded.extend_from_slice(&piece);
+            }
+            Ok::<_, io::Error>(encoded)
+        };
+        let library = encoded(ChunkRanges::from(..ChunkNum::chunks(len as u64))).await.unwrap();
+        assert!(encoded(ChunkRanges::all()).await.unwrap() == library, "{len}");
+        for file in [node.blobs.0.layout.data_file(id), node.blobs.0.layout.outboard_file(id)] {
+            let Ok(sound) = std::fs::read(&file) else { continue };
+            if let Some(last) = sound.len().checked_sub(1) {
+                let mut rotten = sound.clone();
+                rotten[last] ^= 1;
+                std::fs::write(&file, rotten).unwrap();
+                assert!(encoded(ChunkRanges::all()).await.is_err(), "{len}");
+                std::fs::write(&file, &sound[..last]).unwrap();
+                assert!(encoded(ChunkRanges::all()).await.is_err(), "{len}");
+                std::fs::write(&file, sound).unwrap();
+            }
+        }
+    }
+    node.blobs.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_comes_is_given_once_to_whoever_listens() {
+    let (author, reader) = (Node::new().await, Node::new().await);
+    let release = Release::publish(&author, contents(60)).await;
+    let listening = reader.blobs.listen();
+    fetch(&reader, dial(&author), &all(release.root)).await.unwrap();
+    for (id, bytes) in release.children.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        assert_eq!(listening.take(*id).unwrap().concat(), bytes[..]);
+        assert_eq!(listening.take(*id), None);
+    }
+    // A part of a blob is not the blob, and nobody listens any more.
+    let (id, part) = (release.children[1].0, Child { index: 1, ranges: Ranges::all().first_chunk(), size: None });
+    fetch(&reader, dial(&author), &Request { root: release.root, parts: Parts::Children(vec![part]) }).await.unwrap();
+    assert_eq!(listening.take(id), None);
+    drop(listening);
+    let deaf = Node::new().await;
+    fetch(&deaf, dial(&author), &all(release.root)).await.unwrap();
+    assert_eq!(deaf.blobs.listen().take(id), None);
+}
+
+/// As after the end of a collection that removed the same blob just before.
+#[tokio::test]
+async fn hashes_that_were_removed_while_a_blob_came_are_written_again() {
+    let (author, reader) = (Node::new().await, Node::new().await);
+    let release = Release::publish(&author, contents(70)).await;
+    let path = reader.blobs.0.layout.outboard_file(release.children[1].0);
+    let mut removed = false;
+    let meddle: Meddle = Box::new(move |offset, _| {
+        if !removed && offset > 2 << 20 {
+            removed = true;
+            std::fs::write(&path, vec![0; 100]).unwrap();
+        }
+        Ok(())
+    });
+    fetch(&reader, dial_through(&author, meddle), &all(release.root)).await.unwrap();
+    release.assert_whole(&reader).await;
 }
 
 #[tokio::test]

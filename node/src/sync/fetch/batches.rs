@@ -23,7 +23,7 @@ use crate::progress::Progress;
 use crate::sync::follow::sleep_until;
 
 /// Bytes of a batch, and time, after which its progress is told: whoever waits is woken for it.
-const TELL_BYTES: u64 = PROGRESS_BYTES;
+const TELL_BYTES: u64 = 16 * PROGRESS_BYTES;
 /// See [`TELL_BYTES`].
 const TELL_AFTER: Duration = Duration::from_millis(100);
 /// How long to wait before everybody is asked again what they have, when nobody has what is missing.
