@@ -186,7 +186,7 @@ fn status(state: &PackageState, me: Me, device: u8) -> DeviceStatus {
     state.owners[&me.identity].devices[&key(device)].status.clone()
 }
 
-fn exactly(state: &PackageState, release: ReleaseId) -> Result<ReleaseId, SelectError> {
+pub(crate) fn exactly(state: &PackageState, release: ReleaseId) -> Result<ReleaseId, SelectError> {
     state.select(&Pick::Release(release)).map(|selection| selection.release)
 }
 
@@ -320,40 +320,6 @@ fn a_thief_who_signs_another_history_takes_nothing_away_that_was_before_the_cut(
     misled.freeze(proof);
     let state = misled.fold();
     assert!(state.releases.values().all(|release| release.standing == Standing::Revoked));
-}
-
-/// A cut names more of a forked log than a reader holds: nobody can tell of which history that is before the rest comes.
-#[test]
-fn a_cut_beyond_what_is_held_of_a_forked_log_settles_nothing_of_the_thiefs() {
-    let mut people = People::new();
-    people.say(DESK, add(LAPTOP, DeviceRole::Publisher));
-    people.join(LAPTOP);
-    let honest = [people.publish(LAPTOP, "1.0.0", 1), people.publish(LAPTOP, "1.1.0", 2)];
-    let cuts = people.cuts(LAPTOP);
-    let log = people.package[&LAPTOP].fork(people.package[&LAPTOP].size());
-    let (n_common, whole) = (log.size() - 2, log.size());
-    let mut branch = log.fork(n_common);
-    branch.append(vec![], release("1.0.0", 66));
-    let proof = ForkProof::new(&log.head_at(n_common + 1), &branch.head(), None).unwrap();
-    let statement = Statement { revoke: vec![cuts], ..people.statement(None) };
-    people.say(DESK, Body::Recover(statement.sign(&DeviceSecret::from_seed(&[RECOVERY; 32]))));
-
-    // Who was warned when it held the first of the two, and who held the thief's.
-    for (held, n_known) in [(&log, 0), (&log, 1), (&branch, 0)] {
-        people.package.insert(LAPTOP, held.fork(n_common + 1));
-        let mut evidence = people.evidence(0);
-        evidence.freeze_all([(proof.clone(), Some(n_common + n_known))]);
-        let release = ReleaseId::from(EntryId::of(&held.entries[usize::try_from(n_common).unwrap()]));
-        let is_there = exactly(&evidence.fold(), release).is_ok();
-        assert_eq!(is_there, n_known == 1, "only what both histories are known to have");
-    }
-    people.package.insert(LAPTOP, log.fork(whole));
-    let mut evidence = people.evidence(0);
-    evidence.freeze(proof);
-    assert!(
-        honest.iter().all(|release| exactly(&evidence.fold(), *release).is_ok()),
-        "the cut says which history is meant"
-    );
 }
 
 /// Whoever holds a device can silence the others, and they it; nothing is lost, and the recovery key ends it.

@@ -1,13 +1,15 @@
 //! Forked logs that are healed, told as stories: who says which history goes on, and what that does not change.
 
-use syncra_protocol::entry::{Body, Cut, Endorse, ForkResolve, Role};
+use syncra_protocol::entry::{Body, Cut, DeviceRole, Endorse, ForkResolve, Role, Statement};
 use syncra_protocol::evidence::Evidence;
 use syncra_protocol::fold::{OpenChange, PackageState, Pick, SelectError};
-use syncra_protocol::id::ReleaseId;
+use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::fork::ForkProof;
 
 use syncra_sim::world::{Chain, release};
 
+use crate::devices::{self, DESK as FIRST, LAPTOP, People, RECOVERY, add};
 use crate::team::{ALICE, BOB, CAROL, DAVE, DeviceAt, Team};
 
 /// A log of which there is another history, and how many entries both have.
@@ -307,4 +309,38 @@ fn nobody_is_silenced_who_builds_on_what_somebody_says_of_a_forked_log() {
             assert!(is_there(&evidence.fold(), built), "{held} held, {n_common:?} in common");
         }
     }
+}
+
+/// A cut names more of a forked log than a reader holds: nobody can tell of which history that is before the rest comes.
+#[test]
+fn a_cut_beyond_what_is_held_of_a_forked_log_settles_nothing_of_the_thiefs() {
+    let mut people = People::new();
+    people.say(FIRST, add(LAPTOP, DeviceRole::Publisher));
+    people.join(LAPTOP);
+    let honest = [people.publish(LAPTOP, "1.0.0", 1), people.publish(LAPTOP, "1.1.0", 2)];
+    let cuts = people.cuts(LAPTOP);
+    let log = people.package[&LAPTOP].fork(people.package[&LAPTOP].size());
+    let (n_common, whole) = (log.size() - 2, log.size());
+    let mut branch = log.fork(n_common);
+    branch.append(vec![], release("1.0.0", 66));
+    let proof = ForkProof::new(&log.head_at(n_common + 1), &branch.head(), None).unwrap();
+    let statement = Statement { revoke: vec![cuts], ..people.statement(None) };
+    people.say(FIRST, Body::Recover(statement.sign(&DeviceSecret::from_seed(&[RECOVERY; 32]))));
+
+    // Who was warned when it held the first of the two, and who held the thief's.
+    for (held, n_known) in [(&log, 0), (&log, 1), (&branch, 0)] {
+        people.package.insert(LAPTOP, held.fork(n_common + 1));
+        let mut evidence = people.evidence(0);
+        evidence.freeze_all([(proof.clone(), Some(n_common + n_known))]);
+        let release = ReleaseId::from(EntryId::of(&held.entries[usize::try_from(n_common).unwrap()]));
+        let is_there = devices::exactly(&evidence.fold(), release).is_ok();
+        assert_eq!(is_there, n_known == 1, "only what both histories are known to have");
+    }
+    people.package.insert(LAPTOP, log.fork(whole));
+    let mut evidence = people.evidence(0);
+    evidence.freeze(proof);
+    assert!(
+        honest.iter().all(|release| devices::exactly(&evidence.fold(), *release).is_ok()),
+        "the cut says which history is meant"
+    );
 }
