@@ -176,9 +176,7 @@ pub(super) fn needed(needs: &NeedsInfo) -> String {
 
 /// Who somebody is, as short as it is not mistaken.
 pub(super) fn name(who: &OwnerInfo) -> String {
-    let short = who.identity.get(..12).unwrap_or(&who.identity);
-    let handle = || who.handle.as_ref().map(|handle| format!("@{handle}~{short}"));
-    let name = who.petname.clone().or_else(handle).unwrap_or_else(|| short.to_owned());
+    let name = who.short();
     if who.own { format!("{name} (you)") } else { name }
 }
 

@@ -78,6 +78,8 @@ fn a_lost_device_is_replaced_by_the_recovery_key_and_what_the_thief_signs_counts
     }
     // And the thief, once it hears.
     stolen.json(["import", &mine]);
+    let status = stolen.run(["status"]).stdout;
+    assert!(status.starts_with("REVOKED: ") && status.contains("syncra --home DIR pair"), "{status}");
     package(&stolen, "lamp", "6.6.7", "steal(2)");
     assert_eq!(code(&stolen.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
 }
@@ -100,13 +102,17 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     let laptops_key = text(&laptop.json(["id"]), "device").to_owned();
     desk.json(["devices", "suspend", "laptop", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "suspended");
+    assert_eq!(laptop.json(["status"])["device"], "active", "it has not heard of it");
     laptop.json(["import", &export(&desk, &exact, "three.syncpack")]);
+    let status = laptop.run(["status"]).stdout;
+    assert!(status.starts_with("SUSPENDED: ") && status.contains("`syncra id recover --lift`"), "{status}");
     package(&laptop, "lamp", "1.1.0", "turn(2)");
     assert_eq!(code(&laptop.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
 
     desk.json(["id", "recover", "--lift", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "active");
     laptop.json(["import", &export(&desk, &exact, "four.syncpack")]);
+    assert!(laptop.json(["status"])["silenced"].is_null());
     publish(&laptop, "lamp");
 }
 

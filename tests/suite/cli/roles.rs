@@ -289,3 +289,74 @@ fn what_is_no_role_or_change_is_refused() {
     assert_eq!(code(&alice.fails(["endorse", &exact, "abcdefgh"])), (3, "E0300"));
     assert_eq!(alice.json(["role", &exact, &me, "owner"])["already"], true);
 }
+
+fn waits(home: &Home) -> Vec<String> {
+    let status = home.json(["status"]);
+    let waits = status["waits"].as_array().cloned().unwrap_or_default();
+    waits.iter().map(|line| line.as_str().expect("a line").to_owned()).collect()
+}
+
+/// Nobody looks at every package to find out what is wanted of them.
+#[test]
+fn status_tells_what_is_wanted_of_one_and_how_to_do_it() {
+    let (alice, exact) = begun();
+    let (bob, carol) = (Home::new(), Home::new());
+    carry(&alice, &[&bob, &carol], &exact);
+    assert_eq!((waits(&alice), waits(&bob)), (vec![], vec![]));
+
+    // A role that needs no agreement, until it is used.
+    alice.json(["role", &exact, &identity(&carol), "maintainer"]);
+    carry(&alice, &[&carol], &exact);
+    let [given] = &waits(&carol)[..] else { panic!("{:?}", waits(&carol)) };
+    assert!(given.contains("you are maintainer of @") && given.contains("`syncra checkout @"), "{given}");
+    publish_to(&carol, &exact, "1.1.0", &[]);
+    assert_eq!(waits(&carol), Vec::<String>::new());
+    carry(&carol, &[&alice], &exact);
+
+    // One that is offered, with the very command that takes it.
+    alice.json(["role", &exact, &identity(&bob), "owner"]);
+    carry(&alice, &[&bob, &carol], &exact);
+    assert_eq!((waits(&alice), waits(&carol)), (vec![], vec![]), "it is for nobody else");
+    let [offer] = &waits(&bob)[..] else { panic!("{:?}", waits(&bob)) };
+    assert!(offer.contains("wants you to be owner of @"), "{offer}");
+    let command = offer.split('`').nth(1).expect("a command").to_owned();
+    assert!(bob.run(["status"]).stdout.contains(&format!("waits:   {offer}")));
+    let mut words = command.split(' ');
+    assert_eq!(words.next(), Some("syncra"));
+    assert_eq!(bob.json(words)["in_effect"], true);
+    assert_eq!(waits(&bob), Vec::<String>::new());
+    carry(&bob, &[&alice, &carol], &exact);
+
+    // A redaction, and a move of a protected ref.
+    alice.json(["redact", &format!("{exact}@1.0.0"), "--reason", "rights", "--yes"]);
+    let protect = text(&alice.json(["role", &exact, "--protect", "channel:stable"]), "change").to_owned();
+    carry(&alice, &[&bob], &exact);
+    let all = waits(&bob);
+    assert!(all.len() == 2 && all.iter().all(|line| line.contains("agree by `syncra endorse @")), "{all:?}");
+    assert!(all.iter().any(|line| line.contains("1.0.0 redacted (rights)")), "{all:?}");
+    bob.json(["endorse", &exact, &protect]);
+    carry(&bob, &[&alice, &carol], &exact);
+    publish_to(&carol, &exact, "1.2.0", &[]);
+    carry(&carol, &[&bob], &exact);
+    assert!(waits(&bob).iter().any(|line| line.contains("channel `stable` points to 1.2.0")), "{:?}", waits(&bob));
+}
+
+#[test]
+fn status_tells_of_refs_that_have_diverged() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    alice.json(["role", &exact, &identity(&bob), "maintainer"]);
+    carry(&alice, &[&bob], &exact);
+    publish_to(&alice, &exact, "1.1.0", &[]);
+    publish_to(&bob, &exact, "1.2.0", &[]);
+    carry(&bob, &[&alice], &exact);
+    let [line] = &waits(&alice)[..] else { panic!("{:?}", waits(&alice)) };
+    assert!(line.contains("channel `stable`") && line.contains("1.1.0 and 1.2.0"), "{line}");
+    assert!(line.contains("`syncra merge`") && line.contains("`syncra channel @"), "{line}");
+    let reader = Home::new();
+    carry(&alice, &[&reader], &exact);
+    assert_eq!(waits(&reader), Vec::<String>::new(), "who does not write to it can do nothing about it");
+    alice.json(["channel", &exact, "stable", "1.2.0"]);
+    assert_eq!(waits(&alice), Vec::<String>::new());
+}

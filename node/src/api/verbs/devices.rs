@@ -47,13 +47,18 @@ pub struct DeviceInfo {
     pub this: bool,
 }
 
+/// The word for whether a device may speak.
+pub(super) const fn status_text(status: &DeviceStatus) -> &'static str {
+    match status {
+        DeviceStatus::Active => "active",
+        DeviceStatus::Suspended { .. } => "suspended",
+        DeviceStatus::Revoked => "revoked",
+    }
+}
+
 impl From<Known> for DeviceInfo {
     fn from(known: Known) -> Self {
-        let status = match known.device.status {
-            DeviceStatus::Active => "active",
-            DeviceStatus::Suspended { .. } => "suspended",
-            DeviceStatus::Revoked => "revoked",
-        };
+        let status = status_text(&known.device.status);
         Self {
             device: known.key.to_string(),
             label: known.device.label.map(|label| label.to_string()),

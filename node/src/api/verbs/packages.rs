@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, VersionState};
+use syncra_protocol::limits::SHORT_ID_CHARS;
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
@@ -210,6 +211,16 @@ pub struct VerifiedInfo {
     pub logs: u64,
     /// Entries in them.
     pub entries: u64,
+}
+
+impl OwnerInfo {
+    /// Who somebody is, as short as it is not mistaken.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let short = self.identity.get(..SHORT_ID_CHARS).unwrap_or(&self.identity);
+        let handle = || self.handle.as_ref().map(|handle| format!("@{handle}~{short}"));
+        self.petname.clone().or_else(handle).unwrap_or_else(|| short.to_owned())
+    }
 }
 
 impl Verb for Info {

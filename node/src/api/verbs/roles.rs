@@ -160,7 +160,7 @@ pub(super) fn needs_of(parts: &Parts, needs: &[Needs]) -> Result<Vec<NeedsInfo>,
 }
 
 /// What a change would do, as people read it.
-fn says(state: &PackageState, open: &Open) -> Vec<String> {
+pub(super) fn says(state: &PackageState, open: &Open) -> Vec<String> {
     match &open.change {
         OpenChange::Ref(moved) => {
             let version = |id: &ReleaseId| state.releases.get(id).map(|known| known.release.version.to_string());
