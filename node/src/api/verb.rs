@@ -88,6 +88,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::of::<verbs::publish::Publish>(),
         Route::of::<verbs::packages::List>(),
         Route::of::<verbs::packages::Info>(),
+        Route::of::<verbs::find::Find>(),
         Route::of::<verbs::packages::Forks>(),
         Route::of::<verbs::packages::Log>(),
         Route::of::<verbs::tiles::ExportTiles>(),

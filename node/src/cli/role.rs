@@ -104,15 +104,17 @@ impl Args {
         let roles: Vec<_> =
             identity.zip(role).map(|(identity, role)| WantedRole { identity, role }).into_iter().collect();
         if roles.is_empty() && protect.is_empty() && unprotect.is_empty() && threshold.is_none() {
-            let found = client.call::<ListRoles>(context, PackageRequest { reference }).await?;
+            let request = PackageRequest { reference: reference.clone() };
+            let found = client.call_about::<ListRoles>(context, &reference, request).await?;
             return context.ui().data("role", &found, listed);
         }
         if let Some(WantedRole { identity, .. }) = roles.iter().find(|wanted| wanted.role == "none" && !dry_run) {
             let question = format!("take `{identity}` its role? What it writes from now on will count for nobody");
             context.ui().confirm(&question).await?;
         }
+        let package = reference.clone();
         let request = SetRolesRequest { reference, roles, protect, unprotect, threshold, before, dry_run };
-        let done = client.call::<SetRoles>(context, request).await?;
+        let done = client.call_about::<SetRoles>(context, &package, request).await?;
         tell_lapses(context, &done);
         context.ui().data("role", &done, said)
     }
@@ -122,7 +124,8 @@ impl EndorseArgs {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
         let Self { package: reference, change, dry_run } = self;
-        let done = client.call::<EndorseChange>(context, EndorseRequest { reference, change, dry_run }).await?;
+        let request = EndorseRequest { reference: reference.clone(), change, dry_run };
+        let done = client.call_about::<EndorseChange>(context, &reference, request).await?;
         tell_lapses(context, &done);
         context.ui().data("endorse", &done, said)
     }
@@ -138,8 +141,9 @@ impl TransferArgs {
         let client = Client::open(context).await?;
         let role = |identity: String, role: &str| WantedRole { identity, role: role.to_owned() };
         let roles = vec![role("me".to_owned(), "none"), role(identity, "owner")];
+        let package = reference.clone();
         let request = SetRolesRequest { reference, roles, dry_run, ..SetRolesRequest::default() };
-        let done = client.call::<SetRoles>(context, request).await?;
+        let done = client.call_about::<SetRoles>(context, &package, request).await?;
         tell_lapses(context, &done);
         context.ui().data("transfer", &done, said)
     }
