@@ -31,8 +31,8 @@ pub(super) struct Args {
     /// The package
     #[arg(value_name = "PKG")]
     package: String,
-    /// Whose role: an identity's id or `@handle~key`; `me` is yours
-    #[arg(value_name = "IDENTITY", requires = "role")]
+    /// Whose role, as for `syncra trust`; `me` is you
+    #[arg(value_name = "WHOM", requires = "role")]
     identity: Option<String>,
     /// owner, maintainer, contributor or none
     #[arg(value_name = "ROLE")]
@@ -89,8 +89,8 @@ pub(super) struct TransferArgs {
     /// The package
     #[arg(value_name = "PKG")]
     package: String,
-    /// To whom: an identity's id or `@handle~key`
-    #[arg(value_name = "IDENTITY")]
+    /// To whom, as for `syncra trust`
+    #[arg(value_name = "WHOM")]
     identity: String,
     /// Only check
     #[arg(long)]

@@ -24,6 +24,10 @@ mod cuts;
 pub use cuts::counting;
 use cuts::{cuts, ensure_theirs};
 
+/// How the history of an identity gets to a device.
+pub const BRING_A_PACKAGE: &str =
+    "bring any package of it here first, for example by `syncra info @owner~key/name`, or say the whole identity";
+
 /// Why nothing changed about the devices.
 #[derive(Debug, thiserror::Error)]
 pub enum DevicesError {

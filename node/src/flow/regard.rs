@@ -18,6 +18,8 @@ use crate::history::LoadError;
 use crate::installed::InstalledError;
 use crate::journal::{self, Petname, Regard, Trust};
 
+/// How users name themselves. No petname means somebody else by it.
+const ME: &str = "me";
 /// Identities that an answer lists when several could be meant.
 const CANDIDATES: usize = 16;
 
@@ -118,12 +120,15 @@ pub fn one(parts: &Parts, identity: IdentityId) -> Result<Known, RegardError> {
     Ok(Known { identity, owner, regard: truth.regard(&identity), petname, installed })
 }
 
-/// Whom somebody means: a whole identity, known here or not; the beginning of one, alone or as `@handle~key`; a petname; or the
+/// Whom somebody means, wherever a person is named: `me`, this device's own identity; a whole one, known here or not; the beginning of one, alone or as `@handle~key`; a petname; or the
 /// owner of a package. A bare handle means nobody: anybody can claim it.
 ///
 /// # Errors
 /// [`RegardError::Unknown`], [`RegardError::Ambiguous`], [`RegardError::Reference`], [`RegardError::Resolve`].
 pub fn whom(parts: &Parts, text: &str) -> Result<IdentityId, RegardError> {
+    if text == ME {
+        return Ok(parts.identity());
+    }
     if let Ok(identity) = text.parse() {
         return Ok(identity);
     }

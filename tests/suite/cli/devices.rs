@@ -45,7 +45,9 @@ fn a_lost_device_is_replaced_by_the_recovery_key_and_what_the_thief_signs_counts
 
     let mut new = Home::new();
     new = new.with("SYNCRA_RECOVERY_FILE", secret_file(&stolen, &secret));
-    assert_eq!(code(&new.fails(["id", "recover", &owner, "--yes"])), (3, "E0304"), "nothing is known of it yet");
+    let (exit, problem) = new.fails(["id", "recover", &owner, "--yes"]);
+    assert_eq!((exit, text(&problem, "code")), (3, "E0300"), "nothing is known of it yet");
+    assert!(text(&problem, "hint").contains("`syncra info"), "{problem}");
     new.json(["import", &before]);
     let would = new.json(["id", "recover", &owner, "--revoke", &thiefs_key, "--dry-run"]);
     assert_eq!((would["admitted"].as_bool(), would["dry_run"].as_bool()), (Some(true), Some(true)));

@@ -290,6 +290,34 @@ fn what_is_no_role_or_change_is_refused() {
     assert_eq!(alice.json(["role", &exact, &me, "owner"])["already"], true);
 }
 
+/// There is one way to name people, wherever they are named.
+#[test]
+fn me_is_understood_wherever_a_person_is_named_and_so_are_names_of_ones_own() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    let b = identity(&bob);
+    carry(&alice, &[&bob], &exact);
+    let (exit, problem) = alice.fails(["transfer", &exact, "me", "--yes"]);
+    assert_eq!((exit, text(&problem, "code")), (2, "E0202"), "{problem}");
+    assert!(text(&problem, "message").contains("two roles"), "{problem}");
+    assert_eq!(role_of(&alice, &exact, &identity(&alice)).as_deref(), Some("owner"));
+    assert_eq!(code(&bob.fails(["transfer", &exact, "me", "--yes"])), (4, "E0410"));
+    for verb in ["trust", "block"] {
+        assert_eq!(code(&alice.fails([verb, "me"])), (2, "E0202"), "it is one's own identity");
+    }
+    assert_eq!(code(&alice.fails(["id", "recover", "me", "--yes"])), (2, "E0200"), "nothing to do, and nobody unknown");
+    // What one calls somebody.
+    alice.json(["trust", &b, "--as", "bobby"]);
+    alice.json(["role", &exact, "bobby", "owner"]);
+    carry(&alice, &[&bob], &exact);
+    let (exit, problem) = bob.fails(["role", &exact, "me", "owner"]);
+    assert_eq!((exit, text(&problem, "code")), (4, "E0410"));
+    let hint = text(&problem, "hint").split('`').nth(1).expect("a command").to_owned();
+    assert_eq!(bob.json(hint.split(' ').skip(1))["in_effect"], true, "{hint}");
+    assert_eq!(role_of(&bob, &exact, &b).as_deref(), Some("owner"));
+    assert_eq!(bob.json(["role", &exact, "me", "owner"])["already"], true);
+}
+
 fn waits(home: &Home) -> Vec<String> {
     let status = home.json(["status"]);
     let waits = status["waits"].as_array().cloned().unwrap_or_default();

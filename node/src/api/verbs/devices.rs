@@ -15,6 +15,7 @@ use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::devices::{self, Known, Recovery};
+use crate::flow::regard::{self, RegardError};
 use crate::flow::{Parts, identity, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -343,7 +344,10 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
     let RecoverRequest { identity: named, secret, revoke, before, lift, rotate, label, dry_run } = request;
     let identity: IdentityId = match &named {
         None => parts.identity(),
-        Some(text) => resolve::owner(parts, text)?,
+        Some(text) => regard::whom(parts, text).map_err(|error| match error {
+            RegardError::Unknown(_) => Problem::from(error).with_hint(devices::BRING_A_PACKAGE),
+            _ => error.into(),
+        })?,
     };
     let text = match secret {
         Some(text) => text,
