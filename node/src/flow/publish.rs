@@ -6,6 +6,7 @@
 mod based;
 mod error;
 mod line;
+mod needs;
 mod place;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
 pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
+pub use needs::Unresolved;
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -106,11 +108,7 @@ pub struct Published {
 ///
 /// # Errors
 /// [`PublishError`].
-pub async fn plan(
-    parts: &Parts,
-    request: Request,
-    known: impl Fn(&QualifiedName) -> Option<PackageId>,
-) -> Result<Plan, PublishError> {
+pub async fn plan(parts: &Parts, request: Request) -> Result<Plan, PublishError> {
     let base = checkout::read(&request.dir)?;
     let written = match (manifest::read(&request.dir), &base) {
         (Err(error), Some(base)) => {
@@ -139,7 +137,7 @@ pub async fn plan(
     let dir = request.dir.clone();
     let walked = tokio::task::spawn_blocking(move || walk::walk(&dir, &selection)).await;
     let files = walked.map_err(|_| PublishError::Interrupted)??;
-    let dependencies = manifest.unresolved().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+    let dependencies = needs::resolved(parts, &manifest, base.as_ref())?;
     manifest.resolve(&dependencies)?;
     Ok(Plan {
         dir: request.dir.clone(),

@@ -226,7 +226,7 @@ impl Verb for Propose {
             note: request.note.clone(),
             allow_secrets: Vec::new(),
         };
-        let mut plan = publish::plan(parts, asked, |name| resolve::by_name(parts, name).ok()).await?.into_proposal();
+        let mut plan = publish::plan(parts, asked).await?.into_proposal();
         let Some(base) = plan.base.clone() else {
             return Err(propose::ProposeError::NoCheckout(request.dir).into());
         };

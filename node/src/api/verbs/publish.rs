@@ -189,7 +189,7 @@ impl Verb for Publish {
 
 async fn plan(parts: &Parts, request: &PublishRequest) -> Result<publish::Plan, Problem> {
     let request = parse(request)?;
-    Ok(publish::plan(parts, request, |name| resolve::by_name(parts, name).ok()).await?)
+    Ok(publish::plan(parts, request).await?)
 }
 
 fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {

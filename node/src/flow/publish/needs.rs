@@ -1,0 +1,81 @@
+//! What the names of dependencies mean.
+
+use std::collections::BTreeMap;
+
+use syncra_protocol::id::PackageId;
+use syncra_protocol::manifest::Manifest;
+use syncra_protocol::reference::QualifiedName;
+
+use super::PublishError;
+use crate::flow::checkout::Base;
+use crate::flow::resolve::{self, ResolveError};
+use crate::flow::{Parts, identity};
+use crate::history::LoadError;
+
+/// Why a dependency means no package here, and what may help.
+#[derive(Debug, thiserror::Error)]
+#[error("the dependency `{name}` cannot be resolved")]
+pub struct Unresolved {
+    /// As it is written.
+    pub name: QualifiedName,
+    /// Why.
+    #[source]
+    pub error: ResolveError,
+    /// Whose it could be; of a checkout's the one whose package the release that was checked out needs.
+    pub owners: Vec<String>,
+    /// Of a checkout what that release needs and is not known here.
+    pub missing: Option<PackageId>,
+}
+
+/// The packages that a manifest names.
+pub(super) fn resolved(
+    parts: &Parts,
+    manifest: &Manifest,
+    base: Option<&Base>,
+) -> Result<BTreeMap<QualifiedName, PackageId>, PublishError> {
+    let mut known = BTreeMap::new();
+    for name in manifest.unresolved() {
+        match resolve::by_name(parts, name) {
+            Ok(package) => drop(known.insert(name.clone(), package)),
+            Err(ResolveError::Load(error)) => return Err(error.into()),
+            Err(error) => return Err(Box::new(unresolved(parts, name, error, base)?).into()),
+        }
+    }
+    Ok(known)
+}
+
+fn unresolved(
+    parts: &Parts,
+    name: &QualifiedName,
+    error: ResolveError,
+    base: Option<&Base>,
+) -> Result<Unresolved, LoadError> {
+    let mut owners: Vec<String> = match &error {
+        ResolveError::Ambiguous { candidates, .. } => {
+            candidates.iter().filter_map(|candidate| Some(candidate.rsplit_once('/')?.0.to_owned())).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut missing = None;
+    for package in needed(parts, base)? {
+        match resolve::name_of(&parts.histories, package)? {
+            Some((owner, called)) if called == name.name => {
+                let meant = identity::owner_text(&parts.histories, owner)?;
+                if owners.contains(&meant) {
+                    owners = vec![meant];
+                }
+            }
+            Some(_) => {}
+            None => missing = missing.or(Some(package)),
+        }
+    }
+    Ok(Unresolved { name: name.clone(), error, owners, missing })
+}
+
+/// What the release that was checked out needs.
+fn needed(parts: &Parts, base: Option<&Base>) -> Result<Vec<PackageId>, LoadError> {
+    let Some(base) = base else { return Ok(Vec::new()) };
+    let Some(history) = parts.histories.package(base.package)? else { return Ok(Vec::new()) };
+    let published = history.state.releases.get(&base.release);
+    Ok(published.into_iter().flat_map(|known| &known.release.dependencies).map(|needed| needed.package).collect())
+}
