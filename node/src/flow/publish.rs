@@ -153,14 +153,15 @@ pub async fn plan(parts: &Parts, request: Request) -> Result<Plan, PublishError>
 }
 
 /// Whether a publish of what was planned would be refused for what is known of its package: the rights of this device, what
-/// others have published meanwhile, a merge that is not finished.
+/// others have published meanwhile, a merge that is not finished. Returns the version that it would have.
 ///
 /// # Errors
 /// [`PublishError`].
-pub fn check(parts: &Parts, plan: &Plan) -> Result<(), PublishError> {
+pub fn check(parts: &Parts, plan: &Plan) -> Result<Version, PublishError> {
     let history = package_of(parts, plan)?;
     let target = Target::choose(parts, plan, history.as_deref())?;
-    not_moved_on(parts, plan, &target, &target.parents)
+    not_moved_on(parts, plan, &target, &target.parents)?;
+    Ok(target.version)
 }
 
 /// Publishes what was planned.

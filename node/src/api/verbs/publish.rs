@@ -63,7 +63,7 @@ pub struct PlanPublishResponse {
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// The version that the manifest says; a plain folder's may still move on.
+    /// The version that it would have. A plain folder's counts up, unless its files are those of the last release.
     pub version: String,
     /// The package's reference, unless this would begin it.
     #[serde(rename = "ref")]
@@ -145,7 +145,7 @@ impl Verb for PlanPublish {
     async fn run(service: &Arc<Service>, request: PublishRequest, _: &Progress) -> Result<Self::Response, Problem> {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
-        publish::check(parts, &plan)?;
+        let version = publish::check(parts, &plan)?;
         let warnings = warnings(parts, &plan).await?;
         let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
         let files = plan.files.iter().map(|file| PlannedFile {
@@ -156,7 +156,7 @@ impl Verb for PlanPublish {
         Ok(PlanPublishResponse {
             name: plan.manifest.header.name.to_string(),
             kind: plan.manifest.header.kind.as_str().to_owned(),
-            version: plan.manifest.header.version.to_string(),
+            version: version.to_string(),
             first: reference.is_none(),
             reference,
             total_bytes: plan.files.iter().map(|file| file.size).sum(),
