@@ -84,6 +84,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::of::<verbs::status::Status>(),
         Route::of::<verbs::stop::Stop>(),
+        Route::of::<verbs::publish::CheckNeeds>(),
         Route::of::<verbs::publish::PlanPublish>(),
         Route::of::<verbs::publish::Publish>(),
         Route::of::<verbs::packages::List>(),

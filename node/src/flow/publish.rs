@@ -40,7 +40,7 @@ use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
 pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
-pub use needs::Unresolved;
+pub use needs::{Doubt, Unresolved, doubts};
 
 /// What to publish.
 #[derive(Debug, Clone)]

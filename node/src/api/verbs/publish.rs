@@ -15,7 +15,8 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
 use crate::flow::checkout::{DirLock, Place};
-use crate::flow::{Parts, publish, resolve};
+use crate::flow::publish::Doubt;
+use crate::flow::{Parts, manifest, publish, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -133,6 +134,46 @@ pub struct PublishResponse {
     pub warnings: Vec<String>,
 }
 
+/// Tells what speaks against the dependencies of a directory.
+#[derive(Debug)]
+pub struct CheckNeeds;
+
+/// Which directory.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckNeedsRequest {
+    /// The directory, as an absolute path on the node's machine.
+    pub dir: String,
+}
+
+/// What speaks against them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckNeedsResponse {
+    /// A line for each that no release fits, as far as is known here, and for each that could not be looked up.
+    pub warnings: Vec<String>,
+}
+
+impl Verb for CheckNeeds {
+    const NAME: &'static str = "check_needs";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/check/needs";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Whether what is known here fits what a directory's manifest needs; asks nobody.";
+    type Request = CheckNeedsRequest;
+    type Response = CheckNeedsResponse;
+
+    async fn run(service: &Arc<Service>, request: CheckNeedsRequest, _: &Progress) -> Result<Self::Response, Problem> {
+        let dir = super::merge::absolute(&request.dir)?;
+        let look = move |service: &Service| {
+            let manifest = manifest::read(&dir)?;
+            let doubts = manifest.map(|manifest| publish::doubts(service.parts(), &manifest)).transpose()?;
+            Ok(doubts.unwrap_or_default())
+        };
+        let doubts = service.blocking(look).await?;
+        Ok(CheckNeedsResponse { warnings: doubts.iter().map(ToString::to_string).collect() })
+    }
+}
+
 impl Verb for PlanPublish {
     const NAME: &'static str = "publish_plan";
     const METHOD: Method = Method::Post;
@@ -224,7 +265,11 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
 }
 
 async fn warnings(parts: &Parts, plan: &publish::Plan) -> Result<Vec<String>, Problem> {
-    Ok(publish::overwritten(parts, plan).await?.iter().map(ToString::to_string).collect())
+    let overwritten = publish::overwritten(parts, plan).await?;
+    let doubts = publish::doubts(parts, &plan.manifest)?;
+    // An id that the author wrote down needs no history here.
+    let unsatisfied = doubts.iter().filter(|doubt| matches!(doubt, Doubt::Unsatisfied { .. }));
+    Ok(overwritten.iter().map(ToString::to_string).chain(unsatisfied.map(ToString::to_string)).collect())
 }
 
 async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {

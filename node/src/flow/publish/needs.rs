@@ -1,10 +1,12 @@
-//! What the names of dependencies mean.
+//! What the names of dependencies mean, and whether anything fits them.
 
 use std::collections::BTreeMap;
 
+use syncra_protocol::fold::Pick;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::manifest::Manifest;
 use syncra_protocol::reference::QualifiedName;
+use syncra_protocol::version::{Version, VersionReq};
 
 use super::PublishError;
 use crate::flow::checkout::Base;
@@ -78,4 +80,65 @@ fn needed(parts: &Parts, base: Option<&Base>) -> Result<Vec<PackageId>, LoadErro
     let Some(history) = parts.histories.package(base.package)? else { return Ok(Vec::new()) };
     let published = history.state.releases.get(&base.release);
     Ok(published.into_iter().flat_map(|known| &known.release.dependencies).map(|needed| needed.package).collect())
+}
+
+/// What speaks against a dependency, as far as it is known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// No release that is known here fits.
+    Unsatisfied {
+        /// As it is written.
+        name: QualifiedName,
+        /// What is asked for.
+        req: VersionReq,
+        /// The highest version there is.
+        highest: Option<Version>,
+    },
+    /// Nothing of the package is known here, or it is not sure which one is meant.
+    NotLookedUp(QualifiedName),
+}
+
+impl core::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unsatisfied { name, req, highest } => {
+                write!(f, "no release of `{name}` that is known here fits `{req}`")?;
+                match highest {
+                    Some(highest) => write!(f, "; the highest is {highest}"),
+                    None => write!(f, "; it has none"),
+                }
+            }
+            Self::NotLookedUp(name) => write!(
+                f,
+                "whether a release of `{name}` fits was not looked up: what it is is not known here, `syncra info {name}` \
+                 looks for it"
+            ),
+        }
+    }
+}
+
+/// What speaks against the dependencies of a manifest. Nobody is asked.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn doubts(parts: &Parts, manifest: &Manifest) -> Result<Vec<Doubt>, LoadError> {
+    let mut doubts = Vec::new();
+    for (name, wanted) in &manifest.dependencies {
+        let package = match (wanted.package, resolve::by_name(parts, name)) {
+            (Some(package), _) | (None, Ok(package)) => Some(package),
+            (None, Err(ResolveError::Load(error))) => return Err(error),
+            (None, Err(_)) => None,
+        };
+        let history = package.map(|package| parts.histories.package(package)).transpose()?.flatten();
+        let Some(history) = history else {
+            doubts.push(Doubt::NotLookedUp(name.clone()));
+            continue;
+        };
+        let state = &history.state;
+        if state.select(&Pick::Highest(wanted.req.clone())).is_err() {
+            let highest = state.versions.keys().next_back().cloned();
+            doubts.push(Doubt::Unsatisfied { name: name.clone(), req: wanted.req.clone(), highest });
+        }
+    }
+    Ok(doubts)
 }
