@@ -97,6 +97,19 @@ fn anybody_proposes_a_holder_keeps_it_while_the_owner_is_away_and_the_owner_merg
     edit(&owner, "desk", "syncra.toml", &manifest.replace("1.0.0", "1.1.0"));
     owner.json(["publish", "desk"]);
     assert_eq!(word(one(&owner.json(["review", &package])), "state"), "merged");
+    // Whose it was stands in the graph, on a line of its own, and beside the lines of the file.
+    let proposer = word(looked, "by");
+    let graph = owner.json(["log", &package, "--graph"]);
+    let releases = graph["releases"].as_array().expect("releases").clone();
+    let states: Vec<_> = releases.iter().map(|release| word(release, "state")).collect();
+    assert_eq!(states, ["settled", "proposed", "settled"], "{graph}");
+    assert_eq!((word(&releases[1], "by"), &releases[0]["parents"][1]), (proposer.clone(), &releases[1]["release_id"]));
+    let drawn = owner.run(["log", &package, "--graph"]).stdout;
+    assert!(drawn.contains("Fins that turn") && drawn.contains("(proposed)"), "{drawn}");
+    let blamed = owner.json(["blame", &package, "fins.txt"]);
+    assert_eq!(word(&blamed["last"]["proposed"][0], "by"), proposer, "{blamed}");
+    let shown = owner.run(["blame", &package, "fins.txt"]).stdout;
+    assert!(shown.contains(&format!("proposed by {proposer}")), "{shown}");
     stranger.json(["info", &package]);
     meet(&stranger, &back);
     stranger.json(["info", &format!("{package}@1.1.0")]);
