@@ -72,12 +72,18 @@ fn anybody_proposes_a_holder_keeps_it_while_the_owner_is_away_and_the_owner_merg
     let listed = one(&found);
     assert_eq!((word(listed, "state"), word(listed, "title")), ("open".to_owned(), "Fins that turn".to_owned()));
     assert_eq!(word(listed, "standing"), "stranger");
+    // Nothing but the identity is known of whom: no handle is made up.
+    let id = word(&stranger.json(["id"]), "identity");
+    assert_eq!(word(listed, "by"), id[..12]);
+    let shown = owner.run(["review", &package, "--offline"]).stdout;
+    assert!(shown.contains(&format!("by {} (a stranger)", &id[..12])), "{shown}");
     let warnings = owner.json(["status"])["warnings"].to_string();
     assert!(warnings.contains("proposals wait for you, 1 in all"), "{warnings}");
     let short = &proposal.trim_start_matches("syncra:")[..12];
     let looked = owner.json(["review", short]);
     let looked = one(&looked);
     assert_eq!((word(looked, "standing"), word(looked, "version")), ("known".to_owned(), word(&again, "version")));
+    assert!(word(looked, "by").starts_with('@') && word(looked, "by").ends_with(&format!("~{}", &id[..12])), "{looked}");
     let diff = owner.json(["diff", &proposal]);
     assert!(word(&diff, "old").ends_with("@1.0.0"), "{diff}");
     assert_eq!(diff["files"].as_array().map(Vec::len), Some(1), "{diff}");
