@@ -43,6 +43,8 @@ pub struct Known {
 pub struct Word {
     /// Trusted, blocked or neither.
     pub regard: Option<Regard>,
+    /// Blocked no more: it is trusted if it was before the block, else neither.
+    pub unblock: bool,
     /// What to call it; `Some(None)` takes the name away.
     pub petname: Option<Option<Handle>>,
 }
@@ -190,8 +192,11 @@ pub fn plan(parts: &Parts, identity: IdentityId, word: &Word) -> Result<(Known, 
     }
     let before = one(parts, identity)?;
     let mut after = before.clone();
-    if let Some(regard) = word.regard {
-        after.regard = regard;
+    if let Some(regard) = regard_of(parts, identity, word) {
+        after.regard = match regard {
+            Regard::BlockedTrusted => Regard::Blocked,
+            regard => regard,
+        };
     }
     if let Some(petname) = &word.petname {
         after.petname = petname.as_ref().map(ToString::to_string);
@@ -211,6 +216,16 @@ pub fn plan(parts: &Parts, identity: IdentityId, word: &Word) -> Result<(Known, 
     Ok((after, is_new))
 }
 
+/// The regard that a word comes to: a block remembers that somebody was trusted.
+fn regard_of(parts: &Parts, identity: IdentityId, word: &Word) -> Option<Regard> {
+    let before = parts.histories.journal().truth().regard_unblocked(&identity);
+    match word.regard {
+        Some(Regard::Blocked) if before == Regard::Trusted => Some(Regard::BlockedTrusted),
+        None if word.unblock => Some(before),
+        regard => regard,
+    }
+}
+
 /// Says it: durable when this returns.
 ///
 /// # Errors
@@ -218,7 +233,7 @@ pub fn plan(parts: &Parts, identity: IdentityId, word: &Word) -> Result<(Known, 
 pub async fn say(parts: &Parts, identity: IdentityId, word: Word) -> Result<(Known, bool), RegardError> {
     let planned = plan(parts, identity, &word)?;
     let journal = parts.histories.journal();
-    if let Some(regard) = word.regard {
+    if let Some(regard) = regard_of(parts, identity, &word) {
         journal.append(Trust { identity, regard }).await?;
     }
     if let Some(name) = word.petname {
