@@ -48,6 +48,7 @@ fn reached(reached: &ReachedInfo) -> Vec<String> {
             "not from beyond its own network: behind a NAT or a firewall".to_owned()
         }
         "behind" => "through relays: behind a NAT or a firewall".to_owned(),
+        _ if reached.this_machine => "from this machine alone: it listens on loopback addresses only".to_owned(),
         _ => "from its own network; whether from beyond nobody has tried".to_owned(),
     };
     let router = match &*reached.mapping {

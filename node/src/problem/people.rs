@@ -15,7 +15,7 @@ impl From<DevicesError> for Problem {
             DevicesError::Identity(error) => error.into(),
             DevicesError::Unknown(_) => Self::from_error(Code::NotFound, &error).with_hint(BRING_A_PACKAGE),
             DevicesError::NoDevice(_) => {
-                Self::from_error(Code::NotFound, &error).with_hint("`syncra devices` lists them")
+                Self::from_error(Code::NotFound, &error).with_hint("`syncra devices` lists them; a label, or four characters of a key, may be enough")
             }
             DevicesError::Ambiguous { .. } => Self::from_error(Code::Ambiguous, &error),
             DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)

@@ -102,6 +102,9 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     assert_eq!(desk.fails(["devices", "suspend", "phone", "--yes"]).0, 3);
     assert_eq!(desk.json(["devices", "suspend", "laptop", "--dry-run"])["already"], false);
     let laptops_key = text(&laptop.json(["id"]), "device").to_owned();
+    let short = desk.json(["devices", "suspend", &laptops_key[..4], "--dry-run"]);
+    assert_eq!(text(&short, "device"), laptops_key);
+    assert_eq!(code(&desk.fails(["devices", "suspend", &laptops_key[..3], "--dry-run"])), (3, "E0300"));
     desk.json(["devices", "suspend", "laptop", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "suspended");
     assert_eq!(laptop.json(["status"])["device"], "active", "it has not heard of it");

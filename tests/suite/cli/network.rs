@@ -43,6 +43,9 @@ fn one_node_gets_from_another_by_address() {
     assert!(got["fetched_bytes"].as_u64().expect("a number") > 0, "{got}");
     assert_eq!(files(Path::new(target)), files(Path::new(&dir)));
     assert_eq!(bob.json(["peers"])["peers"].as_array().map(Vec::len), Some(1));
+    // A network is more than this machine.
+    let status = bob.run(["status"]).stdout;
+    assert!(status.contains("reached: from this machine alone") && !status.contains("own network"), "{status}");
 
     // With the other gone, what was fetched is still here.
     assert_eq!(alice_up.stop().0, 0);

@@ -18,6 +18,7 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
 use crate::flow::Parts;
+use crate::flow::share::{self, Doubt};
 use crate::net;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -119,6 +120,9 @@ pub struct DhtInfo {
 /// How the node is reached from beyond its own network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReachedInfo {
+    /// Whether it listens where this machine alone reaches it.
+    #[serde(default)]
+    pub this_machine: bool,
     /// `public`: others can dial it; `behind`: a NAT or a firewall keeps them out; `unknown`: nobody from beyond has tried.
     pub reachability: String,
     /// Where it is reached, as far as others have tried, with its `/p2p/…`.
@@ -175,7 +179,10 @@ impl Verb for Status {
             listen,
             n_peers,
             dht: parts.online().map(|online| (*online.net.routing().borrow()).into()),
-            reached: parts.online().map(|online| ReachedInfo::new(&online.net)),
+            reached: parts.online().map(|online| {
+                let this_machine = share::addresses(parts).1 == Some(Doubt::ThisMachine);
+                ReachedInfo { this_machine, ..ReachedInfo::new(&online.net) }
+            }),
             identity: who.identity,
             handle: who.handle,
             device: device.to_owned(),
@@ -209,6 +216,7 @@ impl ReachedInfo {
             net::Mapping::Mapped => "mapped",
         };
         Self {
+            this_machine: false,
             reachability: reachability.to_owned(),
             addresses: texts(addresses),
             relayed: texts(relayed),
