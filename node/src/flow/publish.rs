@@ -311,9 +311,12 @@ pub(super) fn genesis(parts: &Parts, kind: PackageKind) -> Result<(PackageId, Bo
 /// # Errors
 /// [`PublishError`].
 pub fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
-    let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
+    // Of an identity that this device did not begin nothing else may be here after it was restored: then nothing says that it
+    // is one of its devices, and what the name means is not known either.
+    let silenced = || Box::new(DevicesError::Silenced(parts.identity()));
+    let state = parts.histories.identity(parts.identity())?.ok_or_else(silenced)?;
     if !state.is_active(&parts.device) {
-        return Err(Box::new(DevicesError::Silenced(state.identity)).into());
+        return Err(silenced().into());
     }
     if let Some(packages) = state.diverged_names.get(name) {
         let packages = packages.iter().map(ToString::to_string).collect();

@@ -20,7 +20,11 @@ impl From<DevicesError> for Problem {
             DevicesError::Ambiguous { .. } => Self::from_error(Code::Ambiguous, &error),
             DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)
                 .with_hint("do it on a device that may: `syncra devices` lists their roles"),
-            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
+            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error).with_hint(
+                "`syncra status` says why. If this device was restored from a backup, or has just joined, connect it to another \
+                 device of yours first, or import a package of yours from there; the recovery key ends a suspension: \
+                 `syncra id recover --lift`",
+            ),
             DevicesError::Suspended(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("only the recovery key ends that: `syncra id recover --lift`"),
             DevicesError::CutByRecovery(_) => Self::from_error(Code::Conflict, &error)

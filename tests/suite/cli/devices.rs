@@ -227,6 +227,32 @@ fn a_recovery_secret_is_shown_only_where_the_one_lies_that_the_identity_names() 
     assert_eq!(desk.fails(["id", "rotate", "--yes"]).0, 2, "the file that lies here is not taken for it");
 }
 
+/// What a backup brings back of a device that joined is not enough to know that it may speak.
+#[test]
+fn a_restored_device_publishes_nothing_before_it_knows_that_it_may() {
+    let (desk, laptop, exact) = desk_and_laptop();
+    std::fs::write(laptop.work().join("phrase"), "a long passphrase\n").expect("written");
+    let phrase = laptop.work().join("phrase").to_str().expect("text").to_owned();
+    let laptop = laptop.with("SYNCRA_PASSPHRASE_FILE", phrase);
+    laptop.json(["id", "backup", "me.backup"]);
+    let in_new = |args: &[&str]| laptop.run(args.iter().copied().chain(["--home", "new-home", "--json"]));
+    let _ = in_new(&["id", "restore", "me.backup", "--yes"]).data();
+    let kept = std::fs::read_dir(laptop.work().join("new-home/identity")).expect("readable");
+    let names: Vec<String> = kept.map(|file| file.expect("read").file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().any(|name| name.starts_with("recovery-of-")), "what was set aside is in the backup: {names:?}");
+
+    package(&laptop, "torch", "1.0.0", "burn()");
+    let refused = in_new(&["publish", "torch", "--yes"]).error();
+    assert_eq!(code(&refused), (4, "E0409"));
+    assert!(text(&refused.1, "hint").contains("restored from a backup"), "{}", refused.1);
+    let status = in_new(&["status"]).data();
+    assert_eq!(text(&status, "device"), "not_admitted");
+    let file = export(&desk, &exact, "again.syncpack");
+    let _ = in_new(&["import", &file]).data();
+    assert_eq!(text(&in_new(&["status"]).data(), "device"), "active");
+    assert_eq!(in_new(&["publish", "torch", "--yes"]).data()["version"], "1.0.0");
+}
+
 #[test]
 fn a_replaced_recovery_key_says_nothing_any_more() {
     let home = Home::new();
