@@ -36,6 +36,7 @@ use crate::history::{History, LoadError};
 pub use apply::apply;
 pub use back::Kept;
 pub use settle::{abort, finish, pending, solve};
+pub(super) use text::our_side;
 use text::Labels;
 use work::Work;
 

@@ -118,6 +118,29 @@ pub async fn plan(parts: &Parts, request: Request) -> Result<Plan, PublishError>
         }
         (written, _) => written?,
     };
+    planned(parts, request, base, written).await
+}
+
+/// The same for a directory that is only looked at: where a merge has left markers in the manifest, what our side says counts.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn look(parts: &Parts, request: Request) -> Result<Plan, PublishError> {
+    let base = checkout::read(&request.dir)?;
+    let is_merging = base.as_ref().is_some_and(|base| base.unfinished.is_some());
+    let written = match manifest::read(&request.dir) {
+        Err(_) if is_merging => manifest::read_as(&request.dir, |text| merge::our_side(&text))?,
+        written => written?,
+    };
+    planned(parts, request, base, written).await
+}
+
+async fn planned(
+    parts: &Parts,
+    request: Request,
+    base: Option<Base>,
+    written: Option<Manifest>,
+) -> Result<Plan, PublishError> {
     if let Some(manifest) = &written {
         agrees(&request, manifest)?;
     }
