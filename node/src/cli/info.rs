@@ -108,7 +108,11 @@ fn human(info: &InfoResponse) -> String {
         let reason = r.redacted.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         [r.version.clone(), r.state.clone() + &reason, text::bytes(r.total_bytes), r.n_files.to_string(), seen]
     };
-    let rows: Vec<_> = info.releases.iter().map(row).collect();
+    let all = || info.releases.iter().chain(&info.contributed);
+    let rows: Vec<_> = all().map(row).collect();
     lines.push(text::table(["VERSION", "STATE", "SIZE", "FILES", "FIRST SEEN"], &rows));
+    // What its version does not name.
+    let by_id = |r: &ReleaseInfo| Some(format!("{} ({}) is got as {}", r.version, r.state, r.by.as_ref()?));
+    lines.extend(all().filter(|r| r.state != "revoked").filter_map(by_id));
     lines.join("\n")
 }

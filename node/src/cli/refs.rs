@@ -138,5 +138,9 @@ fn moved(done: &SetRefResponse) -> String {
 
 fn place(place: &PlaceInfo) -> String {
     let short = || format!("r:{}", place.release_id.get(..12).unwrap_or(&place.release_id));
-    place.version.clone().unwrap_or_else(short)
+    match &place.version {
+        Some(version) if place.by_id => format!("{version} (r:{})", place.release_id),
+        Some(version) => version.clone(),
+        None => short(),
+    }
 }

@@ -208,6 +208,21 @@ pub fn text(histories: &Histories, package: PackageId) -> Result<String, LoadErr
     }
 }
 
+/// What is written behind a package's name to get a release: its version if that means it, else its id. A contributor's takes
+/// no version.
+#[must_use]
+pub fn release_selector(state: &PackageState, release: ReleaseId) -> String {
+    let settled = |version| match state.versions.get(version) {
+        Some(VersionState::Settled(of)) => Some(*of),
+        _ => None,
+    };
+    let named = state.releases.get(&release).map(|known| &known.release.version);
+    match named {
+        Some(version) if settled(version) == Some(state.canonical(release)) => version.to_string(),
+        _ => format!("r:{release}"),
+    }
+}
+
 /// What people are told about a selection.
 #[must_use]
 pub fn warning(warning: &Warning) -> String {

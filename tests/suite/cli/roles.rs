@@ -192,11 +192,21 @@ fn a_contributor_publishes_onto_branches() {
     let refused = publish_fails(&bob, &exact, "1.1.0", &[]);
     assert_eq!(code(&refused), (4, "E0407"));
     assert!(text(&refused.1, "hint").contains("--branch"), "{}", refused.1);
-    publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"]);
+    let done = publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"]);
+    let by_id = format!("@r:{}", text(&done, "release_id"));
+    assert!(text(&done, "ref").ends_with(&by_id), "what it prints gets it: {done}");
     assert_eq!(publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"])["already"], true);
     assert_eq!(code(&bob.fails(["yank", &format!("{exact}@1.0.0"), "--reason", "no"])), (4, "E0407"));
     carry(&bob, &[&alice], &exact);
     assert_eq!(versions(&alice, &exact), ["1.0.0"], "it takes no version");
+    // Where its version is shown it is said what gets it.
+    let of = alice.json(["info", &exact])["contributed"][0].take();
+    assert_eq!((text(&of, "version"), text(&of, "state")), ("1.1.0", "contributed"));
+    assert_eq!(text(&of, "by"), text(&done, "ref"));
+    assert!(alice.run(["info", &exact]).stdout.contains(&format!("is got as {}", text(&done, "ref"))));
+    assert!(alice.run(["branch", &exact]).stdout.contains(&format!("1.1.0 (r:{})", text(&done, "release_id"))));
+    assert_eq!(alice.fails(["get", &format!("{exact}@1.1.0"), "-o", "no"]).0, 3);
+    alice.json(["get", text(&done, "ref"), "-o", "exactly"]);
     alice.json(["get", &format!("{exact}@work/fins"), "-o", "fins"]);
     let fins = std::fs::read_to_string(alice.work().join("fins/src/main.syn")).expect("there");
     assert_eq!(fins, "1.1.0");

@@ -290,7 +290,10 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
         publish::remember(parts, &dir, done.package, done.release_id).await;
     }
     let version = done.release.version.to_string();
-    let reference = format!("{}@{version}", resolve::text(&parts.histories, done.package)?);
+    let history = parts.histories.package(done.package)?;
+    let selector = history.map(|history| resolve::release_selector(&history.state, done.release_id));
+    let selector = selector.unwrap_or_else(|| version.clone());
+    let reference = format!("{}@{selector}", resolve::text(&parts.histories, done.package)?);
     if !done.already {
         service.emit(Event::Published { reference: reference.clone(), release_id: done.release_id.to_string() });
     }
