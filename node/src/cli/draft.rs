@@ -14,8 +14,8 @@ use super::client::Client;
 use super::context::{self, Context};
 use super::ui::text;
 use crate::api::verbs::draft::{
-    HoldDraft, HoldDraftRequest, HoldDraftResponse, NextDraft, NextDraftRequest, NextDraftResponse, PushDraft, PushDraftRequest,
-    PushDraftResponse, WithheldInfo,
+    HoldDraft, HoldDraftRequest, HoldDraftResponse, NextDraft, NextDraftRequest, NextDraftResponse, PushDraft,
+    PushDraftRequest, PushDraftResponse, WithheldInfo,
 };
 use crate::problem::{Code, Kind, Problem};
 

@@ -100,7 +100,8 @@ impl Args {
             found.refs.retain(|known| known.class == class);
             return context.ui().data(class, &found, listed);
         };
-        let request = SetRefRequest { reference: reference.clone(), class: class.to_owned(), name, to, remove, dry_run };
+        let request =
+            SetRefRequest { reference: reference.clone(), class: class.to_owned(), name, to, remove, dry_run };
         let done = client.call_about::<SetRef>(context, &reference, request).await?;
         context.ui().data(class, &done, moved)
     }

@@ -36,8 +36,8 @@ use crate::history::{History, LoadError};
 pub use apply::apply;
 pub use back::Kept;
 pub use settle::{abort, finish, pending, solve};
-pub(super) use text::our_side;
 use text::Labels;
+pub(super) use text::our_side;
 use work::Work;
 
 /// Bytes of all texts that one merge holds in memory. Beyond, files are left to somebody whole.

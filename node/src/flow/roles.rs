@@ -358,7 +358,8 @@ fn wanted_roles(named: &Named, wanted: &Wanted) -> Result<Roles, RolesError> {
         let wants = |roles: &Roles| roles.changes.iter().any(|(other, to)| other == who && to != role);
         rights.role(who) != *role || is_waiting(&wants)
     };
-    let differs = |(who, role): &(IdentityId, Option<Role>)| wanted.roles.iter().any(|(other, to)| other == who && to != role);
+    let differs =
+        |(who, role): &(IdentityId, Option<Role>)| wanted.roles.iter().any(|(other, to)| other == who && to != role);
     if let Some((who, _)) = wanted.roles.iter().find(|named| differs(named)) {
         return Err(RolesError::Twice(*who));
     }

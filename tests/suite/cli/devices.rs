@@ -239,7 +239,10 @@ fn a_restored_device_publishes_nothing_before_it_knows_that_it_may() {
     let _ = in_new(&["id", "restore", "me.backup", "--yes"]).data();
     let kept = std::fs::read_dir(laptop.work().join("new-home/identity")).expect("readable");
     let names: Vec<String> = kept.map(|file| file.expect("read").file_name().to_string_lossy().into_owned()).collect();
-    assert!(names.iter().any(|name| name.starts_with("recovery-of-")), "what was set aside is in the backup: {names:?}");
+    assert!(
+        names.iter().any(|name| name.starts_with("recovery-of-")),
+        "what was set aside is in the backup: {names:?}"
+    );
 
     package(&laptop, "torch", "1.0.0", "burn()");
     let refused = in_new(&["publish", "torch", "--yes"]).error();

@@ -83,7 +83,10 @@ fn anybody_proposes_a_holder_keeps_it_while_the_owner_is_away_and_the_owner_merg
     let looked = owner.json(["review", short]);
     let looked = one(&looked);
     assert_eq!((word(looked, "standing"), word(looked, "version")), ("known".to_owned(), word(&again, "version")));
-    assert!(word(looked, "by").starts_with('@') && word(looked, "by").ends_with(&format!("~{}", &id[..12])), "{looked}");
+    assert!(
+        word(looked, "by").starts_with('@') && word(looked, "by").ends_with(&format!("~{}", &id[..12])),
+        "{looked}"
+    );
     let diff = owner.json(["diff", &proposal]);
     assert!(word(&diff, "old").ends_with("@1.0.0"), "{diff}");
     assert_eq!(diff["files"].as_array().map(Vec::len), Some(1), "{diff}");

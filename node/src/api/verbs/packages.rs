@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
 use syncra_protocol::fold::{PackageState, Published, Standing, VersionState};
-use syncra_protocol::limits::SHORT_ID_CHARS;
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
+use syncra_protocol::limits::SHORT_ID_CHARS;
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
@@ -349,7 +349,12 @@ fn release_info(parts: &Parts, state: &PackageState, id: ReleaseId, word: &str) 
         redacted,
         total_bytes: release.total_bytes,
         n_files: release.n_files.into(),
-        first_seen_ms: parts.histories.journal().truth().first_seen(&EntryId::from_bytes(*id.as_bytes())).map(|at| at.0),
+        first_seen_ms: parts
+            .histories
+            .journal()
+            .truth()
+            .first_seen(&EntryId::from_bytes(*id.as_bytes()))
+            .map(|at| at.0),
     })
 }
 

@@ -9,9 +9,9 @@ use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::{Origin, Subject};
 use utoipa::ToSchema;
 
-use super::{devices, follow};
 use super::identity::{self, IdentityResponse};
 use super::proposals;
+use super::{devices, follow};
 
 use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;

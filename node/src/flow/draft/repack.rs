@@ -44,11 +44,7 @@ pub struct Withheld {
 pub(super) type Packed = (ContentIndex, Import, Vec<Withheld>);
 
 /// Reads what changed, packs everything but what looks like a secret, and stores what is new.
-pub(super) async fn repack(
-    blobs: &Blobs,
-    files: Vec<SourceFile>,
-    cache: &mut Cache,
-) -> Result<Packed, PackTreeError> {
+pub(super) async fn repack(blobs: &Blobs, files: Vec<SourceFile>, cache: &mut Cache) -> Result<Packed, PackTreeError> {
     let import = blobs.import();
     let (segments, arriving) = mpsc::channel::<Segment>(IN_FLIGHT);
     let known = std::mem::take(&mut cache.files);

@@ -71,7 +71,9 @@ fn change(parts: &Parts, state: &PackageState, open: &Open, reference: &str) -> 
     let agree = format!("agree by `syncra endorse {reference} {id}`");
     Ok(match (waits_for_me, offered) {
         (true, Some(role)) => Some(format!("{} wants you to be {role} of {reference}: {agree}", by()?)),
-        (true, None) => Some(format!("{} wants of {reference}: {}; {agree}", by()?, roles::says(state, open).join(", "))),
+        (true, None) => {
+            Some(format!("{} wants of {reference}: {}; {agree}", by()?, roles::says(state, open).join(", ")))
+        }
         (false, Some(role)) => {
             Some(format!("{} wants you to be {role} of {reference}; that waits for other owners", by()?))
         }
@@ -113,9 +115,7 @@ fn diverged_refs(state: &PackageState, reference: &str) -> Vec<String> {
         let version = |id| Some(&state.releases.get(&id)?.release.version);
         let places = points.values().into_iter().map(|place| match place {
             None => (None, "nothing".to_owned()),
-            Some(id) => {
-                (version(id), version(id).map_or_else(|| format!("r:{}", id.fmt_short()), ToString::to_string))
-            }
+            Some(id) => (version(id), version(id).map_or_else(|| format!("r:{}", id.fmt_short()), ToString::to_string)),
         });
         let places: BTreeSet<_> = places.collect();
         let places: Vec<String> = places.into_iter().map(|(_, place)| place).collect();
