@@ -160,7 +160,7 @@ impl Verb {
         match self {
             Self::Up(args) => args.run(context).await,
             Self::New(args) => args.run(context),
-            Self::Check(args) => args.run(context),
+            Self::Check(args) => args.run(context).await,
             Self::Publish(args) => args.run(context).await,
             Self::Checkout(args) => args.run(context).await,
             Self::Merge(args) => args.run(context).await,

@@ -91,7 +91,7 @@ async fn release(parts: &Parts, n: u32, patch: u32) -> Published {
         note: None,
         allow_secrets: Vec::new(),
     };
-    let plan = publish::plan(parts, request, |_| None).await.expect("a plan");
+    let plan = publish::plan(parts, request).await.expect("a plan");
     publish::publish(parts, plan, &Progress::unwatched()).await.expect("publishes")
 }
 

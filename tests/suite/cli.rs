@@ -30,6 +30,8 @@ mod install;
 mod live;
 #[path = "cli/merge.rs"]
 mod merge;
+#[path = "cli/needs.rs"]
+mod needs;
 #[path = "cli/network.rs"]
 mod network;
 #[path = "cli/packages.rs"]

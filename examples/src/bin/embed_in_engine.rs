@@ -68,7 +68,7 @@ async fn publish_lamp(parts: &Parts, dir: &Path) -> Result<PackageId, Fault> {
         note: None,
         allow_secrets: Vec::new(),
     };
-    let plan = publish::plan(parts, request, |_| None).await?;
+    let plan = publish::plan(parts, request).await?;
     Ok(publish::publish(parts, plan, &Progress::unwatched()).await?.package)
 }
 

@@ -84,10 +84,12 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::of::<verbs::status::Status>(),
         Route::of::<verbs::stop::Stop>(),
+        Route::of::<verbs::publish::CheckNeeds>(),
         Route::of::<verbs::publish::PlanPublish>(),
         Route::of::<verbs::publish::Publish>(),
         Route::of::<verbs::packages::List>(),
         Route::of::<verbs::packages::Info>(),
+        Route::of::<verbs::find::Find>(),
         Route::of::<verbs::packages::Forks>(),
         Route::of::<verbs::packages::Log>(),
         Route::of::<verbs::tiles::ExportTiles>(),

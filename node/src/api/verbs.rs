@@ -6,7 +6,7 @@ pub mod devices;
 pub mod diff;
 pub mod doctor;
 pub mod draft;
-mod find;
+pub mod find;
 pub mod follow;
 pub mod gc;
 pub mod get;

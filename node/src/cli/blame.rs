@@ -9,7 +9,8 @@ use crate::problem::Problem;
 /// Show which release, and whose, a file and its lines are from
 ///
 /// Follows the file back from release to release, along what each was made from, through
-/// renames that changed no byte, over at most 64 releases. Of a file that is no text, or
+/// renames that changed no byte, over at most 64 releases. Of a release that merged a proposal
+/// it says who proposed that. Of a file that is no text, or
 /// one of more than 1 MiB, only the release that changed it last is told.
 ///
 /// Examples:
@@ -44,18 +45,27 @@ fn human(blamed: &BlameResponse) -> String {
     let when = |release: &BlamedRelease| release.first_seen_ms.map(|at| format!(", seen {}", text::utc(at)));
     let last = &blamed.last;
     let when = when(last).unwrap_or_default();
-    let mut lines = vec![format!("{}: last changed by {} in {}{when}", blamed.path, last.by, last.version)];
+    let mut lines = vec![format!("{}: last changed by {} in {}{when}", blamed.path, author(last), last.version)];
     let of = |id: &str| blamed.releases.iter().find(|release| release.release_id == id);
     let rows: Vec<_> = blamed.lines.iter().flatten().map(|line| (of(&line.release_id), &line.text)).collect();
-    let width = |column: fn(&BlamedRelease) -> &str| {
+    let width = |column: fn(&BlamedRelease) -> String| {
         let cells = rows.iter().filter_map(|(release, _)| Some(column(release.as_ref()?).chars().count()));
         cells.max().unwrap_or_default()
     };
-    let (version, by) = (width(|release| &release.version), width(|release| &release.by));
+    let (version, by) = (width(|release| release.version.clone()), width(author));
     let digits = rows.len().to_string().len();
     lines.extend((1..).zip(&rows).map(|(number, (release, text)): (usize, _)| {
-        let (v, who) = release.map_or(("", ""), |release| (&release.version, &release.by));
+        let (v, who) = release.map_or(("", String::new()), |release| (&release.version, author(release)));
         format!("{v:version$}  {who:by$}  {number:digits$}  {text}").trim_end().to_owned()
     }));
     lines.join("\n")
+}
+
+/// Who published it, and who proposed what is merged in it.
+fn author(release: &BlamedRelease) -> String {
+    let proposers: Vec<&str> = release.proposed.iter().map(|merged| merged.by.as_str()).collect();
+    match proposers.is_empty() {
+        true => release.by.clone(),
+        false => format!("{}, proposed by {}", release.by, proposers.join(" and ")),
+    }
 }

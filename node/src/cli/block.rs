@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Who; without it, everybody whom you block
     #[arg(value_name = "WHOM")]
     whom: Option<String>,
-    /// Block them no more
+    /// Block them no more: who was trusted before is so again
     #[arg(long, requires = "whom")]
     off: bool,
     /// Say what would change, change nothing
@@ -35,7 +35,7 @@ impl Args {
         let Some(whom) = self.whom else {
             return trust::list(context, "block", |known| known.regard == "blocked").await;
         };
-        let regard = if self.off { "neutral" } else { "blocked" };
+        let regard = if self.off { "unblocked" } else { "blocked" };
         let request =
             ChangeRegardRequest { whom, regard: Some(regard.to_owned()), petname: None, dry_run: self.dry_run };
         trust::change(context, "block", request).await

@@ -6,8 +6,10 @@ use serde::Serialize;
 use syncra_protocol::limits::RELEASE_BYTES;
 use syncra_protocol::manifest::{MANIFEST_FILE, Manifest};
 
-use super::context::Context;
+use super::client::Client;
+use super::context::{self, Context};
 use super::ui::text;
+use crate::api::verbs::publish::{CheckNeeds, CheckNeedsRequest};
 use crate::flow::secrets::{Finding, scan_file};
 use crate::flow::walk::{Selection, SourceFile, walk};
 use crate::flow::{checkout, manifest, merge};
@@ -16,8 +18,9 @@ use crate::problem::{Code, Problem};
 /// Check a package before publishing it
 ///
 /// Reads `syncra.toml`, applies the ignore rules, and looks at every path that would be
-/// published, also for what looks like a key or password. Prints what would go out.
-/// Changes nothing.
+/// published, also for what looks like a key or password. Of dependencies it says which no
+/// release fits that is known in the home, if there is one; nobody is asked. Prints what would
+/// go out. Changes nothing.
 ///
 /// Examples:
 ///   syncra check
@@ -41,6 +44,7 @@ struct Checked {
     n_files: usize,
     files: Vec<FileInfo>,
     secrets: Vec<Secret>,
+    warnings: Vec<String>,
 }
 
 /// What should perhaps not go out.
@@ -59,7 +63,7 @@ struct FileInfo {
 }
 
 impl Args {
-    pub(super) fn run(self, context: &Context) -> Result<(), Problem> {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         if let Some(base) = checkout::read(&self.dir)? {
             merge::check_finished(&self.dir, &base)?;
         }
@@ -83,11 +87,37 @@ impl Args {
             n_files: files.len(),
             files: files.iter().map(FileInfo::from).collect(),
             secrets: secrets(&files)?,
+            warnings: self.needs(context, &manifest).await,
         };
+        checked.warnings.iter().for_each(|warning| context.ui().warning(warning));
         for Secret { path, line, what } in &checked.secrets {
             context.ui().warning(&format!("`{path}` line {line} looks like {what}"));
         }
         context.ui().data("check", &checked, human)
+    }
+}
+
+impl Args {
+    /// What speaks against the dependencies, as far as is known here.
+    async fn needs(&self, context: &Context, manifest: &Manifest) -> Vec<String> {
+        if manifest.dependencies.is_empty() {
+            return Vec::new();
+        }
+        match self.looked_up(context).await {
+            Ok(Some(warnings)) => warnings,
+            Ok(None) => vec!["dependencies were not looked up: there is no home here".to_owned()],
+            Err(problem) => vec![format!("dependencies were not looked up: {}", problem.message)],
+        }
+    }
+
+    /// None without a home: checking makes none.
+    async fn looked_up(&self, context: &Context) -> Result<Option<Vec<String>>, Problem> {
+        if context.api().is_none() && !context.home()?.is_dir() {
+            return Ok(None);
+        }
+        let client = Client::open(context).await?;
+        let request = CheckNeedsRequest { dir: context::absolute(&self.dir)? };
+        Ok(Some(client.call::<CheckNeeds>(context, request).await?.warnings))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use crate::api::client::Address;
+use crate::api::verbs::find::{Find, FindRequest};
 use crate::api::{self, Service, Verb};
 use crate::home::Home;
 use crate::problem::{Code, Problem};
@@ -39,6 +40,33 @@ impl Client {
     pub(super) async fn call<V: Verb>(&self, context: &Context, request: V::Request) -> Result<V::Response, Problem> {
         let bars = context.ui().bars();
         self.hear::<V>(request, |frame| bars.show(&frame)).await
+    }
+
+    /// Calls a verb about a package. What is not known here is looked for, as `syncra get` does, before the verb is called again.
+    ///
+    /// # Errors
+    /// The verb's; of looking, if that went wrong.
+    pub(super) async fn call_about<V: Verb<Request: Clone>>(
+        &self,
+        context: &Context,
+        reference: &str,
+        request: V::Request,
+    ) -> Result<V::Response, Problem> {
+        let problem = match self.call::<V>(context, request.clone()).await {
+            // Of a package that is known, something that is new.
+            Err(problem) if matches!(problem.code, Code::PackageNotFound | Code::NotFound) => problem,
+            done => return done,
+        };
+        if context.offline() {
+            return Err(problem);
+        }
+        let timeout_s = Some(context.timeout().as_secs());
+        match self.call::<Find>(context, FindRequest { reference: reference.to_owned(), timeout_s }).await {
+            Ok(_) => self.call::<V>(context, request).await,
+            // Who may only read hears what there is to read.
+            Err(found) if found.code == Code::ScopeTooSmall => Err(problem),
+            Err(found) => Err(found),
+        }
     }
 
     /// Calls a verb; `on_progress` hears what it reports meanwhile.

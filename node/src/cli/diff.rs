@@ -18,7 +18,8 @@ use crate::problem::{Code, Problem};
 /// With two arguments they are compared; the second may be a directory. With one that is a
 /// release, it is compared with what it was made from; with a directory (or none: the one
 /// you are in), that is compared with what it was checked out from, else with the newest
-/// release of the package that its `syncra.toml` names.
+/// release of the package that its `syncra.toml` names. What a merge left between markers is
+/// shown as it stands.
 ///
 /// What is not here is fetched: what describes the releases, and of files that differ the
 /// segments they lie in. `--name-only` needs no bytes of files. Texts of more than 1 MiB

@@ -1,5 +1,6 @@
 //! `syncra draft`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use super::client::Client;
 use super::context::{self, Context};
 use super::ui::text;
 use crate::api::verbs::draft::{
-    HoldDraft, HoldDraftRequest, NextDraft, NextDraftRequest, NextDraftResponse, PushDraft, PushDraftRequest,
-    PushDraftResponse,
+    HoldDraft, HoldDraftRequest, HoldDraftResponse, NextDraft, NextDraftRequest, NextDraftResponse, PushDraft,
+    PushDraftRequest, PushDraftResponse, WithheldInfo,
 };
 use crate::problem::{Code, Kind, Problem};
 
@@ -22,8 +23,9 @@ use crate::problem::{Code, Kind, Problem};
 ///
 /// Whoever has a role in the package sees what you save at once by `--follow`; with
 /// `--public` anybody does. A draft is no release: nothing is signed for ever, a newer one
-/// replaces it, and it ends with this command, however that ends. `syncra publish` turns the
-/// same directory into a release. It needs a running node: `syncra up`.
+/// replaces it, and it ends with this command, however that ends, or by `--end` from elsewhere,
+/// which ends this command too. A file that looks like a secret is not shown, the others are.
+/// `syncra publish` turns the same directory into a release. It needs a running node: `syncra up`.
 ///
 /// `--follow` writes into a directory of its own. A file that you changed there stays, and
 /// is told as a conflict.
@@ -111,6 +113,7 @@ impl Args {
         };
         if !goes_on {
             let done = client.call::<PushDraft>(context, request).await?;
+            tell_withheld(context, &done, &mut BTreeSet::new());
             return context.ui().data("draft", &done, shown);
         }
         // Held before it is shown: killed at any point, this command leaves nothing behind in the node.
@@ -122,8 +125,12 @@ impl Args {
             ended = &mut holding => ended,
             shown = show_all(context, client, &request, &dir, &is_held) => return shown,
         };
-        let stops = |_| Err(Problem::new(Code::NodeGone, "the node stops, and shows no draft any more"));
-        ended.and_then(stops)
+        let HoldDraftResponse { reference, name, ended } = ended?;
+        if !ended {
+            return Err(Problem::new(Code::NodeGone, "the node stops, and shows no draft any more"));
+        }
+        context.ui().note(&format!("{reference}: somebody ended the draft `{name}`"));
+        Ok(())
     }
 
     async fn follow(self, context: &Context, client: &Client, output: &Path) -> Result<(), Problem> {
@@ -169,10 +176,11 @@ async fn show_all(
     // Before the first look, so that no change falls between.
     let mut changes = Changes::watch(context, dir);
     let first = client.call::<PushDraft>(context, request.clone()).await?;
+    let mut withheld = BTreeSet::new();
+    tell_withheld(context, &first, &mut withheld);
     frame(context, &first, shown)?;
-    let mut told = String::new();
     let ended = tokio::select! {
-        ended = push_all(context, client, request, &mut changes, &mut told) => ended,
+        ended = push_all(context, client, request, &mut changes, &mut withheld) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
         () = terminated() => Ok(()),
     };
@@ -188,13 +196,15 @@ async fn push_all(
     client: &Client,
     request: &PushDraftRequest,
     changes: &mut Changes,
-    told: &mut String,
+    withheld: &mut BTreeSet<String>,
 ) -> Result<(), Problem> {
+    let mut told = String::new();
     loop {
         changes.next(context).await;
         match client.call::<PushDraft>(context, request.clone()).await {
             Ok(done) => {
                 told.clear();
+                tell_withheld(context, &done, withheld);
                 if !done.unchanged {
                     frame(context, &done, shown)?;
                 }
@@ -202,13 +212,23 @@ async fn push_all(
             Err(problem) if matches!(problem.kind(), Kind::NotRunning | Kind::Unreachable) => return Err(problem),
             // What cannot be shown now, for instance a link: the draft before stays, and it is told once.
             Err(problem) => {
-                if *told != problem.message {
+                if told != problem.message {
                     context.ui().warning(&problem.message);
                     told.clone_from(&problem.message);
                 }
             }
         }
     }
+}
+
+/// Says which files are not shown, of each once for as long as it is so.
+fn tell_withheld(context: &Context, done: &PushDraftResponse, told: &mut BTreeSet<String>) {
+    let line = |WithheldInfo { path, what, line }: &WithheldInfo| {
+        format!("`{path}` is not shown: line {line} looks like {what}. Everything else is")
+    };
+    let now: BTreeSet<String> = done.withheld.iter().map(line).collect();
+    now.difference(told).for_each(|line| context.ui().warning(line));
+    *told = now;
 }
 
 /// Whatever may mean that something in a directory is different.

@@ -67,8 +67,9 @@ struct RecoveryArgs {
 
 /// Write a sealed backup of this device's key and journal
 ///
-/// It replaces this device when it is lost; it is not for a second one. Content is not in
-/// it, `syncra export` takes that along. The passphrase is asked for, or read from the
+/// It replaces this device when it is lost; it is not for a second one. Recovery secrets that
+/// lie here are in it, also those of identities that this device has left. Content is not,
+/// `syncra export` takes that along. The passphrase is asked for, or read from the
 /// file that SYNCRA_PASSPHRASE_FILE names.
 ///
 /// Examples:

@@ -16,7 +16,8 @@ use crate::problem::{Code, Problem};
 ///
 /// Owners, releases, channels, and what was verified to tell this. How new it is can only
 /// be said by witnesses on your list (`syncra witness`); without them freshness is `unknown`.
-/// A key that signed two histories is shown loudly; `--fork-proof` writes the evidence.
+/// A key that signed two histories is shown loudly; `--fork-proof` writes the evidence. A
+/// package that is not known here is looked for first, unless `--offline`.
 ///
 /// Examples:
 ///   syncra info @alice~k3v9x2m4q7ab/rocket
@@ -39,14 +40,14 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
-        let request = PackageRequest { reference: self.package };
+        let request = PackageRequest { reference: self.package.clone() };
         if let Some(file) = self.fork_proof {
-            let forks = client.call::<Forks>(context, request).await?.forks;
+            let forks = client.call_about::<Forks>(context, &self.package, request).await?.forks;
             let proof = one_of(forks, self.log.as_deref())?;
             fork::write(&file, &proof)?;
             return context.ui().data("fork-proof", &proof, fork::human);
         }
-        let info = client.call::<Info>(context, request).await?;
+        let info = client.call_about::<Info>(context, &self.package, request).await?;
         context.ui().data("info", &info, human)
     }
 }
@@ -107,7 +108,11 @@ fn human(info: &InfoResponse) -> String {
         let reason = r.redacted.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         [r.version.clone(), r.state.clone() + &reason, text::bytes(r.total_bytes), r.n_files.to_string(), seen]
     };
-    let rows: Vec<_> = info.releases.iter().map(row).collect();
+    let all = || info.releases.iter().chain(&info.contributed);
+    let rows: Vec<_> = all().map(row).collect();
     lines.push(text::table(["VERSION", "STATE", "SIZE", "FILES", "FIRST SEEN"], &rows));
+    // What its version does not name.
+    let by_id = |r: &ReleaseInfo| Some(format!("{} ({}) is got as {}", r.version, r.state, r.by.as_ref()?));
+    lines.extend(all().filter(|r| r.state != "revoked").filter_map(by_id));
     lines.join("\n")
 }

@@ -52,11 +52,12 @@ impl Args {
             return self.export(dir, context).await;
         }
         let client = Client::open(context).await?;
+        let request = PackageRequest { reference: self.package.clone() };
         if self.graph {
-            let found = client.call::<Graph>(context, PackageRequest { reference: self.package }).await?;
+            let found = client.call_about::<Graph>(context, &self.package, request).await?;
             return context.ui().data("log", &found, |found| graph::draw(&found.releases, described));
         }
-        let log = client.call::<Log>(context, PackageRequest { reference: self.package }).await?;
+        let log = client.call_about::<Log>(context, &self.package, request).await?;
         context.ui().data("log", &log, human)
     }
 

@@ -95,12 +95,14 @@ impl Args {
         let client = Client::open(context).await?;
         let Self { package: reference, name, to, remove, dry_run } = self;
         let Some(name) = name else {
-            let mut found = client.call::<Refs>(context, PackageRequest { reference }).await?;
+            let request = PackageRequest { reference: reference.clone() };
+            let mut found = client.call_about::<Refs>(context, &reference, request).await?;
             found.refs.retain(|known| known.class == class);
             return context.ui().data(class, &found, listed);
         };
-        let request = SetRefRequest { reference, class: class.to_owned(), name, to, remove, dry_run };
-        let done = client.call::<SetRef>(context, request).await?;
+        let request =
+            SetRefRequest { reference: reference.clone(), class: class.to_owned(), name, to, remove, dry_run };
+        let done = client.call_about::<SetRef>(context, &reference, request).await?;
         context.ui().data(class, &done, moved)
     }
 }
@@ -137,5 +139,9 @@ fn moved(done: &SetRefResponse) -> String {
 
 fn place(place: &PlaceInfo) -> String {
     let short = || format!("r:{}", place.release_id.get(..12).unwrap_or(&place.release_id));
-    place.version.clone().unwrap_or_else(short)
+    match &place.version {
+        Some(version) if place.by_id => format!("{version} (r:{})", place.release_id),
+        Some(version) => version.clone(),
+        None => short(),
+    }
 }

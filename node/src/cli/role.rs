@@ -31,8 +31,8 @@ pub(super) struct Args {
     /// The package
     #[arg(value_name = "PKG")]
     package: String,
-    /// Whose role: an identity's id or `@handle~key`; `me` is yours
-    #[arg(value_name = "IDENTITY", requires = "role")]
+    /// Whose role, as for `syncra trust`; `me` is you
+    #[arg(value_name = "WHOM", requires = "role")]
     identity: Option<String>,
     /// owner, maintainer, contributor or none
     #[arg(value_name = "ROLE")]
@@ -89,8 +89,8 @@ pub(super) struct TransferArgs {
     /// The package
     #[arg(value_name = "PKG")]
     package: String,
-    /// To whom: an identity's id or `@handle~key`
-    #[arg(value_name = "IDENTITY")]
+    /// To whom, as for `syncra trust`
+    #[arg(value_name = "WHOM")]
     identity: String,
     /// Only check
     #[arg(long)]
@@ -104,15 +104,17 @@ impl Args {
         let roles: Vec<_> =
             identity.zip(role).map(|(identity, role)| WantedRole { identity, role }).into_iter().collect();
         if roles.is_empty() && protect.is_empty() && unprotect.is_empty() && threshold.is_none() {
-            let found = client.call::<ListRoles>(context, PackageRequest { reference }).await?;
+            let request = PackageRequest { reference: reference.clone() };
+            let found = client.call_about::<ListRoles>(context, &reference, request).await?;
             return context.ui().data("role", &found, listed);
         }
         if let Some(WantedRole { identity, .. }) = roles.iter().find(|wanted| wanted.role == "none" && !dry_run) {
             let question = format!("take `{identity}` its role? What it writes from now on will count for nobody");
             context.ui().confirm(&question).await?;
         }
+        let package = reference.clone();
         let request = SetRolesRequest { reference, roles, protect, unprotect, threshold, before, dry_run };
-        let done = client.call::<SetRoles>(context, request).await?;
+        let done = client.call_about::<SetRoles>(context, &package, request).await?;
         tell_lapses(context, &done);
         context.ui().data("role", &done, said)
     }
@@ -122,7 +124,8 @@ impl EndorseArgs {
     pub(super) async fn run(self, context: &Context) -> Result<(), Problem> {
         let client = Client::open(context).await?;
         let Self { package: reference, change, dry_run } = self;
-        let done = client.call::<EndorseChange>(context, EndorseRequest { reference, change, dry_run }).await?;
+        let request = EndorseRequest { reference: reference.clone(), change, dry_run };
+        let done = client.call_about::<EndorseChange>(context, &reference, request).await?;
         tell_lapses(context, &done);
         context.ui().data("endorse", &done, said)
     }
@@ -138,8 +141,9 @@ impl TransferArgs {
         let client = Client::open(context).await?;
         let role = |identity: String, role: &str| WantedRole { identity, role: role.to_owned() };
         let roles = vec![role("me".to_owned(), "none"), role(identity, "owner")];
+        let package = reference.clone();
         let request = SetRolesRequest { reference, roles, dry_run, ..SetRolesRequest::default() };
-        let done = client.call::<SetRoles>(context, request).await?;
+        let done = client.call_about::<SetRoles>(context, &package, request).await?;
         tell_lapses(context, &done);
         context.ui().data("transfer", &done, said)
     }
@@ -176,9 +180,7 @@ pub(super) fn needed(needs: &NeedsInfo) -> String {
 
 /// Who somebody is, as short as it is not mistaken.
 pub(super) fn name(who: &OwnerInfo) -> String {
-    let short = who.identity.get(..12).unwrap_or(&who.identity);
-    let handle = || who.handle.as_ref().map(|handle| format!("@{handle}~{short}"));
-    let name = who.petname.clone().or_else(handle).unwrap_or_else(|| short.to_owned());
+    let name = who.short();
     if who.own { format!("{name} (you)") } else { name }
 }
 

@@ -11,7 +11,7 @@ use crate::problem::Problem;
 /// Show how the node is
 ///
 /// Whether it runs, where it is reached, who is connected, what this home has, and what
-/// you may want to do something about. Without a running node it shows what this home has.
+/// you may want to do something about or agree to. Without a running node it shows what this home has.
 ///
 /// Examples:
 ///   syncra status
@@ -48,6 +48,7 @@ fn reached(reached: &ReachedInfo) -> Vec<String> {
             "not from beyond its own network: behind a NAT or a firewall".to_owned()
         }
         "behind" => "through relays: behind a NAT or a firewall".to_owned(),
+        _ if reached.this_machine => "from this machine alone: it listens on loopback addresses only".to_owned(),
         _ => "from its own network; whether from beyond nobody has tried".to_owned(),
     };
     let router = match &*reached.mapping {
@@ -60,7 +61,11 @@ fn reached(reached: &ReachedInfo) -> Vec<String> {
 }
 
 fn human(status: &StatusResponse) -> String {
-    let mut lines = vec![format!("home:    {}", status.home)];
+    let mut lines = Vec::new();
+    if let Some(silenced) = &status.silenced {
+        lines.push(format!("{}: {silenced}", status.device.to_uppercase().replace('_', " ")));
+    }
+    lines.push(format!("home:    {}", status.home));
     match (status.running, status.pid, status.uptime_ms) {
         (true, Some(pid), Some(uptime)) => {
             lines.push(format!("node:    running, process {pid}, for {}", text::span(uptime)));
@@ -88,5 +93,6 @@ fn human(status: &StatusResponse) -> String {
     lines.push(format!("version: {}", status.version));
     lines.extend(status.troubles.iter().map(|trouble| format!("trouble: {trouble}")));
     lines.extend(status.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(status.waits.iter().map(|waits| format!("waits:   {waits}")));
     lines.join("\n")
 }

@@ -96,7 +96,7 @@ impl Host {
         let (name, kind, version, note) = (None, None, None, None);
         let (dir, place, allow_secrets): (PathBuf, _, _) = (dir.to_owned(), None, Vec::new());
         let request = publish::Request { dir, name, kind, version, place, note, allow_secrets };
-        let plan = publish::plan(self.parts(), request, |_| None).await?;
+        let plan = publish::plan(self.parts(), request).await?;
         Ok(publish::publish(self.parts(), plan, &Progress::unwatched()).await?)
     }
 

@@ -1,4 +1,5 @@
-//! A sealed copy of what makes this device itself: its key, the recovery key, its journal.
+//! A sealed copy of what makes this device itself: its key, its recovery keys (also one that is about to replace another, and
+//! those of identities that it has left), its journal.
 //!
 //! A backup replaces a lost device; it is not a second one. Two devices with one key would sign two histories, and
 //! every reader would refuse both. Content is not in it: `export` takes that along.
@@ -136,17 +137,16 @@ pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<Devic
 /// The files to keep: keys, and a journal that reads back.
 fn collect(layout: &Layout) -> Result<Content, BackupError> {
     let mut files = Vec::new();
-    for key in [layout.device_key(), layout.recovery_key()] {
+    let abandoned = files_in(&layout.identity())?.into_iter().filter(|path| Layout::is_abandoned_recovery_key(path));
+    for key in [layout.device_key(), layout.recovery_key(), layout.next_recovery_key()].into_iter().chain(abandoned) {
         match std::fs::read(&key) {
             Ok(bytes) => files.push((format!("identity/{}", name_of(&key)), bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && key == layout.recovery_key() => {}
+            // Of a recovery key that was here a moment ago somebody says that it is written down.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && key != layout.device_key() => {}
             Err(source) => return Err(BackupError::Read { path: key, source }),
         }
     }
-    let dir = layout.journal();
-    let read = |source| BackupError::Read { path: dir.clone(), source };
-    let listed = std::fs::read_dir(&dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(read)?;
-    let mut paths: Vec<PathBuf> = listed.iter().map(std::fs::DirEntry::path).filter(|path| path.is_file()).collect();
+    let mut paths = files_in(&layout.journal())?;
     // The mark first: a segment that grows meanwhile is longer than the mark says, which is fine.
     paths.sort_by_key(|path| (name_of(path) != "mark", path.clone()));
     for path in paths {
@@ -157,6 +157,12 @@ fn collect(layout: &Layout) -> Result<Content, BackupError> {
         return Err(BackupError::TooLarge);
     }
     Ok(Content { files })
+}
+
+fn files_in(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let listed = std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let listed = listed.map_err(|source| BackupError::Read { path: dir.to_owned(), source })?;
+    Ok(listed.iter().map(std::fs::DirEntry::path).filter(|path| path.is_file()).collect())
 }
 
 fn name_of(path: &Path) -> String {

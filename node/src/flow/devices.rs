@@ -24,6 +24,13 @@ mod cuts;
 pub use cuts::counting;
 use cuts::{cuts, ensure_theirs};
 
+/// Characters of a device's key that are enough to name it, as of a change's or a proposal's id.
+const ID_CHARACTERS: usize = 4;
+
+/// How the history of an identity gets to a device.
+pub const BRING_A_PACKAGE: &str =
+    "bring any package of it here first, for example by `syncra info @owner~key/name`, or say the whole identity";
+
 /// Why nothing changed about the devices.
 #[derive(Debug, thiserror::Error)]
 pub enum DevicesError {
@@ -171,7 +178,7 @@ pub fn find_in(devices: &[Known], name: &str) -> Result<Known, DevicesError> {
     let fits = |known: &Known| {
         let label = known.device.label.as_ref().map(RefName::as_str);
         let key = known.key.to_string();
-        label == Some(name) || key == name || (name.len() >= 6 && key.starts_with(name))
+        label == Some(name) || key == name || (name.len() >= ID_CHARACTERS && key.starts_with(name))
     };
     let mut found: Vec<Known> = devices.iter().filter(|known| fits(known)).cloned().collect();
     match (found.pop(), found.is_empty()) {

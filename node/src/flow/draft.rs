@@ -33,6 +33,7 @@ mod repack;
 pub use apply::{Applied, ApplyError};
 pub use follow::{Followed, Wanted, next};
 pub use push::{Pushed, Request, named, push, writable};
+pub use repack::Withheld;
 
 /// Drafts that one node shows at a time.
 const DRAFTS: usize = 64;
@@ -51,8 +52,9 @@ type Key = (PackageId, RefName);
 pub struct Drafts {
     secret: DeviceSecret,
     shown: Mutex<BTreeMap<Key, Shown>>,
-    /// Who waits with each draft for its end, and how many: what they show ends with the last of them. Taken after `shown`.
-    holds: Mutex<HashMap<Key, usize>>,
+    /// Who waits with each draft for its end: what they show ends with the last of them. Taken after `shown`. Of one that
+    /// somebody ended for all nothing is left here, and they hear of it.
+    holds: Mutex<HashMap<Key, watch::Sender<()>>>,
     /// What a push that is under way will show, unless that is ended meanwhile. Taken after `shown`.
     under_way: Mutex<Option<Key>>,
     /// One push of a directory after the other.
@@ -68,20 +70,32 @@ pub struct Drafts {
 pub struct Hold<'a> {
     drafts: &'a Drafts,
     key: Key,
+    end: watch::Receiver<()>,
+}
+
+impl Hold<'_> {
+    /// Returns when somebody has ended the draft for all who show it.
+    pub async fn ended(&self) {
+        let mut end = self.end.clone();
+        while end.changed().await.is_ok() {}
+    }
+
+    fn is_ended(&self) -> bool {
+        self.end.has_changed().is_err()
+    }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let mut shown = self.drafts.shown();
         let mut holds = self.drafts.holders();
-        match holds.get_mut(&self.key) {
-            Some(n) if *n > 1 => *n -= 1,
-            _ => {
-                holds.remove(&self.key);
-                if shown.get(&self.key).is_some_and(|found| found.is_held) {
-                    shown.remove(&self.key);
-                }
-            }
+        // Who holds one of this name after that was ended is somebody else.
+        if self.is_ended() || holds.get(&self.key).is_some_and(|holders| holders.receiver_count() > 1) {
+            return;
+        }
+        holds.remove(&self.key);
+        if shown.get(&self.key).is_some_and(|found| found.is_held) {
+            shown.remove(&self.key);
         }
     }
 }
@@ -229,19 +243,31 @@ impl Drafts {
     #[must_use]
     pub fn hold(&self, package: PackageId, name: RefName) -> Hold<'_> {
         let key = (package, name);
-        *self.holders().entry(key.clone()).or_default() += 1;
-        Hold { drafts: self, key }
+        let end = self.holders().entry(key.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Hold { drafts: self, key, end }
     }
 
-    fn holders(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
+    fn holders(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<()>>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows a draft no more, nor what a push of it that is under way has read. False if it was not shown and none is.
+    /// Shows a draft no more, for one of those who hold it: it ends if that is the only one.
+    pub fn leave(&self, package: PackageId, name: &RefName) {
+        let key = (package, name.clone());
+        let mut shown = self.shown();
+        let n_holders = self.holders().get(&key).map_or(0, watch::Sender::receiver_count);
+        if n_holders <= 1 && shown.get(&key).is_some_and(|found| found.is_held) {
+            shown.remove(&key);
+        }
+    }
+
+    /// Shows a draft no more, nor what a push of it that is under way has read; who holds it hears that, and what is saved
+    /// later is not shown either. False if it was not shown and none is.
     pub fn end(&self, package: PackageId, name: &RefName) -> bool {
         let key = (package, name.clone());
         let mut shown = self.shown();
         let was_under_way = self.under_way().take_if(|pushed| *pushed == key).is_some();
+        drop(self.holders().remove(&key));
         shown.remove(&key).is_some() || was_under_way
     }
 
@@ -448,6 +474,22 @@ mod tests {
         assert!(is_shown());
         drop(second);
         assert!(!is_shown());
+        // What was ended for all is not shown again by who held it, and their going ends nothing that comes after.
+        let fourth = drafts.hold(key.0, key.1.clone());
+        show(true).await.unwrap();
+        assert!(drafts.end(key.0, &key.1));
+        fourth.ended().await;
+        assert!(matches!(show(true).await, Err(DraftError::NotShown(_))));
+        let fifth = drafts.hold(key.0, key.1.clone());
+        show(true).await.unwrap();
+        drop(fourth);
+        let sixth = drafts.hold(key.0, key.1.clone());
+        drafts.leave(key.0, &key.1);
+        assert!(is_shown(), "somebody else holds it");
+        drop(sixth);
+        drafts.leave(key.0, &key.1);
+        assert!(!is_shown());
+        drop(fifth);
         // What somebody showed to stay does so.
         let third = drafts.hold(key.0, key.1.clone());
         show(true).await.unwrap();

@@ -42,8 +42,8 @@ impl<'a> Draft<'a> {
         let Self { name, version, .. } = self;
         let mut manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nkind = \"script\"\n");
         manifest.push_str("[dependencies]\n");
-        for (needed, _, req) in self.needs {
-            manifest.push_str(&format!("\"@me/{needed}\" = \"{req}\"\n"));
+        for (needed, package, req) in self.needs {
+            manifest.push_str(&format!("\"@me/{needed}\" = {{ version = \"{req}\", package = \"{package}\" }}\n"));
         }
         std::fs::write(dir.path().join(MANIFEST_FILE), manifest).unwrap();
         std::fs::write(dir.path().join("main.syn"), format!("{name} {version}")).unwrap();
@@ -59,11 +59,7 @@ impl<'a> Draft<'a> {
             note: None,
             allow_secrets: Vec::new(),
         };
-        let known = |wanted: &syncra_protocol::reference::QualifiedName| {
-            let needed = self.needs.iter().find(|(name, _, _)| *name == wanted.name.as_str());
-            needed.map(|(_, package, _)| *package)
-        };
-        let plan = publish::plan(parts, request, known).await.unwrap();
+        let plan = publish::plan(parts, request).await.unwrap();
         publish::publish(parts, plan, &Progress::unwatched()).await.unwrap()
     }
 }

@@ -133,7 +133,7 @@ fn ensure_authorised(parts: &Parts, named: &Named, log: &Origin) -> Result<(), H
     }
     match roles::ensure_owner(parts, named) {
         Ok(()) => Ok(()),
-        Err(RolesError::NotAnOwner(_)) => Err(HealError::NotAuthorised(named.reference.clone())),
+        Err(RolesError::NotAnOwner { .. }) => Err(HealError::NotAuthorised(named.reference.clone())),
         Err(error) => Err(error.into()),
     }
 }

@@ -46,6 +46,11 @@ pub enum ReadManifestError {
 /// # Errors
 /// [`ReadManifestError`].
 pub fn read(dir: &Path) -> Result<Option<Manifest>, ReadManifestError> {
+    read_as(dir, |text| text)
+}
+
+/// The same; `meant` says what a text means in which a merge has left markers.
+pub(super) fn read_as(dir: &Path, meant: impl FnOnce(String) -> String) -> Result<Option<Manifest>, ReadManifestError> {
     let path = dir.join(MANIFEST_FILE);
     let failed = |source| ReadManifestError::Read { path: path.clone(), source };
     let bytes = match std::fs::metadata(&path) {
@@ -58,5 +63,7 @@ pub fn read(dir: &Path) -> Result<Option<Manifest>, ReadManifestError> {
         Ok(_) => std::fs::read(&path).map_err(failed)?,
     };
     let Ok(text) = String::from_utf8(bytes) else { return Err(ReadManifestError::NotText(path)) };
-    Manifest::parse(&text).map(Some).map_err(|source| ReadManifestError::Invalid { path, source: Box::new(source) })
+    Manifest::parse(&meant(text))
+        .map(Some)
+        .map_err(|source| ReadManifestError::Invalid { path, source: Box::new(source) })
 }

@@ -37,6 +37,7 @@ pub use apply::apply;
 pub use back::Kept;
 pub use settle::{abort, finish, pending, solve};
 use text::Labels;
+pub(super) use text::our_side;
 use work::Work;
 
 /// Bytes of all texts that one merge holds in memory. Beyond, files are left to somebody whole.

@@ -6,6 +6,7 @@
 mod based;
 mod error;
 mod line;
+mod needs;
 mod place;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
 pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
+pub use needs::{Doubt, Unresolved, doubts};
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -106,11 +108,7 @@ pub struct Published {
 ///
 /// # Errors
 /// [`PublishError`].
-pub async fn plan(
-    parts: &Parts,
-    request: Request,
-    known: impl Fn(&QualifiedName) -> Option<PackageId>,
-) -> Result<Plan, PublishError> {
+pub async fn plan(parts: &Parts, request: Request) -> Result<Plan, PublishError> {
     let base = checkout::read(&request.dir)?;
     let written = match (manifest::read(&request.dir), &base) {
         (Err(error), Some(base)) => {
@@ -120,6 +118,29 @@ pub async fn plan(
         }
         (written, _) => written?,
     };
+    planned(parts, request, base, written).await
+}
+
+/// The same for a directory that is only looked at: where a merge has left markers in the manifest, what our side says counts.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn look(parts: &Parts, request: Request) -> Result<Plan, PublishError> {
+    let base = checkout::read(&request.dir)?;
+    let is_merging = base.as_ref().is_some_and(|base| base.unfinished.is_some());
+    let written = match manifest::read(&request.dir) {
+        Err(_) if is_merging => manifest::read_as(&request.dir, |text| merge::our_side(&text))?,
+        written => written?,
+    };
+    planned(parts, request, base, written).await
+}
+
+async fn planned(
+    parts: &Parts,
+    request: Request,
+    base: Option<Base>,
+    written: Option<Manifest>,
+) -> Result<Plan, PublishError> {
     if let Some(manifest) = &written {
         agrees(&request, manifest)?;
     }
@@ -139,7 +160,7 @@ pub async fn plan(
     let dir = request.dir.clone();
     let walked = tokio::task::spawn_blocking(move || walk::walk(&dir, &selection)).await;
     let files = walked.map_err(|_| PublishError::Interrupted)??;
-    let dependencies = manifest.unresolved().filter_map(|name| Some((name.clone(), known(name)?))).collect();
+    let dependencies = needs::resolved(parts, &manifest, base.as_ref())?;
     manifest.resolve(&dependencies)?;
     Ok(Plan {
         dir: request.dir.clone(),
@@ -155,14 +176,15 @@ pub async fn plan(
 }
 
 /// Whether a publish of what was planned would be refused for what is known of its package: the rights of this device, what
-/// others have published meanwhile, a merge that is not finished.
+/// others have published meanwhile, a merge that is not finished. Returns the version that it would have.
 ///
 /// # Errors
 /// [`PublishError`].
-pub fn check(parts: &Parts, plan: &Plan) -> Result<(), PublishError> {
+pub fn check(parts: &Parts, plan: &Plan) -> Result<Version, PublishError> {
     let history = package_of(parts, plan)?;
     let target = Target::choose(parts, plan, history.as_deref())?;
-    not_moved_on(parts, plan, &target, &target.parents)
+    not_moved_on(parts, plan, &target, &target.parents)?;
+    Ok(target.version)
 }
 
 /// Publishes what was planned.
@@ -312,9 +334,12 @@ pub(super) fn genesis(parts: &Parts, kind: PackageKind) -> Result<(PackageId, Bo
 /// # Errors
 /// [`PublishError`].
 pub fn own_package(parts: &Parts, name: &PackageName) -> Result<Option<Arc<History>>, PublishError> {
-    let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(None) };
+    // Of an identity that this device did not begin nothing else may be here after it was restored: then nothing says that it
+    // is one of its devices, and what the name means is not known either.
+    let silenced = || Box::new(DevicesError::Silenced(parts.identity()));
+    let state = parts.histories.identity(parts.identity())?.ok_or_else(silenced)?;
     if !state.is_active(&parts.device) {
-        return Err(Box::new(DevicesError::Silenced(state.identity)).into());
+        return Err(silenced().into());
     }
     if let Some(packages) = state.diverged_names.get(name) {
         let packages = packages.iter().map(ToString::to_string).collect();

@@ -18,6 +18,8 @@ use crate::history::LoadError;
 use crate::installed::InstalledError;
 use crate::journal::{self, Petname, Regard, Trust};
 
+/// How users name themselves. No petname means somebody else by it.
+const ME: &str = "me";
 /// Identities that an answer lists when several could be meant.
 const CANDIDATES: usize = 16;
 
@@ -41,6 +43,8 @@ pub struct Known {
 pub struct Word {
     /// Trusted, blocked or neither.
     pub regard: Option<Regard>,
+    /// Blocked no more: it is trusted if it was before the block, else neither.
+    pub unblock: bool,
     /// What to call it; `Some(None)` takes the name away.
     pub petname: Option<Option<Handle>>,
 }
@@ -118,12 +122,15 @@ pub fn one(parts: &Parts, identity: IdentityId) -> Result<Known, RegardError> {
     Ok(Known { identity, owner, regard: truth.regard(&identity), petname, installed })
 }
 
-/// Whom somebody means: a whole identity, known here or not; the beginning of one, alone or as `@handle~key`; a petname; or the
+/// Whom somebody means, wherever a person is named: `me`, this device's own identity; a whole one, known here or not; the beginning of one, alone or as `@handle~key`; a petname; or the
 /// owner of a package. A bare handle means nobody: anybody can claim it.
 ///
 /// # Errors
 /// [`RegardError::Unknown`], [`RegardError::Ambiguous`], [`RegardError::Reference`], [`RegardError::Resolve`].
 pub fn whom(parts: &Parts, text: &str) -> Result<IdentityId, RegardError> {
+    if text == ME {
+        return Ok(parts.identity());
+    }
     if let Ok(identity) = text.parse() {
         return Ok(identity);
     }
@@ -185,8 +192,11 @@ pub fn plan(parts: &Parts, identity: IdentityId, word: &Word) -> Result<(Known, 
     }
     let before = one(parts, identity)?;
     let mut after = before.clone();
-    if let Some(regard) = word.regard {
-        after.regard = regard;
+    if let Some(regard) = regard_of(parts, identity, word) {
+        after.regard = match regard {
+            Regard::BlockedTrusted => Regard::Blocked,
+            regard => regard,
+        };
     }
     if let Some(petname) = &word.petname {
         after.petname = petname.as_ref().map(ToString::to_string);
@@ -206,6 +216,16 @@ pub fn plan(parts: &Parts, identity: IdentityId, word: &Word) -> Result<(Known, 
     Ok((after, is_new))
 }
 
+/// The regard that a word comes to: a block remembers that somebody was trusted.
+fn regard_of(parts: &Parts, identity: IdentityId, word: &Word) -> Option<Regard> {
+    let before = parts.histories.journal().truth().regard_unblocked(&identity);
+    match word.regard {
+        Some(Regard::Blocked) if before == Regard::Trusted => Some(Regard::BlockedTrusted),
+        None if word.unblock => Some(before),
+        regard => regard,
+    }
+}
+
 /// Says it: durable when this returns.
 ///
 /// # Errors
@@ -213,7 +233,7 @@ pub fn plan(parts: &Parts, identity: IdentityId, word: &Word) -> Result<(Known, 
 pub async fn say(parts: &Parts, identity: IdentityId, word: Word) -> Result<(Known, bool), RegardError> {
     let planned = plan(parts, identity, &word)?;
     let journal = parts.histories.journal();
-    if let Some(regard) = word.regard {
+    if let Some(regard) = regard_of(parts, identity, &word) {
         journal.append(Trust { identity, regard }).await?;
     }
     if let Some(name) = word.petname {

@@ -11,7 +11,7 @@ use syncra_protocol::entry::{RefClass, Role};
 use syncra_protocol::fold::{PackageState, Pick, SelectError, Selection, VersionState, Warning};
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::name::{PackageName, RefName};
-use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference, Selector};
+use syncra_protocol::reference::{QualifiedName, Reference, Selector};
 use syncra_protocol::version::VersionReq;
 
 use super::{Parts, identity};
@@ -105,21 +105,6 @@ pub fn by_name(parts: &Parts, wanted: &QualifiedName) -> Result<PackageId, Resol
         texts.map(|(identity, _)| Ok(format!("{}/{}", identity::owner_text(&parts.histories, identity)?, wanted.name)));
     let candidates = texts.collect::<Result<Vec<_>, LoadError>>()?;
     Err(ResolveError::Ambiguous { reference: exact, candidates })
-}
-
-/// The identity that somebody names by its whole id, or as `@handle~key`. The handle is for people and not looked at.
-///
-/// # Errors
-/// [`ResolveError`].
-pub fn owner(parts: &Parts, text: &str) -> Result<IdentityId, ResolveError> {
-    let unknown = || ResolveError::Unknown(text.to_owned());
-    if let Ok(identity) = text.parse::<IdentityId>() {
-        return Ok(identity);
-    }
-    let short = text.rsplit('~').next().unwrap_or(text);
-    let key = OwnerKey::parse(short).map_err(|_| unknown())?;
-    let mut found = parts.histories.identities().into_iter().filter(|identity| key.matches(identity));
-    found.next().ok_or_else(unknown)
 }
 
 /// The identities whose handle the user need not doubt: the own one, trusted ones, and owners of what is followed.
@@ -220,6 +205,21 @@ pub fn text(histories: &Histories, package: PackageId) -> Result<String, LoadErr
     match name_of(histories, package)? {
         Some((owner, name)) => Ok(format!("{}/{name}", identity::owner_text(histories, owner)?)),
         None => Ok(format!("syncra:{package}")),
+    }
+}
+
+/// What is written behind a package's name to get a release: its version if that means it, else its id. A contributor's takes
+/// no version.
+#[must_use]
+pub fn release_selector(state: &PackageState, release: ReleaseId) -> String {
+    let settled = |version| match state.versions.get(version) {
+        Some(VersionState::Settled(of)) => Some(*of),
+        _ => None,
+    };
+    let named = state.releases.get(&release).map(|known| &known.release.version);
+    match named {
+        Some(version) if settled(version) == Some(state.canonical(release)) => version.to_string(),
+        _ => format!("r:{release}"),
     }
 }
 

@@ -54,8 +54,16 @@ pub struct Said {
 #[derive(Debug, thiserror::Error)]
 pub enum RolesError {
     /// Only owners change who may do what.
-    #[error("this device's identity does not own `{0}`")]
-    NotAnOwner(String),
+    #[error("this device's identity does not own `{reference}`")]
+    NotAnOwner {
+        /// The package.
+        reference: String,
+        /// A change that waits for its word, and makes it an owner.
+        offer: Option<EntryId>,
+    },
+    /// In one change somebody has one role.
+    #[error("{} is named with two roles at once", .0.fmt_short())]
+    Twice(IdentityId),
     /// Owners have agreed to rules that this version does not know.
     #[error("`{reference}` follows rules of number {rules}")]
     NewerRules {
@@ -204,10 +212,7 @@ pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) 
     if !open.needs.iter().any(|needs| needs.of.contains(&me)) {
         return Err(RolesError::NotAsked);
     }
-    let becomes_owner = match &open.change {
-        OpenChange::Roles(roles) => roles.changes.contains(&(me, Some(Role::Owner))),
-        OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
-    };
+    let becomes_owner = makes_owner(open, me);
     if dry_run {
         let needs = vec![];
         return Ok(Said { change: Some(entry), already: false, in_effect: false, needs, checkpoint: None, lapses });
@@ -219,6 +224,14 @@ pub async fn endorse(parts: &Parts, named: &Named, change: &str, dry_run: bool) 
     see(&mut seen, &named.history, open);
     let said = write(parts, state.package, seen, Body::Endorse(Endorse { entry })).await?;
     Ok(Said { lapses, ..said })
+}
+
+/// Whether a change would make somebody an owner.
+fn makes_owner(open: &Open, who: IdentityId) -> bool {
+    match &open.change {
+        OpenChange::Roles(roles) => roles.changes.contains(&(who, Some(Role::Owner))),
+        OpenChange::Ref(_) | OpenChange::Redact(_) | OpenChange::ForkResolve(_) => false,
+    }
 }
 
 /// What became of a change of rights that does not wait any more: it is in effect, or another one took its place.
@@ -323,7 +336,12 @@ fn ensure_readable(named: &Named) -> Result<(), RolesError> {
 pub(super) fn ensure_owner(parts: &Parts, named: &Named) -> Result<(), RolesError> {
     ensure_readable(named)?;
     let role = named.history.state.role(&parts.identity(), &parts.device);
-    (role == Some(Role::Owner)).then_some(()).ok_or_else(|| RolesError::NotAnOwner(named.reference.clone()))?;
+    if role != Some(Role::Owner) {
+        let me = parts.identity();
+        let asks = |open: &&Open| open.needs.iter().any(|needs| needs.of.contains(&me)) && makes_owner(open, me);
+        let offer = named.history.state.open.iter().find(asks).map(|open| open.entry);
+        return Err(RolesError::NotAnOwner { reference: named.reference.clone(), offer });
+    }
     // What a device says that only publishes counts for nobody.
     Ok(devices::ensure_manager(parts).map(drop)?)
 }
@@ -340,9 +358,14 @@ fn wanted_roles(named: &Named, wanted: &Wanted) -> Result<Roles, RolesError> {
         let wants = |roles: &Roles| roles.changes.iter().any(|(other, to)| other == who && to != role);
         rights.role(who) != *role || is_waiting(&wants)
     };
+    let differs =
+        |(who, role): &(IdentityId, Option<Role>)| wanted.roles.iter().any(|(other, to)| other == who && to != role);
+    if let Some((who, _)) = wanted.roles.iter().find(|named| differs(named)) {
+        return Err(RolesError::Twice(*who));
+    }
     let mut changes: Vec<_> = wanted.roles.iter().filter(is_changed).copied().collect();
     changes.sort_unstable();
-    changes.dedup_by_key(|(who, _)| *who);
+    changes.dedup();
     let is_new = |(class, name, is_protected): &&(RefClass, RefName, bool)| {
         let wants = |roles: &Roles| roles.protect.contains(&(*class, name.clone(), !is_protected));
         rights.protected.contains(&(*class, name.clone())) != *is_protected || is_waiting(&wants)

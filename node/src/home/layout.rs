@@ -77,6 +77,13 @@ impl Layout {
         self.identity().join(format!("recovery-of-{identity}.key"))
     }
 
+    /// Whether a file is one of those.
+    #[must_use]
+    pub fn is_abandoned_recovery_key(path: &Path) -> bool {
+        let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+        name.is_some_and(|name| name.starts_with("recovery-of-") && name.ends_with(".key"))
+    }
+
     /// What only this device knows. Truth.
     #[must_use]
     pub fn journal(&self) -> PathBuf {

@@ -95,6 +95,8 @@ pub enum Regard {
     Trusted,
     /// Nothing of it is shown or fetched.
     Blocked,
+    /// The same, and once that ends it is trusted by name again. Only in the journal: who asks hears of a block.
+    BlockedTrusted,
 }
 
 /// The user's word about an identity; the last one counts.

@@ -219,12 +219,21 @@ impl Truth {
     /// What the user thinks of an identity.
     #[must_use]
     pub fn regard(&self, identity: &IdentityId) -> Regard {
-        self.regards.get(identity).copied().unwrap_or_default()
+        shown(self.regards.get(identity).copied().unwrap_or_default())
+    }
+
+    /// What the user thought of an identity before it was blocked; if it is not, what the user thinks of it.
+    #[must_use]
+    pub fn regard_unblocked(&self, identity: &IdentityId) -> Regard {
+        match self.regards.get(identity) {
+            Some(Regard::Trusted | Regard::BlockedTrusted) => Regard::Trusted,
+            Some(Regard::Blocked | Regard::Neutral) | None => Regard::Neutral,
+        }
     }
 
     /// Every identity the user has an opinion of.
     pub fn regards(&self) -> impl Iterator<Item = (&IdentityId, Regard)> {
-        self.regards.iter().map(|(identity, regard)| (identity, *regard))
+        self.regards.iter().map(|(identity, regard)| (identity, shown(*regard)))
     }
 
     /// The user's names for identities.
@@ -311,7 +320,7 @@ impl Truth {
                 Ok(self.follows.get(package) != Some(channel))
             }
             Record::Unfollow(unfollow) => Ok(self.follows.contains_key(&unfollow.package)),
-            Record::Trust(trust) => Ok(self.regard(&trust.identity) != trust.regard),
+            Record::Trust(trust) => Ok(self.regards.get(&trust.identity).copied().unwrap_or_default() != trust.regard),
             Record::Petname(petname) => {
                 short(petname.name.as_ref().map_or(0, String::len), TEXT_BYTES)?;
                 Ok(self.petname(&petname.identity) != petname.name.as_deref())
@@ -489,6 +498,14 @@ impl Truth {
         log.entries.extend(append.entries.into_iter().map(Arc::from));
         log.root = Some(append.root);
         Ok(())
+    }
+}
+
+/// What is told of a regard.
+const fn shown(regard: Regard) -> Regard {
+    match regard {
+        Regard::BlockedTrusted => Regard::Blocked,
+        regard => regard,
     }
 }
 

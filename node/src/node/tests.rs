@@ -82,7 +82,7 @@ impl Host {
             note: Some("as it was".to_owned()),
             allow_secrets: Vec::new(),
         };
-        let plan = publish::plan(self.node.parts(), request, |_| None).await.unwrap();
+        let plan = publish::plan(self.node.parts(), request).await.unwrap();
         publish::publish(self.node.parts(), plan, &Progress::unwatched()).await.unwrap()
     }
 

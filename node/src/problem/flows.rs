@@ -16,7 +16,7 @@ use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::pack::PackTreeError;
 use crate::flow::peek::PeekError;
-use crate::flow::publish::PublishError;
+use crate::flow::publish::{PublishError, Unresolved};
 use crate::flow::redact::RedactError;
 use crate::flow::refs::RefError;
 use crate::flow::release::ReleaseError;
@@ -258,6 +258,9 @@ impl From<PublishError> for Problem {
                 return Self::from_error(Code::BadArgument, &error).with_hint(hint);
             }
             PublishError::Dependencies(_) => Code::DependencyUnknown,
+            PublishError::Unresolved(ref unresolved) => {
+                return Self::from_error(Code::DependencyUnknown, &error).with_hint(how_to_resolve(unresolved));
+            }
             PublishError::VersionTaken { .. } => Code::VersionTaken,
             PublishError::KindChanged { .. } => Code::KindChanged,
             PublishError::Redacted { .. } => {
@@ -288,6 +291,29 @@ impl From<PublishError> for Problem {
             PublishError::Entry(_) | PublishError::Interrupted => Code::Failed,
         };
         Self::from_error(code, &error)
+    }
+}
+
+/// What makes it sure which package a dependency is.
+fn how_to_resolve(unresolved: &Unresolved) -> String {
+    let Unresolved { name, error: _, owners, missing } = unresolved;
+    let package = &name.name;
+    match (&owners[..], missing) {
+        ([owner], _) => {
+            format!("if it is theirs: `syncra trust {owner}`; or write `{owner}/{package}` in `syncra.toml`")
+        }
+        ([first, ..], _) => format!(
+            "say whose you mean, for example by `syncra trust {first}`; or write `{first}/{package}` in `syncra.toml`"
+        ),
+        ([], Some(missing)) => format!(
+            "the release that was checked out needs a package that is not known here: `syncra info syncra:{missing}` looks \
+             for it and shows whose it is; then `syncra trust WHOM`"
+        ),
+        ([], None) if name.key.is_some() => format!("`syncra info {name}` looks for it"),
+        ([], None) => format!(
+            "`syncra search {package}` shows what there is of that name, and whose; then `syncra trust WHOM`, or write \
+             `@owner~key/{package}` in `syncra.toml`"
+        ),
     }
 }
 

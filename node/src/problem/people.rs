@@ -1,7 +1,7 @@
 //! How errors about people and their devices become problems: who is meant, who may what.
 
 use super::{Code, Problem};
-use crate::flow::devices::DevicesError;
+use crate::flow::devices::{BRING_A_PACKAGE, DevicesError};
 use crate::flow::pair::PairError;
 use crate::flow::regard::RegardError;
 use crate::flow::roles::RolesError;
@@ -13,15 +13,18 @@ impl From<DevicesError> for Problem {
             DevicesError::Own(error) => error.into(),
             DevicesError::Commit(error) => error.into(),
             DevicesError::Identity(error) => error.into(),
-            DevicesError::Unknown(_) => Self::from_error(Code::NotFound, &error)
-                .with_hint("bring any package of it here first, for example by `syncra info @owner~key/name`"),
+            DevicesError::Unknown(_) => Self::from_error(Code::NotFound, &error).with_hint(BRING_A_PACKAGE),
             DevicesError::NoDevice(_) => {
-                Self::from_error(Code::NotFound, &error).with_hint("`syncra devices` lists them")
+                Self::from_error(Code::NotFound, &error).with_hint("`syncra devices` lists them; a label, or four characters of a key, may be enough")
             }
             DevicesError::Ambiguous { .. } => Self::from_error(Code::Ambiguous, &error),
             DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)
                 .with_hint("do it on a device that may: `syncra devices` lists their roles"),
-            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error),
+            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error).with_hint(
+                "`syncra status` says why. If this device was restored from a backup, or has just joined, connect it to another \
+                 device of yours first, or import a package of yours from there; the recovery key ends a suspension: \
+                 `syncra id recover --lift`",
+            ),
             DevicesError::Suspended(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("only the recovery key ends that: `syncra id recover --lift`"),
             DevicesError::CutByRecovery(_) => Self::from_error(Code::Conflict, &error)
@@ -102,7 +105,13 @@ impl From<RolesError> for Problem {
             RolesError::Load(error) => error.into(),
             RolesError::Devices(error) => error.into(),
             RolesError::Entry(_) => Self::from_error(Code::Failed, &error),
-            RolesError::NotAnOwner(_) | RolesError::NotAsked => Self::from_error(Code::NotAnOwner, &error),
+            RolesError::NotAnOwner { ref reference, offer: Some(offer) } => {
+                let hint = format!("you are asked to own it: `syncra endorse {reference} {offer}` agrees");
+                Self::from_error(Code::NotAnOwner, &error).with_hint(hint)
+            }
+            RolesError::NotAnOwner { .. } | RolesError::NotAsked => Self::from_error(Code::NotAnOwner, &error),
+            RolesError::Twice(_) => Self::from_error(Code::BadArgument, &error)
+                .with_hint("who owns a package hands it to somebody else; `syncra role PKG` shows who does"),
             RolesError::NewerRules { .. } => Self::from_error(Code::NewerRules, &error),
             RolesError::NoOwner(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("name another owner in the same change, by `syncra transfer`"),

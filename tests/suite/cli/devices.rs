@@ -45,7 +45,9 @@ fn a_lost_device_is_replaced_by_the_recovery_key_and_what_the_thief_signs_counts
 
     let mut new = Home::new();
     new = new.with("SYNCRA_RECOVERY_FILE", secret_file(&stolen, &secret));
-    assert_eq!(code(&new.fails(["id", "recover", &owner, "--yes"])), (3, "E0304"), "nothing is known of it yet");
+    let (exit, problem) = new.fails(["id", "recover", &owner, "--yes"]);
+    assert_eq!((exit, text(&problem, "code")), (3, "E0300"), "nothing is known of it yet");
+    assert!(text(&problem, "hint").contains("`syncra info"), "{problem}");
     new.json(["import", &before]);
     let would = new.json(["id", "recover", &owner, "--revoke", &thiefs_key, "--dry-run"]);
     assert_eq!((would["admitted"].as_bool(), would["dry_run"].as_bool()), (Some(true), Some(true)));
@@ -78,6 +80,8 @@ fn a_lost_device_is_replaced_by_the_recovery_key_and_what_the_thief_signs_counts
     }
     // And the thief, once it hears.
     stolen.json(["import", &mine]);
+    let status = stolen.run(["status"]).stdout;
+    assert!(status.starts_with("REVOKED: ") && status.contains("syncra --home DIR pair"), "{status}");
     package(&stolen, "lamp", "6.6.7", "steal(2)");
     assert_eq!(code(&stolen.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
 }
@@ -98,15 +102,22 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     assert_eq!(desk.fails(["devices", "suspend", "phone", "--yes"]).0, 3);
     assert_eq!(desk.json(["devices", "suspend", "laptop", "--dry-run"])["already"], false);
     let laptops_key = text(&laptop.json(["id"]), "device").to_owned();
+    let short = desk.json(["devices", "suspend", &laptops_key[..4], "--dry-run"]);
+    assert_eq!(text(&short, "device"), laptops_key);
+    assert_eq!(code(&desk.fails(["devices", "suspend", &laptops_key[..3], "--dry-run"])), (3, "E0300"));
     desk.json(["devices", "suspend", "laptop", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "suspended");
+    assert_eq!(laptop.json(["status"])["device"], "active", "it has not heard of it");
     laptop.json(["import", &export(&desk, &exact, "three.syncpack")]);
+    let status = laptop.run(["status"]).stdout;
+    assert!(status.starts_with("SUSPENDED: ") && status.contains("`syncra id recover --lift`"), "{status}");
     package(&laptop, "lamp", "1.1.0", "turn(2)");
     assert_eq!(code(&laptop.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
 
     desk.json(["id", "recover", "--lift", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "active");
     laptop.json(["import", &export(&desk, &exact, "four.syncpack")]);
+    assert!(laptop.json(["status"])["silenced"].is_null());
     publish(&laptop, "lamp");
 }
 
@@ -214,6 +225,35 @@ fn a_recovery_secret_is_shown_only_where_the_one_lies_that_the_identity_names() 
     assert_eq!(recovery(&desk), "elsewhere");
     assert_eq!(code(&desk.fails(["id", "recovery"])), (3, "E0300"));
     assert_eq!(desk.fails(["id", "rotate", "--yes"]).0, 2, "the file that lies here is not taken for it");
+}
+
+/// What a backup brings back of a device that joined is not enough to know that it may speak.
+#[test]
+fn a_restored_device_publishes_nothing_before_it_knows_that_it_may() {
+    let (desk, laptop, exact) = desk_and_laptop();
+    std::fs::write(laptop.work().join("phrase"), "a long passphrase\n").expect("written");
+    let phrase = laptop.work().join("phrase").to_str().expect("text").to_owned();
+    let laptop = laptop.with("SYNCRA_PASSPHRASE_FILE", phrase);
+    laptop.json(["id", "backup", "me.backup"]);
+    let in_new = |args: &[&str]| laptop.run(args.iter().copied().chain(["--home", "new-home", "--json"]));
+    let _ = in_new(&["id", "restore", "me.backup", "--yes"]).data();
+    let kept = std::fs::read_dir(laptop.work().join("new-home/identity")).expect("readable");
+    let names: Vec<String> = kept.map(|file| file.expect("read").file_name().to_string_lossy().into_owned()).collect();
+    assert!(
+        names.iter().any(|name| name.starts_with("recovery-of-")),
+        "what was set aside is in the backup: {names:?}"
+    );
+
+    package(&laptop, "torch", "1.0.0", "burn()");
+    let refused = in_new(&["publish", "torch", "--yes"]).error();
+    assert_eq!(code(&refused), (4, "E0409"));
+    assert!(text(&refused.1, "hint").contains("restored from a backup"), "{}", refused.1);
+    let status = in_new(&["status"]).data();
+    assert_eq!(text(&status, "device"), "not_admitted");
+    let file = export(&desk, &exact, "again.syncpack");
+    let _ = in_new(&["import", &file]).data();
+    assert_eq!(text(&in_new(&["status"]).data(), "device"), "active");
+    assert_eq!(in_new(&["publish", "torch", "--yes"]).data()["version"], "1.0.0");
 }
 
 #[test]

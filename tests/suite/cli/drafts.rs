@@ -262,12 +262,13 @@ fn who_does_not_work_on_the_package_sees_nothing() {
     fs::write(two.bob.work().join("taken/file"), "bob's").expect("written");
     let (code, error) = follow(&two.bob, "taken");
     assert_eq!((code, error["code"].as_str()), (7, Some("E0701")), "{error}");
-    // Nobody shows drafts of others' packages; what looks like a secret, or is a link, is not shown.
+    // Nobody shows drafts of others' packages; what looks like a secret is left out, and a link stops all.
     fs::write(two.bob.work().join("file"), "x").expect("written");
     let (code, error) = two.bob.fails(["draft", "taken", "--package", &two.package, "--once"]);
     assert_eq!((code, error["code"].as_str()), (4, Some("E0407")), "{error}");
     fs::write(two.island().join("key"), format!("-----BEGIN {} KEY-----\n", "PRIVATE")).expect("written");
-    assert_eq!(two.alice.fails(["draft", "island", "--once"]).0, 8);
+    let left_out = two.alice.json(["draft", "island", "--once", "--public"]);
+    assert_eq!((&left_out["withheld"][0]["path"], &left_out["withheld"][0]["line"]), (&"key".into(), &1.into()));
     fs::remove_file(two.island().join("key")).expect("removed");
     symlink("main", two.island().join("link")).expect("linked");
     assert_eq!(two.alice.fails(["draft", "island", "--once"]).0, 1);
@@ -275,6 +276,40 @@ fn who_does_not_work_on_the_package_sees_nothing() {
     fs::remove_file(two.island().join("link")).expect("removed");
     two.alice.json(["draft", "island", "--end"]);
     let (code, _) = follow(&two.bob, "late");
+    assert_eq!(code, 6);
+    assert_eq!(two.alice.fails(["draft", "island", "--end"]).0, 3);
+}
+
+/// One file with a key in it stops nothing but itself.
+#[test]
+fn what_looks_like_a_secret_is_left_out_and_all_else_goes_on() {
+    let two = Two::new();
+    let key = format!("-----BEGIN {} KEY-----\n", "PRIVATE");
+    let mut show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    show.next();
+    let mut follow = two.follow();
+    follow.next();
+    fs::write(two.island().join("key"), &key).expect("written");
+    fs::write(two.island().join("later"), "1").expect("written");
+    while !two.live().join("later").exists() {
+        follow.next();
+    }
+    assert!(!two.live().join("key").exists());
+    fs::write(two.island().join("key"), "no key any more").expect("written");
+    two.until_equal(&mut follow);
+    show.end();
+}
+
+/// Ended is ended, whatever is saved afterwards.
+#[test]
+fn what_was_ended_is_not_shown_again_by_the_next_save() {
+    let two = Two::new();
+    let mut show = Running::start(&two.alice, &["draft", "island", "--public"]);
+    show.next();
+    two.alice.json(["draft", "island", "--end"]);
+    fs::write(two.island().join("later"), "1").expect("written");
+    assert_eq!(show.child.wait().expect("ended").code(), Some(0), "the command that showed it ends, too");
+    let (code, _) = two.bob.fails(["draft", &two.package, "--follow", "-o", "late", "--once"]);
     assert_eq!(code, 6);
     assert_eq!(two.alice.fails(["draft", "island", "--end"]).0, 3);
 }

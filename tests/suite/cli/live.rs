@@ -341,6 +341,28 @@ fn people_have_the_names_that_the_user_gives_them_and_who_is_blocked_is_kept_awa
     bob.json(["trust", "@ally", "--off"]);
     assert_eq!(bob.json(["trust"])["regards"], serde_json::json!([]));
     assert_eq!(bob.fails(["info", "@ally/rocket"]).0, 3);
+    // A block ends without a trace: who was trusted is so again, and nobody else is.
+    let regard = || {
+        let all = bob.json(["trust"])["regards"].as_array().cloned().unwrap_or_default();
+        all.iter().find(|known| text(known, "owner") == owner(&twin)).map(|known| text(known, "regard").to_owned())
+    };
+    let before = regard();
+    for trusted in [false, true] {
+        if trusted {
+            bob.json(["trust", &owner(&twin)]);
+        } else {
+            assert_ne!(before.as_deref(), Some("trusted"));
+        }
+        let before = regard();
+        bob.json(["block", &owner(&twin), "--off"]);
+        assert_eq!(regard(), before, "who is not blocked stays as he is");
+        assert_eq!(bob.json(["block", &owner(&twin), "--dry-run"])["regard"], "blocked");
+        bob.json(["block", &owner(&twin)]);
+        assert_eq!(bob.json(["block", &owner(&twin)])["changed"], false);
+        assert_eq!(regard().as_deref(), Some("blocked"));
+        let off = bob.json(["block", &owner(&twin), "--off"]);
+        assert_eq!((&off["changed"], regard()), (&serde_json::json!(true), before));
+    }
     for node in [alice_up, mallory_up, bob_up, carol_up] {
         assert_eq!(node.stop().0, 0);
     }

@@ -203,6 +203,14 @@ fn a_diverged_channel_is_merged_conflicts_are_left_to_people_and_the_publish_end
         assert_eq!(code(&desk.fails(verb)), (7, "E0721"), "{verb:?}");
     }
     assert_eq!(code(&desk.fails(["merge", "--into", "mine", "--solved"])), (7, "E0721"));
+    // What is to be decided can be looked at, also where the manifest has markers.
+    assert!(read(&desk, "mine", "syncra.toml").contains("<<<<<<<"));
+    let diff = desk.json(["diff", "mine"]);
+    assert!(text(&diff, "old").ends_with("@1.1.0"), "{diff}");
+    let version = diff["metadata"].as_array().expect("a list").iter().find(|field| field["key"] == "version").cloned();
+    assert_eq!(version.expect("it has another")["new"], "1.3.0", "of the manifest what our side says");
+    let shown = desk.run(["diff", "mine"]).stdout;
+    assert!(shown.contains("+<<<<<<< here") && shown.contains("three of theirs"), "{shown}");
 
     // Taken back, all is as it was; merged again, all is as it was then.
     desk.json(["merge", "--into", "mine", "--abort"]);

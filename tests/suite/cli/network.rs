@@ -43,12 +43,49 @@ fn one_node_gets_from_another_by_address() {
     assert!(got["fetched_bytes"].as_u64().expect("a number") > 0, "{got}");
     assert_eq!(files(Path::new(target)), files(Path::new(&dir)));
     assert_eq!(bob.json(["peers"])["peers"].as_array().map(Vec::len), Some(1));
+    // A network is more than this machine.
+    let status = bob.run(["status"]).stdout;
+    assert!(status.contains("reached: from this machine alone") && !status.contains("own network"), "{status}");
 
     // With the other gone, what was fetched is still here.
     assert_eq!(alice_up.stop().0, 0);
     let again = bob.work().join("again");
     let got = bob.json(["get", &reference, "-o", again.to_str().expect("UTF-8"), "--offline"]);
     assert_eq!(got["fetched_bytes"], 0);
+}
+
+/// Whoever is asked for something hears of it first from the person who asks: the package need not be here.
+#[test]
+fn who_is_to_own_a_package_need_not_have_looked_for_it() {
+    let (alice, bob, carol) = (Home::new(), Home::new(), Home::new());
+    let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+    let (alice_up, _bob_up, _carol_up) = (alice.up(listen), bob.up(listen), carol.up(listen));
+    let address = alice_up.ready()["listen"][0].as_str().expect("an address").to_owned();
+    let published = alice.json(["publish", &package(&alice, "1.0.0", "system turn() {}"), "--yes"]);
+    let reference = published["ref"].as_str().expect("a reference").split_once("@1").expect("a version").0.to_owned();
+    let me = |home: &Home| home.json(["id"])["identity"].as_str().expect("an identity").to_owned();
+    let change = |said: &serde_json::Value| said["change"].as_str().expect("a change").to_owned();
+    for home in [&bob, &carol] {
+        home.json(["connect", &address]);
+    }
+    let offer = change(&alice.json(["role", &reference, &me(&bob), "owner"]));
+    assert_eq!(bob.fails(["endorse", &reference, &offer, "--offline"]).1["code"], "E0304");
+    assert_eq!(bob.json(["endorse", &reference, &offer])["in_effect"], true);
+    for verb in [&["info"][..], &["role"], &["log", "--graph"], &["channel"]] {
+        let fresh = Home::new();
+        let _up = fresh.up(listen);
+        let call: Vec<&str> = verb.iter().copied().chain([reference.as_str()]).collect();
+        let nobody = fresh.fails(&call);
+        assert_eq!((nobody.0, nobody.1["code"].as_str()), (3, Some("E0304")), "{call:?}");
+        fresh.json(["connect", &address]);
+        fresh.json(&call);
+    }
+    // One that is known, and of which only the change is news.
+    alice.json(["get", &format!("{reference}@1.0.0"), "-o", "mine"]);
+    let is_here = || alice.json(["role", &reference])["roles"].as_array().map(Vec::len) == Some(2);
+    assert!(is_here() || alice.json(["endorse", &reference, &offer])["in_effect"] == true && is_here());
+    let next = change(&alice.json(["role", &reference, &me(&carol), "maintainer"]));
+    assert_eq!(bob.json(["endorse", &reference, &next])["in_effect"], true);
 }
 
 #[test]

@@ -109,6 +109,10 @@ fn a_plain_folder_needs_a_name_and_a_kind_and_counts_up() {
     assert_eq!(home.json(plain)["version"], "1.0.0");
     assert_eq!(home.json(plain)["already"], true);
     std::fs::write(dir.join("sea.png"), "green").expect("written");
+    let would = home.json(plain.into_iter().chain(["--dry-run"]));
+    assert_eq!((&would["version"], &would["first"]), (&Value::from("1.0.1"), &Value::from(false)));
+    let said = home.json(plain.into_iter().chain(["--dry-run", "--version", "2.0.0"]));
+    assert_eq!(said["version"], "2.0.0");
     assert_eq!(home.json(plain)["version"], "1.0.1");
 }
 

@@ -192,11 +192,21 @@ fn a_contributor_publishes_onto_branches() {
     let refused = publish_fails(&bob, &exact, "1.1.0", &[]);
     assert_eq!(code(&refused), (4, "E0407"));
     assert!(text(&refused.1, "hint").contains("--branch"), "{}", refused.1);
-    publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"]);
+    let done = publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"]);
+    let by_id = format!("@r:{}", text(&done, "release_id"));
+    assert!(text(&done, "ref").ends_with(&by_id), "what it prints gets it: {done}");
     assert_eq!(publish_to(&bob, &exact, "1.1.0", &["--branch", "work/fins"])["already"], true);
     assert_eq!(code(&bob.fails(["yank", &format!("{exact}@1.0.0"), "--reason", "no"])), (4, "E0407"));
     carry(&bob, &[&alice], &exact);
     assert_eq!(versions(&alice, &exact), ["1.0.0"], "it takes no version");
+    // Where its version is shown it is said what gets it.
+    let of = alice.json(["info", &exact])["contributed"][0].take();
+    assert_eq!((text(&of, "version"), text(&of, "state")), ("1.1.0", "contributed"));
+    assert_eq!(text(&of, "by"), text(&done, "ref"));
+    assert!(alice.run(["info", &exact]).stdout.contains(&format!("is got as {}", text(&done, "ref"))));
+    assert!(alice.run(["branch", &exact]).stdout.contains(&format!("1.1.0 (r:{})", text(&done, "release_id"))));
+    assert_eq!(alice.fails(["get", &format!("{exact}@1.1.0"), "-o", "no"]).0, 3);
+    alice.json(["get", text(&done, "ref"), "-o", "exactly"]);
     alice.json(["get", &format!("{exact}@work/fins"), "-o", "fins"]);
     let fins = std::fs::read_to_string(alice.work().join("fins/src/main.syn")).expect("there");
     assert_eq!(fins, "1.1.0");
@@ -288,4 +298,103 @@ fn what_is_no_role_or_change_is_refused() {
     assert_eq!(code(&alice.fails(["role", &exact, "--threshold", "2"])), (2, "E0202"));
     assert_eq!(code(&alice.fails(["endorse", &exact, "abcdefgh"])), (3, "E0300"));
     assert_eq!(alice.json(["role", &exact, &me, "owner"])["already"], true);
+}
+
+/// There is one way to name people, wherever they are named.
+#[test]
+fn me_is_understood_wherever_a_person_is_named_and_so_are_names_of_ones_own() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    let b = identity(&bob);
+    carry(&alice, &[&bob], &exact);
+    let (exit, problem) = alice.fails(["transfer", &exact, "me", "--yes"]);
+    assert_eq!((exit, text(&problem, "code")), (2, "E0202"), "{problem}");
+    assert!(text(&problem, "message").contains("two roles"), "{problem}");
+    assert_eq!(role_of(&alice, &exact, &identity(&alice)).as_deref(), Some("owner"));
+    assert_eq!(code(&bob.fails(["transfer", &exact, "me", "--yes"])), (4, "E0410"));
+    for verb in ["trust", "block"] {
+        assert_eq!(code(&alice.fails([verb, "me"])), (2, "E0202"), "it is one's own identity");
+    }
+    assert_ne!(alice.fails(["id", "recover", "me", "--yes"]).0, 3, "there is nothing to do, and nobody unknown");
+    // What one calls somebody.
+    alice.json(["trust", &b, "--as", "bobby"]);
+    alice.json(["role", &exact, "bobby", "owner"]);
+    carry(&alice, &[&bob], &exact);
+    let (exit, problem) = bob.fails(["role", &exact, "me", "owner"]);
+    assert_eq!((exit, text(&problem, "code")), (4, "E0410"));
+    let hint = text(&problem, "hint").split('`').nth(1).expect("a command").to_owned();
+    assert_eq!(bob.json(hint.split(' ').skip(1))["in_effect"], true, "{hint}");
+    assert_eq!(role_of(&bob, &exact, &b).as_deref(), Some("owner"));
+    assert_eq!(bob.json(["role", &exact, "me", "owner"])["already"], true);
+}
+
+fn waits(home: &Home) -> Vec<String> {
+    let status = home.json(["status"]);
+    let waits = status["waits"].as_array().cloned().unwrap_or_default();
+    waits.iter().map(|line| line.as_str().expect("a line").to_owned()).collect()
+}
+
+/// Nobody looks at every package to find out what is wanted of them.
+#[test]
+fn status_tells_what_is_wanted_of_one_and_how_to_do_it() {
+    let (alice, exact) = begun();
+    let (bob, carol) = (Home::new(), Home::new());
+    carry(&alice, &[&bob, &carol], &exact);
+    assert_eq!((waits(&alice), waits(&bob)), (vec![], vec![]));
+
+    // A role that needs no agreement, until it is used.
+    alice.json(["role", &exact, &identity(&carol), "maintainer"]);
+    carry(&alice, &[&carol], &exact);
+    let [given] = &waits(&carol)[..] else { panic!("{:?}", waits(&carol)) };
+    assert!(given.contains("you are maintainer of @") && given.contains("`syncra checkout @"), "{given}");
+    publish_to(&carol, &exact, "1.1.0", &[]);
+    assert_eq!(waits(&carol), Vec::<String>::new());
+    carry(&carol, &[&alice], &exact);
+
+    // One that is offered, with the very command that takes it.
+    alice.json(["role", &exact, &identity(&bob), "owner"]);
+    carry(&alice, &[&bob, &carol], &exact);
+    assert_eq!((waits(&alice), waits(&carol)), (vec![], vec![]), "it is for nobody else");
+    let [offer] = &waits(&bob)[..] else { panic!("{:?}", waits(&bob)) };
+    assert!(offer.contains("wants you to be owner of @"), "{offer}");
+    let command = offer.split('`').nth(1).expect("a command").to_owned();
+    assert!(bob.run(["status"]).stdout.contains(&format!("waits:   {offer}")));
+    let mut words = command.split(' ');
+    assert_eq!(words.next(), Some("syncra"));
+    assert_eq!(bob.json(words)["in_effect"], true);
+    assert_eq!(waits(&bob), Vec::<String>::new());
+    carry(&bob, &[&alice, &carol], &exact);
+
+    // A redaction, and a move of a protected ref.
+    alice.json(["redact", &format!("{exact}@1.0.0"), "--reason", "rights", "--yes"]);
+    let protect = text(&alice.json(["role", &exact, "--protect", "channel:stable"]), "change").to_owned();
+    carry(&alice, &[&bob], &exact);
+    let all = waits(&bob);
+    assert!(all.len() == 2 && all.iter().all(|line| line.contains("agree by `syncra endorse @")), "{all:?}");
+    assert!(all.iter().any(|line| line.contains("1.0.0 redacted (rights)")), "{all:?}");
+    bob.json(["endorse", &exact, &protect]);
+    carry(&bob, &[&alice, &carol], &exact);
+    publish_to(&carol, &exact, "1.2.0", &[]);
+    carry(&carol, &[&bob], &exact);
+    assert!(waits(&bob).iter().any(|line| line.contains("channel `stable` points to 1.2.0")), "{:?}", waits(&bob));
+}
+
+#[test]
+fn status_tells_of_refs_that_have_diverged() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    carry(&alice, &[&bob], &exact);
+    alice.json(["role", &exact, &identity(&bob), "maintainer"]);
+    carry(&alice, &[&bob], &exact);
+    publish_to(&alice, &exact, "1.1.0", &[]);
+    publish_to(&bob, &exact, "1.2.0", &[]);
+    carry(&bob, &[&alice], &exact);
+    let [line] = &waits(&alice)[..] else { panic!("{:?}", waits(&alice)) };
+    assert!(line.contains("channel `stable`") && line.contains("1.1.0 and 1.2.0"), "{line}");
+    assert!(line.contains("`syncra merge`") && line.contains("`syncra channel @"), "{line}");
+    let reader = Home::new();
+    carry(&alice, &[&reader], &exact);
+    assert_eq!(waits(&reader), Vec::<String>::new(), "who does not write to it can do nothing about it");
+    alice.json(["channel", &exact, "stable", "1.2.0"]);
+    assert_eq!(waits(&alice), Vec::<String>::new());
 }

@@ -72,12 +72,21 @@ fn anybody_proposes_a_holder_keeps_it_while_the_owner_is_away_and_the_owner_merg
     let listed = one(&found);
     assert_eq!((word(listed, "state"), word(listed, "title")), ("open".to_owned(), "Fins that turn".to_owned()));
     assert_eq!(word(listed, "standing"), "stranger");
+    // Nothing but the identity is known of whom: no handle is made up.
+    let id = word(&stranger.json(["id"]), "identity");
+    assert_eq!(word(listed, "by"), id[..12]);
+    let shown = owner.run(["review", &package, "--offline"]).stdout;
+    assert!(shown.contains(&format!("by {} (a stranger)", &id[..12])), "{shown}");
     let warnings = owner.json(["status"])["warnings"].to_string();
     assert!(warnings.contains("proposals wait for you, 1 in all"), "{warnings}");
     let short = &proposal.trim_start_matches("syncra:")[..12];
     let looked = owner.json(["review", short]);
     let looked = one(&looked);
     assert_eq!((word(looked, "standing"), word(looked, "version")), ("known".to_owned(), word(&again, "version")));
+    assert!(
+        word(looked, "by").starts_with('@') && word(looked, "by").ends_with(&format!("~{}", &id[..12])),
+        "{looked}"
+    );
     let diff = owner.json(["diff", &proposal]);
     assert!(word(&diff, "old").ends_with("@1.0.0"), "{diff}");
     assert_eq!(diff["files"].as_array().map(Vec::len), Some(1), "{diff}");
@@ -97,6 +106,19 @@ fn anybody_proposes_a_holder_keeps_it_while_the_owner_is_away_and_the_owner_merg
     edit(&owner, "desk", "syncra.toml", &manifest.replace("1.0.0", "1.1.0"));
     owner.json(["publish", "desk"]);
     assert_eq!(word(one(&owner.json(["review", &package])), "state"), "merged");
+    // Whose it was stands in the graph, on a line of its own, and beside the lines of the file.
+    let proposer = word(looked, "by");
+    let graph = owner.json(["log", &package, "--graph"]);
+    let releases = graph["releases"].as_array().expect("releases").clone();
+    let states: Vec<_> = releases.iter().map(|release| word(release, "state")).collect();
+    assert_eq!(states, ["settled", "proposed", "settled"], "{graph}");
+    assert_eq!((word(&releases[1], "by"), &releases[0]["parents"][1]), (proposer.clone(), &releases[1]["release_id"]));
+    let drawn = owner.run(["log", &package, "--graph"]).stdout;
+    assert!(drawn.contains("Fins that turn") && drawn.contains("(proposed)"), "{drawn}");
+    let blamed = owner.json(["blame", &package, "fins.txt"]);
+    assert_eq!(word(&blamed["last"]["proposed"][0], "by"), proposer, "{blamed}");
+    let shown = owner.run(["blame", &package, "fins.txt"]).stdout;
+    assert!(shown.contains(&format!("proposed by {proposer}")), "{shown}");
     stranger.json(["info", &package]);
     meet(&stranger, &back);
     stranger.json(["info", &format!("{package}@1.1.0")]);

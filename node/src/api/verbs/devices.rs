@@ -15,6 +15,7 @@ use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::devices::{self, Known, Recovery};
+use crate::flow::regard::{self, RegardError};
 use crate::flow::{Parts, identity, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -47,13 +48,18 @@ pub struct DeviceInfo {
     pub this: bool,
 }
 
+/// The word for whether a device may speak.
+pub(super) const fn status_text(status: &DeviceStatus) -> &'static str {
+    match status {
+        DeviceStatus::Active => "active",
+        DeviceStatus::Suspended { .. } => "suspended",
+        DeviceStatus::Revoked => "revoked",
+    }
+}
+
 impl From<Known> for DeviceInfo {
     fn from(known: Known) -> Self {
-        let status = match known.device.status {
-            DeviceStatus::Active => "active",
-            DeviceStatus::Suspended { .. } => "suspended",
-            DeviceStatus::Revoked => "revoked",
-        };
+        let status = status_text(&known.device.status);
         Self {
             device: known.key.to_string(),
             label: known.device.label.map(|label| label.to_string()),
@@ -338,7 +344,10 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
     let RecoverRequest { identity: named, secret, revoke, before, lift, rotate, label, dry_run } = request;
     let identity: IdentityId = match &named {
         None => parts.identity(),
-        Some(text) => resolve::owner(parts, text)?,
+        Some(text) => regard::whom(parts, text).map_err(|error| match error {
+            RegardError::Unknown(_) => Problem::from(error).with_hint(devices::BRING_A_PACKAGE),
+            _ => error.into(),
+        })?,
     };
     let text = match secret {
         Some(text) => text,

@@ -274,7 +274,7 @@ async fn plan(service: &Service, dir: &str) -> Result<publish::Plan, Problem> {
         note: None,
         allow_secrets: Vec::new(),
     };
-    Ok(publish::plan(parts, request, |name| resolve::by_name(parts, name).ok()).await?)
+    Ok(publish::look(parts, request).await?)
 }
 
 /// What a checkout is based on; of another directory the newest release of the package that it would be published as.

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::find;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::flow::draft::{self, DraftError};
+use crate::flow::draft::{self, DraftError, Withheld};
 use crate::flow::{Parts, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ pub struct PushDraftRequest {
     /// Whether it ends with the last call of `draft_hold` that holds it; without one nothing is shown.
     #[serde(default)]
     pub held: bool,
-    /// Show it no more.
+    /// Show it no more, nor what is saved later: who holds it hears of it. With `held`: unless others hold it, too.
     #[serde(default)]
     pub end: bool,
     /// Only look.
@@ -66,8 +66,28 @@ pub struct PushDraftResponse {
     pub new_bytes: u64,
     /// Whether the files are those of the draft before.
     pub unchanged: bool,
+    /// Files that are not shown: they look like secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldInfo>,
     /// Whether nothing is shown because nothing should be.
     pub dry_run: bool,
+}
+
+/// A file that is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WithheldInfo {
+    /// Its path.
+    pub path: String,
+    /// What it looks like.
+    pub what: String,
+    /// On which line, from 1.
+    pub line: usize,
+}
+
+impl From<Withheld> for WithheldInfo {
+    fn from(Withheld { path, finding }: Withheld) -> Self {
+        Self { path: path.to_string(), what: finding.what.to_owned(), line: finding.line }
+    }
 }
 
 impl Verb for PushDraft {
@@ -100,7 +120,9 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
             Err(DraftError::NotAWriter(_)) => return Err(DraftError::NotShown(name).into()),
             found => found?.0,
         };
-        if !request.dry_run && !parts.drafts.end(package, &name) {
+        if request.held && !request.dry_run {
+            parts.drafts.leave(package, &name);
+        } else if !request.dry_run && !parts.drafts.end(package, &name) {
             return Err(DraftError::NotShown(name).into());
         }
         let reference = resolve::text(&parts.histories, package)?;
@@ -112,6 +134,7 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
             total_bytes: 0,
             new_bytes: 0,
             unchanged: false,
+            withheld: Vec::new(),
             dry_run: request.dry_run,
         });
     }
@@ -130,6 +153,7 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
         total_bytes: done.total_bytes,
         new_bytes: done.new_bytes,
         unchanged: done.unchanged,
+        withheld: done.withheld.into_iter().map(WithheldInfo::from).collect(),
         dry_run,
     })
 }
@@ -160,7 +184,7 @@ pub struct HoldDraftRequest {
     pub name: Option<String>,
 }
 
-/// The node stops.
+/// The draft was ended for all, or the node stops.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HoldDraftResponse {
     /// The package's reference.
@@ -168,6 +192,9 @@ pub struct HoldDraftResponse {
     pub reference: String,
     /// The draft's name.
     pub name: String,
+    /// Whether somebody ended it; else the node stops.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 impl Verb for HoldDraft {
@@ -175,7 +202,7 @@ impl Verb for HoldDraft {
     const METHOD: Method = Method::Post;
     const PATH: &'static str = "/draft/hold";
     const SCOPE: Scope = Scope::Publish;
-    const ABOUT: &'static str = "Answers when the node stops; a draft that was pushed as held ends when its caller goes before, however it goes.";
+    const ABOUT: &'static str = "Answers when the node stops or somebody ends the draft; a draft that was pushed as held ends when its caller goes before, however it goes.";
     type Request = HoldDraftRequest;
     type Response = HoldDraftResponse;
 
@@ -190,11 +217,15 @@ impl Verb for HoldDraft {
         ensure_online(parts)?;
         let package = draft::writable(parts, &dir, package.as_ref())?;
         let reference = resolve::text(&parts.histories, package)?;
-        let _hold = parts.drafts.hold(package, name.clone());
+        let hold = parts.drafts.hold(package, name.clone());
         // From now on the caller may push.
         progress.items("held", 1, Some(1));
-        service.stopped().cancelled().await;
-        Ok(HoldDraftResponse { reference, name: name.to_string() })
+        let stopped = service.stopped();
+        let ended = tokio::select! {
+            () = stopped.cancelled() => false,
+            () = hold.ended() => true,
+        };
+        Ok(HoldDraftResponse { reference, name: name.to_string(), ended })
     }
 }
 

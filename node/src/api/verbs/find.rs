@@ -1,17 +1,67 @@
-//! How verbs find the package that a reference means: here, else at connected peers, and never longer than allowed.
+//! How verbs find the package that a reference means: here, else at connected peers, and never longer than allowed; and the
+//! verb that does nothing but that, for callers of verbs that only read what is known here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::Release;
 use syncra_protocol::id::ReleaseId;
 use syncra_protocol::reference::{OwnerKey, QualifiedName, Reference};
+use utoipa::ToSchema;
 
-use crate::api::Service;
+use crate::api::verb::Method;
+use crate::api::{Scope, Service, Verb};
 use crate::flow::resolve::{self, Named, ResolveError};
 use crate::flow::{Parts, reach, seek};
 use crate::journal::{Regard, Trust};
 use crate::problem::{Code, Problem};
+use crate::progress::Progress;
 use crate::sync::fetch;
+
+/// Takes in what is known of a package elsewhere.
+#[derive(Debug)]
+pub struct Find;
+
+/// Which package.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindRequest {
+    /// A reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Seconds that looking may take; 60 by default, at most 3,600.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FindResponse {
+    /// The package's reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its id.
+    pub package_id: String,
+}
+
+impl Verb for Find {
+    const NAME: &'static str = "packages_find";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/packages/find";
+    // As for a search: what is found is kept.
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Takes in, verified, what peers know of one package; looks for those who have it.";
+    type Request = FindRequest;
+    type Response = FindResponse;
+
+    async fn run(service: &Arc<Service>, request: FindRequest, _: &Progress) -> Result<FindResponse, Problem> {
+        let reference = Reference::parse(&request.reference)?;
+        look_around(service, &reference, patience(request.timeout_s)).await?;
+        let named = resolve::package(service.parts(), &reference)?;
+        Ok(FindResponse { reference: named.reference, package_id: named.history.state.package.to_string() })
+    }
+}
 
 /// How long a verb waits for the network: what the caller says in seconds, at most an hour.
 pub(super) fn patience(timeout_s: Option<u64>) -> Duration {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{self, Body, Decoded, RefClass, Statement};
-use syncra_protocol::fold::{PackageState, Published, VersionState};
+use syncra_protocol::fold::{PackageState, Published, Standing, VersionState};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
+use syncra_protocol::limits::SHORT_ID_CHARS;
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
@@ -143,6 +144,9 @@ pub struct InfoResponse {
     pub needs: Vec<String>,
     /// Its releases, the highest version first.
     pub releases: Vec<ReleaseInfo>,
+    /// Releases of contributors, the newest first, at most 16: they take no version and are got by their id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contributed: Vec<ReleaseInfo>,
     /// Its channels.
     pub channels: Vec<ChannelInfo>,
     /// The logs that speak for it.
@@ -181,7 +185,10 @@ pub struct ReleaseInfo {
     pub version: String,
     /// Its id.
     pub release_id: String,
-    /// `settled`, `contested`, `yanked`, `redacted`, `forked` or `revoked`.
+    /// What `syncra get` takes for it, if its version does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// `settled`, `contested`, `yanked`, `redacted`, `forked`, `revoked` or `contributed`.
     pub state: String,
     /// Why its bytes are not handed out any more, if they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,6 +217,16 @@ pub struct VerifiedInfo {
     pub logs: u64,
     /// Entries in them.
     pub entries: u64,
+}
+
+impl OwnerInfo {
+    /// Who somebody is, as short as it is not mistaken.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let short = self.identity.get(..SHORT_ID_CHARS).unwrap_or(&self.identity);
+        let handle = || self.handle.as_ref().map(|handle| format!("@{handle}~{short}"));
+        self.petname.clone().or_else(handle).unwrap_or_else(|| short.to_owned())
+    }
 }
 
 impl Verb for Info {
@@ -255,6 +272,7 @@ impl Verb for Info {
             permissions,
             needs,
             releases: releases(parts, state),
+            contributed: contributed(parts, state),
             channels: channels
                 .map(|((_, name), state)| ChannelInfo {
                     name: name.to_string(),
@@ -287,9 +305,8 @@ pub(super) fn person(parts: &Parts, identity: IdentityId) -> Result<OwnerInfo, P
 }
 
 fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
-    let truth = parts.histories.journal().truth();
     let mut releases = Vec::new();
-    for (version, of_version) in state.versions.iter().rev() {
+    for of_version in state.versions.values().rev() {
         let (ids, word): (Vec<ReleaseId>, _) = match of_version {
             VersionState::Settled(id) => (vec![*id], "settled"),
             VersionState::Contested(ids) => (ids.iter().copied().collect(), "contested"),
@@ -297,26 +314,48 @@ fn releases(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
             VersionState::Revoked(ids) => (ids.iter().copied().collect(), "revoked"),
         };
         for id in ids {
-            let Some(Published { release, .. }) = state.releases.get(&id) else { continue };
-            let redacted = state.redaction(release).map(|redacted| redacted.reason.to_string());
-            let is_yanked = state.yanked.contains_key(&state.canonical(id));
-            releases.push(ReleaseInfo {
-                version: version.to_string(),
-                release_id: id.to_string(),
-                state: match (&redacted, is_yanked) {
-                    (Some(_), _) => "redacted",
-                    (None, true) => "yanked",
-                    (None, false) => word,
-                }
-                .to_owned(),
-                redacted,
-                total_bytes: release.total_bytes,
-                n_files: release.n_files.into(),
-                first_seen_ms: truth.first_seen(&EntryId::from_bytes(*id.as_bytes())).map(|at| at.0),
-            });
+            releases.extend(release_info(parts, state, id, word));
         }
     }
     releases
+}
+
+/// Contributors' releases that an answer lists.
+const CONTRIBUTED: usize = 16;
+
+fn contributed(parts: &Parts, state: &PackageState) -> Vec<ReleaseInfo> {
+    let is_contributed =
+        |id: &ReleaseId| state.releases.get(id).is_some_and(|known| known.standing == Standing::Contributed);
+    let newest = state.newest_first().into_iter().filter(is_contributed).take(CONTRIBUTED);
+    newest.filter_map(|id| release_info(parts, state, id, "contributed")).collect()
+}
+
+fn release_info(parts: &Parts, state: &PackageState, id: ReleaseId, word: &str) -> Option<ReleaseInfo> {
+    let Published { release, .. } = state.releases.get(&id)?;
+    let redacted = state.redaction(release).map(|redacted| redacted.reason.to_string());
+    let is_yanked = state.yanked.contains_key(&state.canonical(id));
+    let selector = resolve::release_selector(state, id);
+    let package = resolve::text(&parts.histories, state.package).ok()?;
+    Some(ReleaseInfo {
+        version: release.version.to_string(),
+        release_id: id.to_string(),
+        by: selector.starts_with("r:").then(|| format!("{package}@{selector}")),
+        state: match (&redacted, is_yanked) {
+            (Some(_), _) => "redacted",
+            (None, true) => "yanked",
+            (None, false) => word,
+        }
+        .to_owned(),
+        redacted,
+        total_bytes: release.total_bytes,
+        n_files: release.n_files.into(),
+        first_seen_ms: parts
+            .histories
+            .journal()
+            .truth()
+            .first_seen(&EntryId::from_bytes(*id.as_bytes()))
+            .map(|at| at.0),
+    })
 }
 
 /// Tells which keys of one package's logs signed two histories.

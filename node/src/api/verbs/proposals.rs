@@ -14,12 +14,13 @@ use utoipa::ToSchema;
 
 use super::find;
 use super::merge::absolute;
+use super::packages;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
 use crate::flow::checkout::{Base, DirLock};
 use crate::flow::propose::{self, Standpoint, State};
-use crate::flow::{Parts, identity, publish, resolve, seek};
+use crate::flow::{Parts, publish, resolve, seek};
 use crate::history::History;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -146,7 +147,8 @@ pub struct ProposalInfo {
     pub target: String,
     /// In a line.
     pub title: String,
-    /// Who proposes it.
+    /// Who proposes it: what the user calls them, else `@handle~key`; of whom nothing else is known, the identity's first 12
+    /// characters.
     pub by: String,
     /// What is known of them: `own`, `known`, or `stranger`, whose logs are not here.
     pub standing: String,
@@ -167,7 +169,7 @@ pub struct ProposalInfo {
 /// What somebody said about a proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReviewInfo {
-    /// Who.
+    /// Who, as for a proposal.
     pub by: String,
     /// What is known of them: `own`, `known` or `stranger`.
     pub standing: String,
@@ -226,7 +228,7 @@ impl Verb for Propose {
             note: request.note.clone(),
             allow_secrets: Vec::new(),
         };
-        let mut plan = publish::plan(parts, asked, |name| resolve::by_name(parts, name).ok()).await?.into_proposal();
+        let mut plan = publish::plan(parts, asked).await?.into_proposal();
         let Some(base) = plan.base.clone() else {
             return Err(propose::ProposeError::NoCheckout(request.dir).into());
         };
@@ -501,7 +503,7 @@ fn info(parts: &Parts, history: &History, standpoint: Standpoint) -> Result<Prop
     for (review, standing) in reviews {
         let Said::Review { release: about, verdict, text } = review.statement().said.clone() else { continue };
         infos.push(ReviewInfo {
-            by: identity::owner_text(&parts.histories, review.statement().by)?,
+            by: packages::person(parts, review.statement().by)?.short(),
             standing: standing_text(standing),
             verdict: verdict_text(verdict).to_owned(),
             text,
@@ -512,7 +514,7 @@ fn info(parts: &Parts, history: &History, standpoint: Standpoint) -> Result<Prop
         reference: format!("syncra:{}", statement.proposal),
         target: resolve::text(&parts.histories, history.state.package)?,
         title,
-        by: identity::owner_text(&parts.histories, statement.by)?,
+        by: packages::person(parts, statement.by)?.short(),
         standing: standing_text(standing),
         state: state.as_str().to_owned(),
         channel,

@@ -15,7 +15,8 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::event::Event;
 use crate::flow::checkout::{DirLock, Place};
-use crate::flow::{Parts, publish, resolve};
+use crate::flow::publish::Doubt;
+use crate::flow::{Parts, manifest, publish, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -63,7 +64,7 @@ pub struct PlanPublishResponse {
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// The version that the manifest says; a plain folder's may still move on.
+    /// The version that it would have. A plain folder's counts up, unless its files are those of the last release.
     pub version: String,
     /// The package's reference, unless this would begin it.
     #[serde(rename = "ref")]
@@ -133,6 +134,46 @@ pub struct PublishResponse {
     pub warnings: Vec<String>,
 }
 
+/// Tells what speaks against the dependencies of a directory.
+#[derive(Debug)]
+pub struct CheckNeeds;
+
+/// Which directory.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckNeedsRequest {
+    /// The directory, as an absolute path on the node's machine.
+    pub dir: String,
+}
+
+/// What speaks against them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckNeedsResponse {
+    /// A line for each that no release fits, as far as is known here, and for each that could not be looked up.
+    pub warnings: Vec<String>,
+}
+
+impl Verb for CheckNeeds {
+    const NAME: &'static str = "check_needs";
+    const METHOD: Method = Method::Post;
+    const PATH: &'static str = "/check/needs";
+    const SCOPE: Scope = Scope::Publish;
+    const ABOUT: &'static str = "Whether what is known here fits what a directory's manifest needs; asks nobody.";
+    type Request = CheckNeedsRequest;
+    type Response = CheckNeedsResponse;
+
+    async fn run(service: &Arc<Service>, request: CheckNeedsRequest, _: &Progress) -> Result<Self::Response, Problem> {
+        let dir = super::merge::absolute(&request.dir)?;
+        let look = move |service: &Service| {
+            let manifest = manifest::read(&dir)?;
+            let doubts = manifest.map(|manifest| publish::doubts(service.parts(), &manifest)).transpose()?;
+            Ok(doubts.unwrap_or_default())
+        };
+        let doubts = service.blocking(look).await?;
+        Ok(CheckNeedsResponse { warnings: doubts.iter().map(ToString::to_string).collect() })
+    }
+}
+
 impl Verb for PlanPublish {
     const NAME: &'static str = "publish_plan";
     const METHOD: Method = Method::Post;
@@ -145,7 +186,7 @@ impl Verb for PlanPublish {
     async fn run(service: &Arc<Service>, request: PublishRequest, _: &Progress) -> Result<Self::Response, Problem> {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
-        publish::check(parts, &plan)?;
+        let version = publish::check(parts, &plan)?;
         let warnings = warnings(parts, &plan).await?;
         let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
         let files = plan.files.iter().map(|file| PlannedFile {
@@ -156,7 +197,7 @@ impl Verb for PlanPublish {
         Ok(PlanPublishResponse {
             name: plan.manifest.header.name.to_string(),
             kind: plan.manifest.header.kind.as_str().to_owned(),
-            version: plan.manifest.header.version.to_string(),
+            version: version.to_string(),
             first: reference.is_none(),
             reference,
             total_bytes: plan.files.iter().map(|file| file.size).sum(),
@@ -189,7 +230,7 @@ impl Verb for Publish {
 
 async fn plan(parts: &Parts, request: &PublishRequest) -> Result<publish::Plan, Problem> {
     let request = parse(request)?;
-    Ok(publish::plan(parts, request, |name| resolve::by_name(parts, name).ok()).await?)
+    Ok(publish::plan(parts, request).await?)
 }
 
 fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
@@ -224,7 +265,11 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
 }
 
 async fn warnings(parts: &Parts, plan: &publish::Plan) -> Result<Vec<String>, Problem> {
-    Ok(publish::overwritten(parts, plan).await?.iter().map(ToString::to_string).collect())
+    let overwritten = publish::overwritten(parts, plan).await?;
+    let doubts = publish::doubts(parts, &plan.manifest)?;
+    // An id that the author wrote down needs no history here.
+    let unsatisfied = doubts.iter().filter(|doubt| matches!(doubt, Doubt::Unsatisfied { .. }));
+    Ok(overwritten.iter().map(ToString::to_string).chain(unsatisfied.map(ToString::to_string)).collect())
 }
 
 async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {
@@ -245,7 +290,10 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
         publish::remember(parts, &dir, done.package, done.release_id).await;
     }
     let version = done.release.version.to_string();
-    let reference = format!("{}@{version}", resolve::text(&parts.histories, done.package)?);
+    let history = parts.histories.package(done.package)?;
+    let selector = history.map(|history| resolve::release_selector(&history.state, done.release_id));
+    let selector = selector.unwrap_or_else(|| version.clone());
+    let reference = format!("{}@{selector}", resolve::text(&parts.histories, done.package)?);
     if !done.already {
         service.emit(Event::Published { reference: reference.clone(), release_id: done.release_id.to_string() });
     }

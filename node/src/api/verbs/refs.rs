@@ -52,6 +52,9 @@ pub struct PlaceInfo {
     pub release_id: String,
     /// Its version, if its entry is here and counts.
     pub version: Option<String>,
+    /// Whether that names another one or none, so that only `@r:` and its id do: it is a contributor's, or contested.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_id: bool,
 }
 
 impl Verb for Refs {
@@ -179,7 +182,8 @@ async fn set(service: &Service, request: SetRefRequest) -> Result<SetRefResponse
 
 fn place(state: &PackageState, release: ReleaseId) -> PlaceInfo {
     let version = state.releases.get(&release).map(|published| published.release.version.to_string());
-    PlaceInfo { release_id: release.to_string(), version }
+    let by_id = resolve::release_selector(state, release).starts_with("r:");
+    PlaceInfo { release_id: release.to_string(), version, by_id }
 }
 
 pub(super) fn class_of(text: &str) -> Result<RefClass, Problem> {

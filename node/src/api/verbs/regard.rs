@@ -29,7 +29,7 @@ pub struct ChangeRegard;
 pub struct ChangeRegardRequest {
     /// An identity, its first 12 characters alone or as `@handle~key`, a petname, or a package of which it is the owner.
     pub whom: String,
-    /// `trusted`, `blocked` or `neutral`; absent: as it is.
+    /// `trusted`, `blocked`, `neutral`, or `unblocked`: as it was before it was blocked; absent: as it is.
     #[serde(default)]
     pub regard: Option<String>,
     /// What to call it; empty: nothing any more; absent: as it is.
@@ -100,7 +100,9 @@ impl Verb for ChangeRegard {
 
     async fn run(service: &Arc<Service>, request: Self::Request, _: &Progress) -> Result<Self::Response, Problem> {
         let ChangeRegardRequest { whom, regard, petname, dry_run } = request;
-        let word = Word { regard: regard.as_deref().map(named).transpose()?, petname: petname.map(call).transpose()? };
+        let unblock = regard.as_deref() == Some("unblocked");
+        let regard = regard.filter(|_| !unblock).as_deref().map(named).transpose()?;
+        let word = Word { regard, unblock, petname: petname.map(call).transpose()? };
         let identity = regard::whom(service.parts(), &whom)?;
         let (said, changed) = match dry_run {
             true => regard::plan(service.parts(), identity, &word)?,
@@ -124,7 +126,7 @@ fn named(text: &str) -> Result<Regard, Problem> {
         "trusted" => Regard::Trusted,
         "blocked" => Regard::Blocked,
         _ => {
-            let wrong = format!("`{text}` is neither `trusted`, `blocked` nor `neutral`");
+            let wrong = format!("`{text}` is none of `trusted`, `blocked`, `neutral`, `unblocked`");
             return Err(Problem::new(Code::BadArgument, wrong));
         }
     })
@@ -142,7 +144,7 @@ fn info(known: Known) -> RegardInfo {
     let regard = match regard {
         Regard::Neutral => "neutral",
         Regard::Trusted => "trusted",
-        Regard::Blocked => "blocked",
+        Regard::Blocked | Regard::BlockedTrusted => "blocked",
     };
     RegardInfo { identity: identity.to_string(), owner, regard: regard.to_owned(), petname, installed }
 }

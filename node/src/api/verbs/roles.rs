@@ -18,7 +18,7 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::resolve::Named;
 use crate::flow::roles::{self, Said, Wanted};
-use crate::flow::{Parts, resolve};
+use crate::flow::{Parts, regard, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -160,7 +160,7 @@ pub(super) fn needs_of(parts: &Parts, needs: &[Needs]) -> Result<Vec<NeedsInfo>,
 }
 
 /// What a change would do, as people read it.
-fn says(state: &PackageState, open: &Open) -> Vec<String> {
+pub(super) fn says(state: &PackageState, open: &Open) -> Vec<String> {
     match &open.change {
         OpenChange::Ref(moved) => {
             let version = |id: &ReleaseId| state.releases.get(id).map(|known| known.release.version.to_string());
@@ -244,7 +244,8 @@ pub struct SetRolesRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WantedRole {
-    /// The identity: its id, or `@handle~key`; `me` is this device's.
+    /// Whom: `me`, an identity, its first 12 characters alone or as `@handle~key`, a petname, or a package of which it is the
+    /// owner.
     pub identity: String,
     /// `owner`, `maintainer`, `contributor` or `none`.
     pub role: String,
@@ -306,7 +307,7 @@ async fn set(service: &Service, request: SetRolesRequest) -> Result<SaidResponse
     let named = resolve::package(parts, &Reference::parse(&request.reference)?)?;
     let mut wanted = Wanted { threshold: request.threshold, ..Wanted::default() };
     for WantedRole { identity, role } in &request.roles {
-        wanted.roles.push((identity_of(parts, identity)?, role_of(role)?));
+        wanted.roles.push((regard::whom(parts, identity)?, role_of(role)?));
     }
     for (refs, is_protected) in [(&request.protect, true), (&request.unprotect, false)] {
         for text in refs {
@@ -323,10 +324,6 @@ async fn set(service: &Service, request: SetRolesRequest) -> Result<SaidResponse
     }
     let did = roles::change(parts, &named, &wanted, request.dry_run).await?;
     said(parts, &named, &did, request.dry_run)
-}
-
-fn identity_of(parts: &Parts, text: &str) -> Result<IdentityId, Problem> {
-    if text == "me" { Ok(parts.identity()) } else { Ok(resolve::owner(parts, text)?) }
 }
 
 fn role_of(text: &str) -> Result<Option<Role>, Problem> {

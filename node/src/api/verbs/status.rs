@@ -4,22 +4,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::fold::DeviceStatus;
 use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::{Origin, Subject};
 use utoipa::ToSchema;
 
-use super::follow;
 use super::identity::{self, IdentityResponse};
 use super::proposals;
+use super::{devices, follow};
 
 use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
 use crate::flow::Parts;
+use crate::flow::share::{self, Doubt};
 use crate::net;
 use crate::problem::Problem;
 use crate::progress::Progress;
+
+mod waits;
 
 /// Tells how the node is.
 #[derive(Debug)]
@@ -65,6 +69,11 @@ pub struct StatusResponse {
     pub identity: String,
     /// What the identity calls itself.
     pub handle: Option<String>,
+    /// Whether this device speaks for it: `active`, `suspended`, `revoked`, or `not_admitted` as far as is known here.
+    pub device: String,
+    /// If it does not: what that means, and the way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<String>,
     /// `unsaved` as long as the recovery secret lies on this device, else `saved` or `elsewhere`.
     pub recovery: String,
     /// How many packages.
@@ -79,6 +88,10 @@ pub struct StatusResponse {
     /// What the user may want to do something about, and what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What waits for the user in packages: changes to agree to, roles that are new, refs that have diverged; each with the
+    /// command that settles it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<String>,
 }
 
 /// Witnesses, as this node is one and as its user lists them.
@@ -107,6 +120,9 @@ pub struct DhtInfo {
 /// How the node is reached from beyond its own network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReachedInfo {
+    /// Whether it listens where this machine alone reaches it.
+    #[serde(default)]
+    pub this_machine: bool,
     /// `public`: others can dial it; `behind`: a NAT or a firewall keeps them out; `unknown`: nobody from beyond has tried.
     pub reachability: String,
     /// Where it is reached, as far as others have tried, with its `/p2p/…`.
@@ -143,6 +159,7 @@ impl Verb for Status {
         let parts = service.parts();
         let running = service.doors().is_some();
         let who = identity::show(parts)?;
+        let (device, silenced) = voice(parts)?;
         let packages = counts(parts)?;
         let (listen, n_peers) = reached(parts).await;
         let uptime = clock::now().since(service.started());
@@ -158,12 +175,18 @@ impl Verb for Status {
             api: service.doors().cloned(),
             gateway: service.gateway().map(|address| address.to_string()),
             warnings: warnings(parts, running, n_peers, &who, &packages).await?,
+            waits: service.blocking(|service| waits::lines(service.parts())).await?,
             listen,
             n_peers,
             dht: parts.online().map(|online| (*online.net.routing().borrow()).into()),
-            reached: parts.online().map(|online| ReachedInfo::new(&online.net)),
+            reached: parts.online().map(|online| {
+                let this_machine = share::addresses(parts).1 == Some(Doubt::ThisMachine);
+                ReachedInfo { this_machine, ..ReachedInfo::new(&online.net) }
+            }),
             identity: who.identity,
             handle: who.handle,
+            device: device.to_owned(),
+            silenced: silenced.map(str::to_owned),
             recovery: who.recovery,
             packages,
             witnesses: witnesses(parts)?,
@@ -193,6 +216,7 @@ impl ReachedInfo {
             net::Mapping::Mapped => "mapped",
         };
         Self {
+            this_machine: false,
             reachability: reachability.to_owned(),
             addresses: texts(addresses),
             relayed: texts(relayed),
@@ -205,6 +229,29 @@ impl From<net::Routing> for DhtInfo {
     fn from(net::Routing { n_nodes, is_server, n_records }: net::Routing) -> Self {
         Self { n_nodes, is_server, n_records }
     }
+}
+
+/// Whether this device speaks for its identity, and what to do if it does not.
+fn voice(parts: &Parts) -> Result<(&'static str, Option<&'static str>), Problem> {
+    let own = parts.histories.identity(parts.identity())?;
+    let status = own.as_ref().and_then(|own| own.devices.get(&parts.device)).map(|known| &known.status);
+    let way_out = match status {
+        Some(DeviceStatus::Active) => None,
+        Some(DeviceStatus::Suspended { .. }) => Some(
+            "nothing that this device publishes counts for anybody; the recovery key ends that, here or on another device \
+             of yours: `syncra id recover --lift`",
+        ),
+        Some(DeviceStatus::Revoked) => Some(
+            "nothing that this device publishes counts for anybody, for ever; begin anew in a fresh home: \
+             `syncra --home DIR pair CODE` with a code from `syncra pair` on another device of yours, or \
+             `syncra --home DIR id recover IDENTITY` with the recovery key",
+        ),
+        None => Some(
+            "nothing that this device publishes counts until another device of yours has added it, and that is known \
+             here: `syncra devices add KEY --label NAME` there, with the key that `syncra id` shows here",
+        ),
+    };
+    Ok((status.map_or("not_admitted", devices::status_text), way_out))
 }
 
 fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {

@@ -1,22 +1,24 @@
 //! Where things come from: the releases of a package as a graph, and who changed a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::fold::{PackageState, Published, Standing};
-use syncra_protocol::id::{EntryId, ReleaseId};
+use syncra_protocol::id::{EntryId, PackageId, ReleaseId};
 use syncra_protocol::path::EntryPath;
+use syncra_protocol::proposal::Said;
 use syncra_protocol::reference::Reference;
 use utoipa::ToSchema;
 
 use super::find;
-use super::packages::PackageRequest;
+use super::packages::{self, PackageRequest};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::blame::{self, Blame as Found};
 use crate::flow::peek::Peek;
 use crate::flow::{Parts, identity, resolve};
+use crate::history::History;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
 
@@ -45,7 +47,8 @@ pub struct GraphedRelease {
     pub parents: Vec<String>,
     /// Branches, tags and channels that point to it, each as `channel stable`.
     pub refs: Vec<String>,
-    /// `settled`, `same` (it repeats another), `contested`, `reused`, `forked`; or `yanked`, or `redacted`.
+    /// `settled`, `same` (it repeats another), `contested`, `reused`, `forked`; or `yanked`, or `redacted`; or `proposed`: it
+    /// is one of a proposal's, which was merged.
     pub state: String,
     /// Who published it.
     pub by: String,
@@ -85,8 +88,84 @@ impl Verb for Graph {
             })
         };
         let releases = state.newest_first().into_iter().map(graphed).collect::<Result<_, Problem>>()?;
+        let releases = with_proposals(parts, state, releases)?;
         Ok(GraphResponse { reference: named.reference, releases })
     }
+}
+
+/// Releases of a proposal that are shown, from the one that was merged back.
+const PROPOSED: usize = 16;
+
+/// A proposal that became part of a release.
+struct Merged {
+    proposal: PackageId,
+    by: String,
+    title: String,
+    history: Option<Arc<History>>,
+}
+
+/// The proposals to a package that are known here, by their releases.
+fn proposals_of(parts: &Parts, package: PackageId) -> Result<BTreeMap<ReleaseId, Arc<Merged>>, Problem> {
+    let mut known = BTreeMap::new();
+    for record in parts.proposals.of(package) {
+        let statement = record.statement();
+        let Said::Proposal { release, title, .. } = &statement.said else { continue };
+        let history = parts.histories.package(statement.proposal)?;
+        let ids: Vec<ReleaseId> = history.iter().flat_map(|own| own.state.releases.keys().copied()).collect();
+        let by = packages::person(parts, statement.by)?.short();
+        let merged = Arc::new(Merged { proposal: statement.proposal, by, title: title.clone(), history });
+        known.extend(ids.into_iter().chain([*release]).map(|id| (id, Arc::clone(&merged))));
+    }
+    Ok(known)
+}
+
+/// The graph with what was merged of proposals: each behind the last release that was made from it.
+fn with_proposals(
+    parts: &Parts,
+    state: &PackageState,
+    releases: Vec<GraphedRelease>,
+) -> Result<Vec<GraphedRelease>, Problem> {
+    let known = proposals_of(parts, state.package)?;
+    let mut shown = Vec::new();
+    // From the oldest on, so that the first release that names it is the last one in the answer.
+    let mut placed = BTreeSet::new();
+    for release in releases.into_iter().rev() {
+        let mut line = Vec::new();
+        let mut next: Vec<ReleaseId> = release.parents.iter().filter_map(|id| id.parse().ok()).collect();
+        while let Some(id) = next.pop() {
+            let Some(merged) = known.get(&id).filter(|_| !state.releases.contains_key(&id)) else { continue };
+            if line.len() >= PROPOSED || !placed.insert(id) {
+                continue;
+            }
+            let published = merged.history.as_ref().and_then(|own| own.state.releases.get(&id));
+            let parents: &[ReleaseId] = published.map_or(&[], |published| &published.release.parents);
+            next.extend(parents);
+            line.push(GraphedRelease {
+                release_id: id.to_string(),
+                version: published.map_or_else(|| "?".to_owned(), |published| published.release.version.to_string()),
+                parents: parents.iter().map(ToString::to_string).collect(),
+                refs: vec![format!("proposal syncra:{}: {}", merged.proposal.fmt_short(), merged.title)],
+                state: "proposed".to_owned(),
+                by: merged.by.clone(),
+                first_seen_ms: first_seen(parts, id),
+            });
+        }
+        shown.extend(line.into_iter().rev());
+        shown.push(release);
+    }
+    shown.reverse();
+    Ok(shown)
+}
+
+/// The proposals that a release has merged, as far as they are known here.
+fn proposed(known: &BTreeMap<ReleaseId, Arc<Merged>>, published: &Published) -> Vec<ProposedInfo> {
+    let merged = published.release.parents.iter().filter_map(|id| known.get(id));
+    let info = |merged: &Arc<Merged>| ProposedInfo {
+        reference: format!("syncra:{}", merged.proposal),
+        title: merged.title.clone(),
+        by: merged.by.clone(),
+    };
+    merged.map(info).collect()
 }
 
 fn word(state: &PackageState, id: ReleaseId, published: &Published) -> &'static str {
@@ -172,8 +251,23 @@ pub struct BlamedRelease {
     pub version: String,
     /// Who published it.
     pub by: String,
+    /// What was proposed, and is merged in it: its lines may be the proposer's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposed: Vec<ProposedInfo>,
     /// When it was first seen here, in milliseconds since 1970.
     pub first_seen_ms: Option<u64>,
+}
+
+/// A proposal that a release has merged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProposedInfo {
+    /// The proposal.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// In a line.
+    pub title: String,
+    /// Who proposed it.
+    pub by: String,
 }
 
 /// A line.
@@ -206,17 +300,19 @@ impl Verb for Blame {
             done = Box::pin(trace(parts, &found, &path, (ask, progress))).await;
         }
         let (Found { last, lines, n_releases, is_complete }, fetched_bytes) = done?;
+        let known = proposals_of(parts, state.package)?;
         let blamed = |id: &ReleaseId| {
             let published = &state.releases[id];
             Ok(BlamedRelease {
                 release_id: id.to_string(),
                 version: published.release.version.to_string(),
                 by: author(parts, state, published)?,
+                proposed: proposed(&known, published),
                 first_seen_ms: first_seen(parts, *id),
             })
         };
         let of_lines = lines.iter().flatten().map(|(id, _)| *id);
-        let ids: std::collections::BTreeSet<ReleaseId> = of_lines.collect();
+        let ids: BTreeSet<ReleaseId> = of_lines.collect();
         let releases = ids.iter().map(blamed).collect::<Result<_, Problem>>()?;
         let line = |(id, text): (ReleaseId, String)| BlamedLine { release_id: id.to_string(), text };
         Ok(BlameResponse {

@@ -7,6 +7,7 @@ use syncra_protocol::key::DeviceKey;
 use super::{Care, Check, error_chain};
 use crate::config::Config;
 use crate::flow::Parts;
+use crate::flow::share::{self, Doubt};
 use crate::net::{LanConfig, Mapping, Net, Reachability, Reached, TransportKind, probe};
 use crate::node;
 
@@ -34,12 +35,13 @@ pub(super) async fn check(parts: &Parts, online: Option<&Net>, care: Care) -> Ve
         Err(error) => return vec![ports, blocked(&error), neighbours],
     };
     let mut checks = vec![ports, Check::good("udp", udp), neighbours];
-    checks.extend(online.map(|net| reached(parts.config.relay, &net.reached().borrow())));
+    let this_machine = share::addresses(parts).1 == Some(Doubt::ThisMachine);
+    checks.extend(online.map(|net| reached(parts.config.relay, this_machine, &net.reached().borrow())));
     checks
 }
 
 /// Whether others reach the node from beyond its own network, as far as that is known.
-fn reached(is_relay: bool, reached: &Reached) -> Check {
+fn reached(is_relay: bool, this_machine: bool, reached: &Reached) -> Check {
     let router = match reached.mapping {
         Mapping::Off => "it is not asked to forward ports",
         Mapping::Asked => "asked to forward ports, the router has not done so",
@@ -49,6 +51,9 @@ fn reached(is_relay: bool, reached: &Reached) -> Check {
     };
     match (reached.reachability, reached.relayed.len()) {
         (Reachability::Public, _) => Check::good("reached", "others reach this node from everywhere"),
+        (Reachability::Unknown, _) if this_machine => {
+            Check::good("reached", "from this machine alone: the node listens on loopback addresses only")
+        }
         (Reachability::Unknown, _) => {
             Check::good("reached", "from its own network; nobody from beyond has tried, so more is not known")
         }

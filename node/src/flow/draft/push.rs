@@ -8,7 +8,7 @@ use syncra_protocol::message::draft::Draft;
 use syncra_protocol::name::RefName;
 use syncra_protocol::reference::Reference;
 
-use super::repack::{Cache, repack};
+use super::repack::{Cache, Withheld, repack};
 use super::{DraftError, Key, speaks};
 use crate::clock;
 use crate::flow::pack::PackTreeError;
@@ -51,6 +51,8 @@ pub struct Pushed {
     pub new_bytes: u64,
     /// The files are those of the draft before: nobody is told anything.
     pub unchanged: bool,
+    /// Files that are not shown.
+    pub withheld: Vec<Withheld>,
 }
 
 /// Reads a directory and shows it as the newest draft.
@@ -74,7 +76,7 @@ pub async fn push(parts: &Parts, request: Request) -> Result<Pushed, DraftError>
 async fn push_next(parts: &Parts, request: Request, key: Key, cache: &mut Cache) -> Result<Pushed, DraftError> {
     let (package, blobs) = (key.0, parts.blobs().await?);
     let mut attempt = 1;
-    let (index, import) = loop {
+    let (index, import, withheld) = loop {
         // What was cut before is in the store for as long as a draft that is shown names it.
         let known = cache.content.filter(|content| parts.drafts.holds(*content));
         if known.is_none() {
@@ -118,7 +120,7 @@ async fn push_next(parts: &Parts, request: Request, key: Key, cache: &mut Cache)
         parts.drafts.show(draft, request.is_public, request.is_held, import)?;
     }
     let (n_files, total_bytes) = (declared.n_files.into(), declared.total_bytes);
-    Ok(Pushed { package, rev, n_files, total_bytes, new_bytes, unchanged })
+    Ok(Pushed { package, rev, n_files, total_bytes, new_bytes, unchanged, withheld })
 }
 
 /// The package that a draft of a directory is of, if somebody of this device works on it.

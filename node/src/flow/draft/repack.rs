@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::blobs::{Blobs, Import};
 use crate::flow::pack::{self, PackTreeError};
+use crate::flow::secrets::Finding;
 use crate::flow::walk::{SourceFile, Stamp};
 
 /// Files from this size on are remembered by the names of their segments; smaller ones are read again.
@@ -30,12 +31,20 @@ pub(super) struct Cache {
     files: HashMap<EntryPath, (Stamp, CutFile)>,
 }
 
-/// Reads what changed, packs everything and stores what is new.
-pub(super) async fn repack(
-    blobs: &Blobs,
-    files: Vec<SourceFile>,
-    cache: &mut Cache,
-) -> Result<(ContentIndex, Import), PackTreeError> {
+/// A file that is not shown: it looks like a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    /// The file.
+    pub path: EntryPath,
+    /// What it looks like, and where.
+    pub finding: Finding,
+}
+
+/// What was packed, what holds it, and what is left out.
+pub(super) type Packed = (ContentIndex, Import, Vec<Withheld>);
+
+/// Reads what changed, packs everything but what looks like a secret, and stores what is new.
+pub(super) async fn repack(blobs: &Blobs, files: Vec<SourceFile>, cache: &mut Cache) -> Result<Packed, PackTreeError> {
     let import = blobs.import();
     let (segments, arriving) = mpsc::channel::<Segment>(IN_FLIGHT);
     let known = std::mem::take(&mut cache.files);
@@ -47,7 +56,7 @@ pub(super) async fn repack(
     };
     let (stored, packed) = futures::join!(store, packing);
     stored?;
-    let (pack, known) = packed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let (pack, known, withheld) = packed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     for (id, node) in pack.nodes {
         import.add_as(id, node.into()).await?;
     }
@@ -55,7 +64,7 @@ pub(super) async fn repack(
     // What was not read again is in the store because the draft before names it: now this one does.
     import.pins().add_all(pack.index.hash_seq().children().iter().copied()).await;
     cache.files = known;
-    Ok((pack.index, import))
+    Ok((pack.index, import, withheld))
 }
 
 type Known = HashMap<EntryPath, (Stamp, CutFile)>;
@@ -64,18 +73,25 @@ fn pack_all(
     files: Vec<SourceFile>,
     mut known: Known,
     segments: &mpsc::Sender<Segment>,
-) -> Result<(Pack, Known), PackTreeError> {
+) -> Result<(Pack, Known, Vec<Withheld>), PackTreeError> {
     let fine = PackParams::new(64 << 10, 4 << 10).expect("within the format");
     let mut packer = Packer::new(fine);
     let mut buffer = vec![0; pack::READ_BYTES];
-    let mut still = HashMap::new();
+    let (mut still, mut withheld) = (HashMap::new(), Vec::new());
     for file in files {
         let stamp = file.stamp();
         let cut = match known.remove(&file.path).filter(|(then, _)| *then == stamp) {
             Some((_, cut)) => cut,
             None => {
                 let params = if file.size < LARGE_BYTES { fine } else { PackParams::default() };
-                pack::cut_one(&file, params, segments, &mut buffer)?
+                match pack::cut_one(&file, params, segments, &mut buffer) {
+                    // Nothing of it was handed out: its beginning is looked at first.
+                    Err(PackTreeError::Secret { finding, .. }) => {
+                        withheld.push(Withheld { path: file.path, finding });
+                        continue;
+                    }
+                    cut => cut?,
+                }
             }
         };
         if file.size >= REMEMBERED_BYTES && stamp.is_older_than(SystemTime::now(), SETTLED) {
@@ -87,5 +103,5 @@ fn pack_all(
     }
     let mut pack = packer.finish()?;
     pack::hand_out(segments, std::mem::take(&mut pack.segments))?;
-    Ok((pack, still))
+    Ok((pack, still, withheld))
 }

@@ -138,6 +138,25 @@ fn conflict(text: &mut String, base: &[&str], ours: &[&str], theirs: &[&str], la
     marker(text, THEIRS, labels.theirs);
 }
 
+/// The text with what our side has, wherever both stand between markers.
+pub(in crate::flow) fn our_side(text: &str) -> String {
+    let (mut ours, mut is_ours) = (String::new(), true);
+    for line in text.split_inclusive('\n') {
+        let is = |marker: &str| {
+            let rest = line.trim_end().strip_prefix(marker);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        if is(OURS) || is(THEIRS) {
+            is_ours = true;
+        } else if is(BASE) || is(MIDDLE) {
+            is_ours = false;
+        } else if is_ours {
+            ours.push_str(line);
+        }
+    }
+    ours
+}
+
 /// Whether lines are left that only a conflict has.
 pub(super) fn has_markers(text: &str) -> bool {
     let is_marker = |line: &str, marker: &str| line.strip_prefix(marker).is_some_and(|rest| rest.starts_with(' '));

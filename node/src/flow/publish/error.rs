@@ -14,6 +14,7 @@ use super::super::manifest::ReadManifestError;
 use super::super::merge::MergeError;
 use super::super::pack::PackTreeError;
 use super::super::walk::WalkError;
+use super::Unresolved;
 use crate::blobs::{self, BlobError};
 use crate::history::{LoadError, OwnError};
 use crate::journal::AppendError;
@@ -42,9 +43,12 @@ pub enum PublishError {
         /// What is written.
         written: String,
     },
-    /// A dependency that is not known here.
+    /// Dependencies that contradict each other.
     #[error("the dependencies cannot be resolved")]
     Dependencies(#[from] ResolveError),
+    /// A dependency that is not known here, or of which it is not sure whose is meant.
+    #[error(transparent)]
+    Unresolved(#[from] Box<Unresolved>),
     /// The tree.
     #[error(transparent)]
     Walk(#[from] WalkError),

@@ -33,7 +33,7 @@ fn request(dir: &Path) -> Request {
 }
 
 async fn published(parts: &Parts, dir: &Path) -> Result<Published, PublishError> {
-    let plan = plan(parts, request(dir), |_| None).await?;
+    let plan = plan(parts, request(dir)).await?;
     publish(parts, plan, &Progress::unwatched()).await
 }
 
@@ -76,14 +76,14 @@ async fn a_plain_folder_gets_its_versions_by_itself() {
             kind: Some(PackageKind::Asset),
             ..request(dir.path())
         };
-        let plan = plan(&parts, request, |_| None).await.unwrap();
+        let plan = plan(&parts, request).await.unwrap();
         publish(&parts, plan, &Progress::unwatched()).await.unwrap()
     };
     assert_eq!(plain().await.release.version, Version::new(1, 0, 0));
     assert!(plain().await.already);
     std::fs::write(dir.path().join("a"), "2").unwrap();
     assert_eq!(plain().await.release.version, Version::new(1, 0, 1));
-    let nameless = plan(&parts, request(dir.path()), |_| None).await;
+    let nameless = plan(&parts, request(dir.path())).await;
     assert!(matches!(nameless, Err(PublishError::Plain { missing: "name", .. })));
     parts.close().await;
 }
@@ -97,7 +97,7 @@ async fn secrets_long_notes_and_other_kinds_are_refused_before_anything_is_signe
     assert!(matches!(published(&parts, dir.path()).await, Err(PublishError::Pack(PackTreeError::Secret { .. }))));
     let allowed =
         Request { allow_secrets: vec!["notes".into()], note: Some("x".repeat(1 << 20)), ..request(dir.path()) };
-    let allowed = plan(&parts, allowed, |_| None).await.unwrap();
+    let allowed = plan(&parts, allowed).await.unwrap();
     let long = publish(&parts, allowed, &Progress::unwatched()).await;
     assert!(matches!(long, Err(PublishError::LongNote { .. })));
     assert_eq!(parts.histories.packages(), []);
@@ -113,7 +113,7 @@ async fn of_publishes_at_once_each_that_is_acknowledged_counts() {
         std::fs::write(dir.path().join("lamp.syn"), format!("system turn() {{ {i} }}")).unwrap();
     }
     let all = dirs.iter().map(|dir| async {
-        let plan = plan(&parts, request(dir.path()), |_| None).await.unwrap();
+        let plan = plan(&parts, request(dir.path())).await.unwrap();
         assert!(plan.package.is_none(), "all are planned before any is published");
         plan
     });

@@ -26,6 +26,15 @@ fn what_one_side_changed_is_as_that_side_has_it() {
 }
 
 #[test]
+fn our_side_of_what_has_markers_is_what_we_had() {
+    let (base, ours, theirs) = (lines("a b c d"), lines("a x c X"), lines("a y c Y"));
+    let (text, n) = merged(&base, &ours, &theirs);
+    assert_eq!((n, our_side(&text)), (2, ours));
+    assert_eq!(our_side(&base), base);
+    assert_eq!(our_side("=======x\n"), "=======x\n");
+}
+
+#[test]
 fn what_both_changed_stands_between_markers() {
     let (text, n) = merged(&lines("a b c"), &lines("a x c"), &lines("a y c"));
     assert_eq!((n, text.as_str()), (1, "a\n<<<<<<< ours\nx\n||||||| base\nb\n=======\ny\n>>>>>>> theirs\nc\n"));
