@@ -23,6 +23,7 @@ mod guard;
 mod listener;
 mod openapi;
 pub mod service;
+mod settings;
 mod socket;
 mod stream;
 pub mod token;

@@ -159,6 +159,16 @@ impl Default for Config {
     }
 }
 
+/// What a running node takes over when it changes: whether to witness, whose word counts, and what must be so before an install.
+/// Everything else counts from the next start.
+const TAKEN_OVER: [&str; 4] = ["witness", "witnesses", "policy.min_witnesses", "policy.min_witnessed_hours"];
+
+/// Whether a running node takes a setting over when it changes; of a table, whether it takes over all of it.
+#[must_use]
+pub fn is_taken_over(key: &str) -> bool {
+    TAKEN_OVER.contains(&key) || key == "policy"
+}
+
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -116,11 +116,9 @@ impl Node {
         let (of_follows, follower, token) = (Arc::clone(&parts), online.clone(), stop.clone());
         let begin = move || follows::keep_up(Arc::clone(&of_follows), follower.clone(), token.clone());
         tasks.spawn(parts.incidents.clone().keep_running("follows", stop.clone(), begin));
-        if parts.witnesses.is_witness() {
-            let (of_logs, token) = (Arc::clone(&parts), stop.clone());
-            let begin = move || witness::keep_witnessing(Arc::clone(&of_logs), token.clone());
-            tasks.spawn(parts.incidents.clone().keep_running("witness", stop.clone(), begin));
-        }
+        let (of_logs, token) = (Arc::clone(&parts), stop.clone());
+        let begin = move || witness::keep_witnessing(Arc::clone(&of_logs), token.clone());
+        tasks.spawn(parts.incidents.clone().keep_running("witness", stop.clone(), begin));
         Ok(Self { parts, online, begins, stop, tasks })
     }
 

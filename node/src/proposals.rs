@@ -3,7 +3,7 @@
 //! One small file for each, `proposals/<package>/<hash of its place>`. They can be fetched again from others who keep them; a
 //! file that does not verify is left out and written over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use syncra_protocol::id::{BlobId, PackageId};
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::{
     PROPOSAL_RECORD_BYTES, PROPOSAL_RECORDS, PROPOSED_PACKAGES, RECORDS_PER_IDENTITY, STRANGERS_RECORDS,
 };
-use syncra_protocol::proposal::{Record, Slot};
+use syncra_protocol::proposal::{Record, Said, Slot, Verdict};
 
 use crate::durable::{self, WriteError};
 
@@ -22,6 +23,9 @@ use crate::durable::{self, WriteError};
 const PACE: Duration = Duration::from_secs(10);
 /// How often it may be within that time.
 const BURST: u8 = 4;
+/// How long a stranger's record has its place before one of another stranger may take it who has as many: those who fill all
+/// places at once do not have them for good, and what was said once is not gone at once.
+const STAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is known of the author of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +34,8 @@ pub enum Standing {
     Stranger,
     /// The device speaks for the identity.
     Known,
+    /// That, and the identity has a role in the package, or the user trusts it.
+    Trusted,
     /// Said on this node.
     Own,
 }
@@ -77,7 +83,12 @@ struct Known {
 #[derive(Debug)]
 struct Kept {
     record: Record,
+    /// When the record came that has the place now; none: before the start.
     since: Option<Instant>,
+    /// When its place was taken.
+    placed: Option<Instant>,
+    /// By which peer; none: said here, or before the start.
+    from: Option<DeviceKey>,
     /// How often it was replaced since then.
     n_quick: u8,
 }
@@ -86,6 +97,8 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Room {
     since: Option<Instant>,
+    placed: Option<Instant>,
+    from: Option<DeviceKey>,
     n_quick: u8,
     /// Goes for it: another record of the package.
     gone: Option<Slot>,
@@ -114,9 +127,14 @@ impl Proposals {
         self.known().as_ref().map(|known| known.records.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// Keeps a record, if there is a place for one of such an author. One of a stranger makes place for others, and one whose
-    /// device does not speak for its author (`standing` is none) for all: before an author's logs were known anybody could sign
-    /// in that name. For the same reason a stranger's place is taken over only by the device that has it.
+    /// Keeps a record that a peer brought (`from`), or none, if there is a place for one of such an author. One of a stranger makes
+    /// place for others, and one whose device does not speak for its author (`standing` is none) for all: before an author's logs
+    /// were known anybody could sign in that name. For the same reason a stranger's place is taken over only by the device that
+    /// has it.
+    ///
+    /// Identities cost nothing, so strangers' places go by the peers that brought what has them: for what another peer brings the
+    /// oldest goes of whoever has most, as long as that one has more than the other then; and after a day the oldest of all.
+    /// A proposal that somebody with a role has answered stays like one of theirs.
     ///
     /// When there are records about as many packages as there may be, those about the package go that ties this node least
     /// (`tie`) and of which nothing was heard for longest; never those about one to which more ties it than to the new one, and
@@ -127,14 +145,14 @@ impl Proposals {
     pub fn take(
         &self,
         record: Record,
-        standing: impl Fn(&Record) -> Option<Standing>,
-        tie: impl Fn(PackageId) -> Tie,
+        from: Option<DeviceKey>,
+        (standing, tie): (impl Fn(&Record) -> Option<Standing>, impl Fn(PackageId) -> Tie),
         now: Instant,
     ) -> Result<Taken, WriteError> {
         let (package, slot) = (record.statement().target, record.slot());
         let Some(rank) = standing(&record) else { return Ok(Taken::Full) };
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = match self.known().as_ref().map(|known| known.room(&record, rank, (&standing, &tie), now)) {
+        let room = match self.known().as_ref().map(|known| known.room(&record, from, rank, (&standing, &tie), now)) {
             Some(Ok(room)) => room,
             Some(Err(taken)) => return Ok(taken),
             None => return Ok(Taken::Full),
@@ -150,7 +168,8 @@ impl Proposals {
         if let Some(gone) = &room.gone {
             of.remove(gone);
         }
-        of.insert(slot, Kept { record, since: room.since, n_quick: room.n_quick });
+        let Room { since, placed, from, n_quick, .. } = room;
+        of.insert(slot, Kept { record, since, placed, from, n_quick });
         drop(known);
         // What cannot be removed comes back with the next start, and is then one too many until the next goes.
         if let Some(gone) = room.gone {
@@ -184,13 +203,14 @@ impl Known {
     fn room(
         &self,
         record: &Record,
+        from: Option<DeviceKey>,
         rank: Standing,
         (standing, tie): (&impl Fn(&Record) -> Option<Standing>, &impl Fn(PackageId) -> Tie),
         now: Instant,
     ) -> Result<Room, Taken> {
         let (package, slot) = (record.statement().target, record.slot());
         let of = self.records.get(&package);
-        let mut room = Room { since: Some(now), ..Room::default() };
+        let mut room = Room { since: Some(now), placed: Some(now), from, ..Room::default() };
         if let Some(kept) = of.and_then(|of| of.get(&slot)) {
             let is_other = kept.record.statement().device != record.statement().device;
             let is_genuine = standing(&kept.record) >= Some(rank);
@@ -199,6 +219,10 @@ impl Known {
             }
             if is_genuine && !record.replaces(&kept.record) {
                 return Err(Taken::Had);
+            }
+            // Whoever replaces its own record keeps its place no longer for that.
+            if is_genuine {
+                (room.placed, room.from) = (kept.placed, kept.from);
             }
             if let Some(before) = kept.since.filter(|since| now.saturating_duration_since(*since) < PACE) {
                 (room.since, room.n_quick) = (Some(before), kept.n_quick.saturating_add(1));
@@ -209,7 +233,7 @@ impl Known {
             return Ok(room);
         }
         match of {
-            Some(of) => match place(of, record, rank, standing) {
+            Some(of) => match place(of, record, (from, rank), standing, now) {
                 Place::Free => {}
                 Place::Of(gone) => room.gone = Some(gone),
                 Place::None => return Err(Taken::Full),
@@ -245,30 +269,80 @@ impl Known {
 fn place(
     of: &BTreeMap<Slot, Kept>,
     record: &Record,
-    rank: Standing,
+    (from, rank): (Option<DeviceKey>, Standing),
     standing: &impl Fn(&Record) -> Option<Standing>,
+    now: Instant,
 ) -> Place {
     let by = record.statement().by;
-    let strangers = || of.iter().filter(|(_, kept)| standing(&kept.record) <= Some(Standing::Stranger));
     let is_of_author = |kept: &&Kept| kept.record.statement().by == by && standing(&kept.record) >= Some(rank);
     let n_by = of.values().filter(is_of_author).count();
     if rank < Standing::Own && n_by >= RECORDS_PER_IDENTITY {
         return Place::None;
     }
-    if rank == Standing::Stranger && strangers().count() >= STRANGERS_RECORDS {
-        return Place::None;
+    let answered = answered(of, standing);
+    let worth = |slot: &Slot, kept: &Kept| {
+        standing(&kept.record).max(answered.contains(slot).then_some(Standing::Trusted)).unwrap_or(Standing::Stranger)
+    };
+    let strangers = Strangers(of.iter().filter(|(slot, kept)| worth(slot, kept) == Standing::Stranger).collect());
+    if rank == Standing::Stranger {
+        let is_full = strangers.0.len() >= STRANGERS_RECORDS || of.len() >= PROPOSAL_RECORDS;
+        return if is_full { strangers.make_place(from, now) } else { Place::Free };
     }
     if of.len() < PROPOSAL_RECORDS {
         return Place::Free;
     }
-    match (rank, strangers().next_back()) {
-        (Standing::Known | Standing::Own, Some((slot, _))) => Place::Of(*slot),
-        (Standing::Own, None) => {
-            // Never what was said here before.
-            let of_others = of.iter().filter(|(_, kept)| standing(&kept.record) < Some(Standing::Own));
-            of_others.last().map_or(Place::Free, |(slot, _)| Place::Of(*slot))
+    // Never what was said here before.
+    let least_of = |worth_less: Standing| of.iter().rfind(|(slot, kept)| worth(slot, kept) < worth_less);
+    match strangers.oldest_of_most().or_else(|| least_of(rank.min(Standing::Trusted))) {
+        Some((slot, _)) => Place::Of(*slot),
+        None if rank == Standing::Own => least_of(Standing::Own).map_or(Place::Free, |(slot, _)| Place::Of(*slot)),
+        None => Place::None,
+    }
+}
+
+/// Of the proposals that somebody with a role, or whom the user trusts, has answered, and not closed, the record that came
+/// first: anybody can say that a proposal is theirs.
+fn answered(of: &BTreeMap<Slot, Kept>, standing: &impl Fn(&Record) -> Option<Standing>) -> BTreeSet<Slot> {
+    let mut answers = BTreeMap::<PackageId, bool>::new();
+    for (slot, kept) in
+        of.iter().filter(|(slot, kept)| slot.is_review && standing(&kept.record) >= Some(Standing::Trusted))
+    {
+        let is_close = matches!(kept.record.statement().said, Said::Review { verdict: Verdict::Close, .. });
+        *answers.entry(slot.proposal).or_default() |= is_close;
+    }
+    let mut first = BTreeMap::<PackageId, (Option<Instant>, Slot)>::new();
+    for (slot, kept) in of.iter().filter(|(slot, _)| !slot.is_review && answers.get(&slot.proposal) == Some(&false)) {
+        let known = first.entry(slot.proposal).or_insert((kept.placed, *slot));
+        *known = (*known).min((kept.placed, *slot));
+    }
+    first.into_values().map(|(_, slot)| slot).collect()
+}
+
+/// The records of strangers about a package.
+struct Strangers<'a>(Vec<(&'a Slot, &'a Kept)>);
+
+impl<'a> Strangers<'a> {
+    fn n_by(&self, from: Option<DeviceKey>) -> usize {
+        self.0.iter().filter(|(_, kept)| kept.from == from).count()
+    }
+
+    /// Of the peer that brought most the one that is there for longest.
+    fn oldest_of_most(&self) -> Option<(&'a Slot, &'a Kept)> {
+        let mut n_by = BTreeMap::<Option<DeviceKey>, usize>::new();
+        for (_, kept) in &self.0 {
+            *n_by.entry(kept.from).or_default() += 1;
         }
-        _ => Place::None,
+        let rank = |(slot, kept): &(&Slot, &Kept)| (core::cmp::Reverse(n_by[&kept.from]), kept.placed, **slot);
+        self.0.iter().copied().min_by_key(rank)
+    }
+
+    /// The place of one that such a peer brings.
+    fn make_place(&self, from: Option<DeviceKey>, now: Instant) -> Place {
+        let most = self.oldest_of_most().filter(|(_, kept)| self.n_by(kept.from) > self.n_by(from) + 1);
+        let is_stale = |kept: &Kept| kept.placed.is_none_or(|placed| now.saturating_duration_since(placed) >= STAY);
+        let oldest = || self.0.iter().copied().min_by_key(|(slot, kept)| (kept.placed, **slot));
+        let goes = most.or_else(|| oldest().filter(|(_, kept)| is_stale(kept)));
+        goes.map_or(Place::None, |(slot, _)| Place::Of(*slot))
     }
 }
 
@@ -298,7 +372,7 @@ fn load(dir: &Path) -> Known {
             continue;
         };
         let of = known.records.entry(record.statement().target).or_default();
-        of.insert(record.slot(), Kept { record, since: None, n_quick: 0 });
+        of.insert(record.slot(), Kept { record, since: None, placed: None, from: None, n_quick: 0 });
     }
     known
 }
@@ -359,21 +433,22 @@ mod tests {
         };
         let all = |proposal: u8| (0..16).map(move |number| (proposal, number));
         // Nobody knows who 20 is. A place that it has stays its own, whatever number comes in its name.
-        assert_eq!(kept.take(record(20, 9, 0, 1), standing, held, now).unwrap(), Taken::New);
-        assert_eq!(kept.take(forged(9, 0), standing, held, now).unwrap(), Taken::Full);
+        assert_eq!(kept.take(record(20, 9, 0, 1), None, (standing, held), now).unwrap(), Taken::New);
+        assert_eq!(kept.take(forged(9, 0), None, (standing, held), now).unwrap(), Taken::Full);
         let flood = all(2).chain(all(3)).map(|(proposal, number)| forged(proposal, number));
-        let n_new =
-            flood.filter(|record| kept.take(record.clone(), standing, held, now).unwrap() == Taken::New).count();
+        let n_new = flood
+            .filter(|record| kept.take(record.clone(), None, (standing, held), now).unwrap() == Taken::New)
+            .count();
         assert_eq!(n_new, RECORDS_PER_IDENTITY - 1);
         // Once its logs are known, its word takes the forged one's place, and forged ones count for nothing.
         let key = record(20, 9, 0, 1).statement().device;
         let known = |record: &Record| (record.statement().device == key).then_some(Standing::Known);
-        assert_eq!(kept.take(record(20, 2, 0, 1), known, held, now).unwrap(), Taken::New);
+        assert_eq!(kept.take(record(20, 2, 0, 1), None, (known, held), now).unwrap(), Taken::New);
         assert!(kept.of(PackageId::from_bytes([1; 32])).contains(&record(20, 2, 0, 1)));
         for number in 0..16 {
-            assert_eq!(kept.take(record(20, 4, number, 1), known, held, now).unwrap(), Taken::New, "{number}");
+            assert_eq!(kept.take(record(20, 4, number, 1), None, (known, held), now).unwrap(), Taken::New, "{number}");
         }
-        assert_eq!(kept.take(forged(5, 0), known, held, now).unwrap(), Taken::Full);
+        assert_eq!(kept.take(forged(5, 0), None, (known, held), now).unwrap(), Taken::Full);
     }
 
     #[test]
@@ -381,7 +456,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kept = Proposals::new(dir.path().join("proposals"));
         let now = Instant::now();
-        let take = |record: Record| kept.take(record, standing, held, now).unwrap();
+        let take = |record: Record| kept.take(record, None, (standing, held), now).unwrap();
         assert_eq!(take(record(2, 9, 0, 1)), Taken::New);
         let flood = (10..=255).flat_map(|by| (0..16).map(move |number| record(by, 2, number, 1)));
         let n_new = flood.take(2_000).filter(|record| take(record.clone()) == Taken::New).count();
@@ -404,12 +479,88 @@ mod tests {
         assert_eq!(again.of(PackageId::from_bytes([1; 32])), kept.of(PackageId::from_bytes([1; 32])));
     }
 
+    fn peer(n: u8) -> Option<DeviceKey> {
+        Some(DeviceSecret::from_seed(&[n; 32]).public())
+    }
+
+    fn proposal(by: u8, proposal: u8) -> Record {
+        let secret = DeviceSecret::from_seed(&[by; 32]);
+        let said = Said::Proposal {
+            class: syncra_protocol::entry::RefClass::Channel,
+            name: syncra_protocol::name::RefName::stable(),
+            release: ReleaseId::from_bytes([3; 32]),
+            title: "better".to_owned(),
+            is_withdrawn: false,
+        };
+        Record::sign(Statement { said, ..record(by, proposal, 0, 1).statement().clone() }, &secret).unwrap()
+    }
+
+    #[test]
+    fn places_of_strangers_are_shared_by_who_brings_them_and_nobody_has_them_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Proposals::new(dir.path().join("proposals"));
+        let began = Instant::now();
+        // 2 has a role in the package, or the user trusts it.
+        let standing = |record: &Record| match record.statement().by.as_bytes()[0] {
+            2 => Some(Standing::Trusted),
+            _ => standing(record),
+        };
+        let take = |record: Record, from: u8, after: Duration| {
+            kept.take(record, peer(from), (standing, held), began + after).unwrap()
+        };
+        let all = || kept.of(PackageId::from_bytes([1; 32]));
+        let (now, later) = (Duration::ZERO, STAY / 2);
+        // One peer fills all places with people whom it has made up; what it brings beyond that finds none.
+        for by in 10..10 + 64 {
+            assert_eq!(take(proposal(by, 7), 1, now), Taken::New, "{by}");
+        }
+        assert_eq!(take(proposal(80, 7), 1, later), Taken::Full);
+        // Others find places all the same, each as many as whoever has most; the oldest of that one go.
+        for (by, from) in (100..131).map(|by| (by, 2)).chain([(140, 3), (141, 4)]) {
+            assert_eq!(take(proposal(by, 8), from, later), Taken::New, "{by}");
+        }
+        assert_eq!(all().len(), STRANGERS_RECORDS);
+        assert!(!all().contains(&proposal(10, 7)) && all().contains(&proposal(73, 7)));
+        let n_of = |proposal: u8| {
+            all().iter().filter(|record| record.statement().proposal == PackageId::from_bytes([proposal; 32])).count()
+        };
+        assert_eq!((n_of(7), n_of(8)), (31, 33));
+        assert_eq!(take(proposal(131, 8), 2, later), Taken::Full);
+        // To an owner's answer the proposal stays, whatever comes: the first of that id, for anybody can claim to have made it.
+        assert_eq!(take(proposal(150, 9), 5, later), Taken::New);
+        assert_eq!(take(record(2, 9, 0, 1), 5, later), Taken::New);
+        assert_eq!(take(proposal(151, 9), 6, later), Taken::New);
+        // After a day places are free again, of whom longest nobody took notice first; whoever replaced its record meanwhile
+        // has the place since when it had.
+        let secret = DeviceSecret::from_seed(&[73; 32]);
+        let again = Record::sign(Statement { rev: 2, ..proposal(73, 7).statement().clone() }, &secret).unwrap();
+        assert_eq!(take(again.clone(), 1, later), Taken::New);
+        for by in 160..224 {
+            assert_eq!(take(proposal(by, 7), 1, 2 * STAY), Taken::New, "{by}");
+            assert!(by < 160 + 30 || !all().contains(&again));
+        }
+        assert_eq!(take(proposal(224, 7), 1, 2 * STAY), Taken::Full);
+        assert!(all().contains(&proposal(150, 9)) && !all().contains(&proposal(151, 9)));
+        assert!(all().contains(&record(2, 9, 0, 1)));
+        // Who has a role finds a place among known people too, known ones only among strangers.
+        let known = (3..7).flat_map(|by| (0..16).map(move |number| record(by, 6, number, 1)));
+        for record in known {
+            assert_eq!(take(record, 7, 2 * STAY), Taken::New);
+        }
+        let more = (7..10).flat_map(|by| (0..32).map(move |n| record(by, 20 + n / 16, n % 16, 1)));
+        let n_more = more.filter(|record| take(record.clone(), 7, 2 * STAY) == Taken::New).count();
+        assert_eq!(n_more, PROPOSAL_RECORDS - 2 - 64);
+        assert_eq!(take(record(2, 6, 0, 1), 7, 2 * STAY), Taken::New);
+        assert!(all().contains(&proposal(150, 9)) && all().len() == PROPOSAL_RECORDS);
+    }
+
     #[test]
     fn replays_change_nothing_and_replacing_has_a_pace() {
         let dir = tempfile::tempdir().unwrap();
         let kept = Proposals::new(dir.path().join("proposals"));
         let now = Instant::now();
-        let take = |rev: u32, after: Duration| kept.take(record(20, 2, 0, rev), standing, held, now + after).unwrap();
+        let take =
+            |rev: u32, after: Duration| kept.take(record(20, 2, 0, rev), None, (standing, held), now + after).unwrap();
         assert_eq!(take(5, Duration::ZERO), Taken::New);
         assert_eq!(take(5, Duration::ZERO), Taken::Had);
         assert_eq!(take(4, 2 * PACE), Taken::Had);
@@ -424,7 +575,7 @@ mod tests {
         fs::write(&file, b"damaged").unwrap();
         let again = Proposals::new(dir.path().join("proposals"));
         assert_eq!(again.of(PackageId::from_bytes([1; 32])), []);
-        assert_eq!(again.take(record(20, 2, 0, 9), standing, held, now).unwrap(), Taken::New);
+        assert_eq!(again.take(record(20, 2, 0, 9), None, (standing, held), now).unwrap(), Taken::New);
     }
 
     fn about(target: u8, by: u8) -> Record {
@@ -444,8 +595,9 @@ mod tests {
             2 => Tie::Own,
             _ => Tie::Held,
         };
-        let take =
-            |record: Record, after: u64| kept.take(record, standing, tie, began + Duration::from_secs(after)).unwrap();
+        let take = |record: Record, after: u64| {
+            kept.take(record, None, (standing, tie), began + Duration::from_secs(after)).unwrap()
+        };
         let is_kept = |target: u8| !kept.of(PackageId::from_bytes([target; 32])).is_empty();
         for (after, target) in (1..=128).enumerate() {
             let by = if target == 3 { 1 } else { 20 };
@@ -484,10 +636,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kept = Proposals::new(dir.path().join("proposals"));
         let said = record(20, 2, 0, 1);
-        assert_eq!(kept.take(said.clone(), standing, held, Instant::now()).unwrap(), Taken::New);
+        assert_eq!(kept.take(said.clone(), None, (standing, held), Instant::now()).unwrap(), Taken::New);
         let turn = kept.writing.lock().unwrap();
         std::thread::scope(|threads| {
-            let late = threads.spawn(|| kept.take(record(20, 2, 0, 2), standing, held, Instant::now()).unwrap());
+            let late =
+                threads.spawn(|| kept.take(record(20, 2, 0, 2), None, (standing, held), Instant::now()).unwrap());
             assert_eq!(kept.of(said.statement().target), [said]);
             drop(turn);
             assert_eq!(late.join().unwrap(), Taken::New);

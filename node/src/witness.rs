@@ -22,7 +22,7 @@ use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
 use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::witness::{Refused, Statement, Witness};
 use syncra_protocol::origin::Origin;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::clock;
 use crate::config::{Config, Policy};
@@ -40,13 +40,14 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(3_600);
 pub struct Witnesses {
     journal: Journal,
     device: DeviceKey,
-    /// There if this node witnesses.
-    secret: Option<DeviceSecret>,
+    secret: DeviceSecret,
+    /// Whether this node witnesses.
+    witnesses: watch::Sender<bool>,
     own: Mutex<Witness>,
     /// What was heard and is newer than what the journal has.
     heard: Mutex<BTreeMap<Origin, Testimony>>,
     listed: RwLock<Vec<WitnessKey>>,
-    policy: Policy,
+    policy: RwLock<Policy>,
     spoken: broadcast::Sender<Head>,
     heard_of: broadcast::Sender<Origin>,
 }
@@ -115,11 +116,12 @@ impl Witnesses {
         Self {
             journal,
             device,
-            secret: config.witness.then_some(secret),
+            secret,
+            witnesses: watch::Sender::new(config.witness),
             own: Mutex::new(own),
             heard: Mutex::default(),
             listed: RwLock::new(listed),
-            policy: config.policy.clone(),
+            policy: RwLock::new(config.policy.clone()),
             spoken,
             heard_of,
         }
@@ -133,8 +135,37 @@ impl Witnesses {
 
     /// Whether this node witnesses.
     #[must_use]
-    pub const fn is_witness(&self) -> bool {
-        self.secret.is_some()
+    pub fn is_witness(&self) -> bool {
+        *self.witnesses.borrow()
+    }
+
+    /// Hears when this node begins to witness, or ends.
+    #[must_use]
+    pub fn witnessing(&self) -> watch::Receiver<bool> {
+        self.witnesses.subscribe()
+    }
+
+    /// Takes over what these settings say of witnesses; what they say differently than before.
+    pub fn take_over(&self, config: &Config) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        let listed: Vec<WitnessKey> = config.witnesses.iter().filter_map(|text| named(text)).collect();
+        if listed != self.listed() {
+            self.list(listed);
+            changed.push("witnesses");
+        }
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        if policy.min_witnesses != config.policy.min_witnesses {
+            changed.push("policy.min_witnesses");
+        }
+        if policy.min_witnessed_hours != config.policy.min_witnessed_hours {
+            changed.push("policy.min_witnessed_hours");
+        }
+        policy.clone_from(&config.policy);
+        drop(policy);
+        if self.witnesses.send_if_modified(|is| core::mem::replace(is, config.witness) != config.witness) {
+            changed.push("witness");
+        }
+        changed
     }
 
     /// The reader's list.
@@ -157,7 +188,7 @@ impl Witnesses {
     /// The same for a list of `n` witnesses.
     #[must_use]
     pub fn needed_of(&self, n: usize) -> usize {
-        match self.policy.min_witnesses {
+        match self.policy().min_witnesses {
             0 => n / 2 + 1,
             asked => usize::try_from(asked).unwrap_or(usize::MAX),
         }
@@ -175,8 +206,8 @@ impl Witnesses {
 
     /// The policy for installs.
     #[must_use]
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> Policy {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Warns who watches of a fork of a log of which nothing is held here, with a head that the proof is made of.
@@ -204,7 +235,7 @@ impl Witnesses {
     /// [`AppendError`] when the journal does not take it; then nothing is said.
     pub async fn witness(&self, log: &Log, head: &Head) -> Result<(), AppendError> {
         let origin = *head.origin();
-        if self.secret.is_none() || self.journal.truth().fork_proof(&origin).is_some() {
+        if !self.is_witness() || self.journal.truth().fork_proof(&origin).is_some() {
             return Ok(());
         }
         let before = self.own().said(&origin).map_or(0, |said| said.head().size());
@@ -265,7 +296,7 @@ impl Witnesses {
     pub fn dress(&self, head: &Head) -> Head {
         let origin = head.origin();
         let fork = self.journal.truth().fork_proof(origin).and_then(|proof| ForkProof::verify(proof).ok());
-        let own = self.secret.as_ref().and_then(|secret| self.own().cosignature(secret, origin));
+        let own = self.is_witness().then(|| self.own().cosignature(&self.secret, origin)).flatten();
         let testimony = self.testimony(origin);
         let heard = testimony::cosignatures(&testimony, head, &self.listed());
         head.with_evidence(fork.as_ref(), own.iter().chain(&heard))
@@ -291,7 +322,7 @@ impl Witnesses {
     /// # Errors
     /// [`Unwitnessed`].
     pub fn permit(&self, release: &Published) -> Result<(), Unwitnessed> {
-        let Policy { min_witnesses, min_witnessed_hours: hours } = self.policy;
+        let Policy { min_witnesses, min_witnessed_hours: hours } = self.policy();
         if (min_witnesses, hours) == (0, 0) || release.writer.key == self.device {
             return Ok(());
         }

@@ -31,6 +31,11 @@ pub const ROLES_PER_LOG: usize = 256;
 /// Changes of roles in one package that take effect, one after the other: one a week for twenty years. Each is kept with the
 /// rights that it makes, some 8 KB at worst, and is looked for in the past of every log.
 pub const ROLE_CHAIN: usize = 1_024;
+/// Redactions of one log that are heeded: one a week for twenty years, each of [`REDACTED_BLOBS`]; for each it is looked for which
+/// later changes of roles knew of it.
+pub const REDACTS_PER_LOG: usize = 1_024;
+/// Words of one log about which history of a forked log goes on that are heeded: one for each log that a package has room for.
+pub const RESOLVES_PER_LOG: usize = 256;
 /// Open changes that are shown of one identity: its latest ones, so that nobody fills others' lists.
 pub const PENDING_PER_IDENTITY: usize = 16;
 /// Entries of one log that a node follows: bounds memory of the leaf hashes (32 B each).

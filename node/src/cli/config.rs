@@ -12,8 +12,9 @@ use crate::problem::{Code, Problem};
 
 /// Show and change settings
 ///
-/// They stand in `config.toml` of the home and count from the next start of the node. The
-/// command line goes before them.
+/// They stand in `config.toml` of the home. A running node takes over `witness`, `witnesses`
+/// and `policy`, also when the file is changed by hand; all others count from its next start.
+/// The command line goes before them.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, subcommand_required = true)]
 pub(super) struct Args {

@@ -108,6 +108,7 @@ impl Args {
                 () = stop.requested() => {}
                 () = stopped.cancelled() => {}
                 () = lonely => {}
+                () = service.keep_settings() => {}
             }
             tracing::info!("stopping");
         }

@@ -119,11 +119,17 @@ fn is_muted(parts: &Parts, record: &Record) -> bool {
 /// What is known here of a record's author; none: its device does not speak for the identity, as far as its logs are known.
 #[must_use]
 pub fn standing(parts: &Parts, record: &Record) -> Option<Standing> {
-    let Statement { by, device, .. } = record.statement();
+    let Statement { by, device, target, .. } = record.statement();
     let is_own = *by == parts.identity();
+    let has_role = || {
+        let history = parts.histories.package(*target).ok().flatten();
+        history.is_some_and(|history| history.state.rights.role(by).is_some())
+    };
+    let is_trusted = || parts.histories.journal().truth().regard(by) == crate::journal::Regard::Trusted;
     match parts.histories.identity(*by) {
         Ok(Some(state)) if !state.is_active(device) => None,
         Ok(Some(_)) if is_own => Some(Standing::Own),
+        Ok(Some(_)) if is_trusted() || has_role() => Some(Standing::Trusted),
         Ok(Some(_)) => Some(Standing::Known),
         Ok(None) => Some(Standing::Stranger),
         Err(error) => {
@@ -146,22 +152,22 @@ fn tie(parts: &Parts, package: PackageId, is_installed: impl Fn() -> bool) -> Ti
 }
 
 /// Takes in records that a peer brought, on a thread that may wait for the disk. What became of each.
-pub async fn take_in(parts: &Arc<Parts>, records: Vec<Record>) -> Vec<(Record, Came)> {
+pub async fn take_in(parts: &Arc<Parts>, from: DeviceKey, records: Vec<Record>) -> Vec<(Record, Came)> {
     let parts = Arc::clone(parts);
     blocking(move || {
-        let one = |record: Record| (record.clone(), take_in_one(&parts, record));
+        let one = |record: Record| (record.clone(), take_in_one(&parts, from, record));
         records.into_iter().map(one).collect()
     })
     .await
 }
 
-fn take_in_one(parts: &Parts, record: Record) -> Came {
+fn take_in_one(parts: &Parts, from: DeviceKey, record: Record) -> Came {
     let target = record.statement().target;
     if !is_kept(parts, target) || is_blocked(parts, &record.statement().by) {
         return Came::Refused;
     }
     let Some(_) = standing(parts, &record) else { return Came::Refused };
-    match keep(parts, record) {
+    match keep(parts, Some(from), record) {
         Ok(Taken::New) => Came::New,
         Ok(Taken::Had) => Came::Had,
         Ok(Taken::Full | Taken::TooSoon) => Came::Refused,
@@ -182,12 +188,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-fn keep(parts: &Parts, record: Record) -> Result<Taken, WriteError> {
+fn keep(parts: &Parts, from: Option<DeviceKey>, record: Record) -> Result<Taken, WriteError> {
     let standing = |record: &Record| standing(parts, record);
     // Read once, and only when something has to make place.
     let installed = LazyCell::new(|| parts.installed.current().map(|current| current.packages).unwrap_or_default());
     let tie = |package| tie(parts, package, || installed.contains_key(&package));
-    let taken = parts.proposals.take(record.clone(), standing, tie, Instant::now())?;
+    let taken = parts.proposals.take(record.clone(), from, (standing, tie), Instant::now())?;
     if taken == Taken::New
         && let Statement { target, proposal, said: Said::Proposal { title, is_withdrawn: false, .. }, .. } =
             record.statement()
@@ -268,7 +274,7 @@ fn say(parts: &Parts, target: PackageId, proposal: PackageId, number: u8, said: 
     }
     statement.rev = known.map_or(0, |known| known.statement().rev.saturating_add(1));
     let record = parts.histories.sign_record(statement)?;
-    keep(parts, record.clone())?;
+    keep(parts, None, record.clone())?;
     Ok(record)
 }
 
@@ -315,7 +321,7 @@ pub async fn gather(parts: &Arc<Parts>, online: &Online, package: PackageId, wit
                 Ok(records) => {
                     n_answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     let about = records.into_iter().filter(|record| record.statement().target == package);
-                    drop(take_in(parts, about.collect()).await);
+                    drop(take_in(parts, peer, about.collect()).await);
                 }
                 Err(failure) => ask::count(&online.net, peer, failure).await,
             }

@@ -6,14 +6,16 @@ use std::collections::{HashMap, HashSet};
 use syncra_protocol::entry::{Body, Redact, RedactReason, Release};
 use syncra_protocol::fold::{Needs, OpenChange, PackageState, SelectError, VersionState};
 use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
+use syncra_protocol::limits::REDACTS_PER_LOG;
 use syncra_protocol::log::checkpoint::Checkpoint;
+use syncra_protocol::origin::Origin;
 use syncra_protocol::reference::Selector;
 use syncra_protocol::version::Version;
 
 use super::Parts;
 use super::resolve::Named;
 use super::roles::{self, RolesError};
-use crate::history::Histories;
+use crate::history::{Histories, LoadError, body_of};
 
 /// Nobody is given these bytes, nor are they asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +143,9 @@ pub enum RedactError {
     /// The release has neither a note nor a reason.
     #[error("version {0} has no texts of its own")]
     NoTexts(Version),
+    /// No more of this device's redactions are heeded.
+    #[error("this device has redacted {REDACTS_PER_LOG} times in `{0}`, and no more of one device counts")]
+    TooMany(String),
     /// Only owners redact.
     #[error(transparent)]
     Roles(#[from] RolesError),
@@ -187,6 +192,9 @@ pub async fn redact(parts: &Parts, named: &Named, wanted: Wanted, dry_run: bool)
     };
     let said = match state.open.iter().find(is_same) {
         Some(open) => roles::endorse(parts, named, &open.entry.to_string(), dry_run).await?,
+        None if n_written(parts, named)? >= REDACTS_PER_LOG => {
+            return Err(RedactError::TooMany(named.reference.clone()));
+        }
         None if dry_run => return Ok(done),
         None => {
             let body = Body::Redact(Redact { blobs, reason: wanted.reason });
@@ -195,6 +203,17 @@ pub async fn redact(parts: &Parts, named: &Named, wanted: Wanted, dry_run: bool)
     };
     let roles::Said { change, already, in_effect, needs, checkpoint, .. } = said;
     Ok(Redacted { change: change.filter(|_| !in_effect), already, in_effect, needs, checkpoint, ..done })
+}
+
+/// How many redactions of the package this device has written.
+fn n_written(parts: &Parts, named: &Named) -> Result<usize, RolesError> {
+    let own = Origin::package(named.history.state.package, parts.device);
+    let size = named.history.evidence.size(&own);
+    if size <= REDACTS_PER_LOG as u64 {
+        return Ok(0); // one entry is no redaction, so there are fewer
+    }
+    let entries = parts.histories.entries(&own, 0, size).map_err(LoadError::from)?;
+    Ok(entries.iter().filter(|entry| matches!(body_of(entry.as_ref()), Some(Body::Redact(_)))).count())
 }
 
 /// The release that is named, whatever became of it: also what may not be installed may have to go.

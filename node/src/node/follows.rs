@@ -138,6 +138,8 @@ impl Keeper {
                 self.told.remove(&package);
             }
             Event::PeerConnected { .. } | Event::Resync => self.all_due(),
+            // What the policy refused it may allow now.
+            Event::ConfigChanged { .. } => self.due.extend(self.retries.keys()),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The task of a node that witnesses: cosigns every head that this node comes to hold.
+//! The task of a node that witnesses, or may begin to: cosigns every head that this node comes to hold.
 
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 use crate::flow::Parts;
 use crate::history::LoadError;
 
-/// Cosigns until `stop`.
+/// Cosigns until `stop`, whenever the settings say so.
 pub(super) async fn keep_witnessing(parts: Arc<Parts>, stop: CancellationToken) {
-    let mut changes = parts.histories.changes();
+    let (mut changes, mut begins) = (parts.histories.changes(), parts.witnesses.witnessing());
     // What came while nobody witnessed.
     all(&parts).await;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            Ok(()) = begins.changed() => all(&parts).await,
             change = changes.recv() => match change {
                 Ok(change) => told(one(&parts, change.head.origin()).await),
                 Err(RecvError::Lagged(_)) => all(&parts).await,
@@ -27,6 +28,9 @@ pub(super) async fn keep_witnessing(parts: Arc<Parts>, stop: CancellationToken) 
 }
 
 async fn all(parts: &Parts) {
+    if !parts.witnesses.is_witness() {
+        return;
+    }
     let origins: Vec<Origin> = {
         let truth = parts.histories.journal().truth();
         truth.heads().map(|head| head.origin).collect()
@@ -38,6 +42,9 @@ async fn all(parts: &Parts) {
 
 /// Cosigns one log, if it is held whole.
 async fn one(parts: &Parts, origin: &Origin) -> Result<(), LoadError> {
+    if !parts.witnesses.is_witness() {
+        return Ok(());
+    }
     if matches!(origin.subject, Subject::Package(package) if parts.histories.package(package)?.is_none()) {
         return Ok(());
     }

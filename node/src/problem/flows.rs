@@ -471,6 +471,8 @@ impl From<RedactError> for Problem {
         match error {
             RedactError::Select(error) => error.into(),
             RedactError::Roles(error) => error.into(),
+            RedactError::TooMany(_) => Self::from_error(Code::Conflict, &error)
+                .with_hint("do it on another managing device of yours, or ask another owner"),
             RedactError::NoTexts(_) => Self::from_error(Code::BadArgument, &error)
                 .with_hint("leave out `--only-texts` to redact its files, manifest and note"),
             RedactError::NoRelease(_) => {

@@ -46,7 +46,7 @@ async fn converse(parts: &Arc<Parts>, turns: &Turns, inbound: Inbound) -> Result
                     }
                 }
             }
-            let taken = propose::take_in(parts, found).await;
+            let taken = propose::take_in(parts, peer, found).await;
             let n_kept = taken.iter().map(|(_, came)| u32::from(came.is_kept())).sum();
             news.extend(taken.into_iter().filter(|(_, came)| came.is_new()).map(|(record, _)| record));
             Answer::Taken { n_kept }

@@ -132,6 +132,18 @@ async fn the_age_of_a_release_is_what_enough_witnesses_have_seen() {
     assert_eq!(permit("1.0.0"), Ok(()));
     hear(&parts, &second, &[said(3, &second, now - 25 * HOUR)]).await;
     assert_eq!(permit("1.1.0"), Ok(()));
+    // The reader may ask for something else at any time.
+    let config = Config::parse("witness = true\n[policy]\nmin_witnesses = 4\nmin_witnessed_hours = 24\n").unwrap();
+    let listed = parts.witnesses.listed().iter().map(ToString::to_string).collect();
+    let config = Config { witnesses: listed, ..config };
+    let mut witnessing = parts.witnesses.witnessing();
+    assert_eq!(parts.witnesses.take_over(&config), ["policy.min_witnesses", "witness"]);
+    assert_eq!(parts.witnesses.take_over(&config), [""; 0]);
+    assert!(parts.witnesses.is_witness() && witnessing.has_changed().unwrap() && *witnessing.borrow_and_update());
+    assert_eq!(permit("1.0.0"), Err(Unwitnessed::TooFew { by: 3, of: 5, needed: 4 }));
+    let before = Config { policy: Policy { min_witnesses: 2, min_witnessed_hours: 24 }, witness: false, ..config };
+    assert_eq!(parts.witnesses.take_over(&before), ["policy.min_witnesses", "witness"]);
+    assert_eq!(permit("1.0.0"), Ok(()));
     // The author's own node asks nobody.
     assert_eq!(author.witnesses.permit(&release("1.1.0")), Ok(()));
     parts.close().await;

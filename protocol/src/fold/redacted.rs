@@ -3,14 +3,15 @@
 //! It cannot be undone and makes others throw bytes away, so no single owner decides it: it takes effect like the move of a
 //! protected ref, with as many owners' words as a change of roles takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::rights::{Grant, Grants};
-use super::roles::Chain;
-use super::{Open, OpenChange, PackageState, Rank, RedactState, Worth, latest_of_each, refs};
+use super::roles::{Chain, Lasting};
+use super::{Open, OpenChange, PackageState, Rank, RedactState, Worth, latest_of_each};
 use crate::entry::{Body, Redact, Role};
-use crate::evidence::{Evidence, Point};
-use crate::id::{BlobId, IdentityId};
+use crate::evidence::Evidence;
+use crate::id::BlobId;
+use crate::limits::REDACTS_PER_LOG;
 use crate::origin::Origin;
 
 /// What is redacted, and what waits for agreement.
@@ -21,21 +22,19 @@ pub(super) fn fold(
     chain: &Chain<'_>,
 ) -> (BTreeMap<BlobId, RedactState>, Vec<Open>) {
     let (mut words, mut waiting) = (Vec::<(Rank, &Redact, RedactState)>::new(), Vec::new());
+    let mut lasting = Lasting::new(chain, &state.writers);
     let may_redact = |origin: &Origin| grants.get(origin).is_some_and(Grant::manages);
     for (origin, writer) in state.writers.iter().filter(|(origin, _)| may_redact(origin)) {
-        for (seat, level) in chain.leveled(evidence, origin, &state.frontier) {
-            let Body::Redact(redact) = seat.body else { continue };
+        let redactions = chain.leveled(evidence, origin, &state.frontier).filter_map(|(seat, level)| match seat.body {
+            Body::Redact(redact) => Some((redact, seat, level)),
+            _ => None,
+        });
+        for (redact, seat, level) in redactions.take(REDACTS_PER_LOG) {
             // What nothing fixes of a fork hides releases and throws nothing away.
             if writer.worth(seat.point.index) != Worth::As(Role::Owner) {
                 continue;
             }
-            let words_of_owners = refs::words_of_owners(&state.writers, chain, &seat);
-            let agreed_in = |point: &Point| -> BTreeSet<IdentityId> {
-                let known = words_of_owners.iter().filter(|(_, word)| word.is_before(point)).map(|(who, _)| *who);
-                known.chain(seat.point.is_before(point).then_some(writer.identity)).collect()
-            };
-            let agreed = words_of_owners.iter().map(|(who, _)| *who).chain([writer.identity]).collect();
-            let guard = chain.lasting_guard(level, writer.identity, agreed_in);
+            let (agreed, guard) = lasting.ask(&seat, level, writer.identity);
             let rank = (seat.point.n_covered(), seat.id);
             if guard.is_met(&agreed) {
                 let done = RedactState { reason: redact.reason, by: *origin, index: seat.point.index };

@@ -57,16 +57,6 @@ pub(super) fn fold(evidence: &Evidence, state: &PackageState, chain: &Chain<'_>)
     (folded, still_waiting(waiting, &refs))
 }
 
-/// The words of those who endorsed an entry as owners, knowing it.
-pub(super) fn words_of_owners<'a>(
-    writers: &BTreeMap<Origin, Writer>,
-    chain: &'a Chain<'_>,
-    seat: &Seat<'_>,
-) -> Vec<(IdentityId, &'a Point)> {
-    let words = endorsed_by_owners(writers, chain, &seat.id).filter(|(_, point)| seat.point.is_before(point));
-    words.map(|(identity, point)| (*identity, point)).collect()
-}
-
 /// The last words of owners' logs that endorse an entry: what any of a log has in its past the last one has.
 fn last_words(writers: &BTreeMap<Origin, Writer>, chain: &Chain<'_>, entry: &EntryId) -> Vec<(IdentityId, Point)> {
     // Each log's are in order.

@@ -3,15 +3,15 @@
 //! The forked key has no say, nor has any other that signed two histories: the word of one could hang on that of the other.
 //! So who resolves is known before anything is resolved, and the order of arrival decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::rights::Grants;
-use super::roles::Chain;
-use super::{Open, OpenChange, Waiting, Worth, Writer, latest_of_each, refs};
+use super::roles::{Chain, Lasting};
+use super::{Open, OpenChange, Waiting, Worth, Writer, latest_of_each};
 use crate::entry::{Body, Cut, Role};
-use crate::evidence::{Evidence, Frontier, Point};
-use crate::id::IdentityId;
+use crate::evidence::{Evidence, Frontier};
 use crate::key::DeviceKey;
+use crate::limits::RESOLVES_PER_LOG;
 use crate::origin::Origin;
 
 /// What is said of forked logs.
@@ -35,12 +35,15 @@ pub(super) fn fold(
     if evidence.forks().next().is_none() {
         return resolved;
     }
-    let mut waiting = Vec::<Waiting>::new();
+    let (mut lasting, mut waiting) = (Lasting::new(chain, writers), Vec::<Waiting>::new());
     for (origin, writer) in writers {
         // Whoever looks again may find that it meant the other one: of each log the last word counts.
         let mut last = BTreeMap::<DeviceKey, Cut>::new();
-        for (seat, level) in chain.leveled(evidence, origin, frontier) {
-            let Body::ForkResolve(resolve) = seat.body else { continue };
+        let words = chain.leveled(evidence, origin, frontier).filter_map(|(seat, level)| match seat.body {
+            Body::ForkResolve(resolve) => Some((resolve, seat, level)),
+            _ => None,
+        });
+        for (resolve, seat, level) in words.take(RESOLVES_PER_LOG) {
             let Worth::As(role) = writer.worth(seat.point.index) else { continue };
             let of = Origin { key: resolve.log, ..*origin };
             if of == *origin || !evidence.is_forked(&of) {
@@ -57,13 +60,7 @@ pub(super) fn fold(
             if role != Role::Owner {
                 continue;
             }
-            let words = refs::words_of_owners(writers, chain, &seat);
-            let agreed_in = |point: &Point| -> BTreeSet<IdentityId> {
-                let known = words.iter().filter(|(_, word)| word.is_before(point)).map(|(who, _)| *who);
-                known.chain(seat.point.is_before(point).then_some(writer.identity)).collect()
-            };
-            let agreed = words.iter().map(|(who, _)| *who).chain([writer.identity]).collect();
-            let guard = chain.lasting_guard(level, writer.identity, agreed_in);
+            let (agreed, guard) = lasting.ask(&seat, level, writer.identity);
             if guard.is_met(&agreed) {
                 last.insert(resolve.log, resolve.cut);
             } else {

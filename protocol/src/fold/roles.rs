@@ -17,8 +17,10 @@ use crate::name::RefName;
 use crate::origin::Origin;
 
 mod guards;
+mod lasting;
 
 pub(super) use guards::{Guard, Guards};
+pub(super) use lasting::Lasting;
 
 /// The newest rules that this version knows.
 pub const FOLD_RULES: u16 = 1;
@@ -544,21 +546,6 @@ impl Chain<'_> {
     /// Whose agreement moves of refs need that are in one log; to be asked entry by entry.
     pub(super) fn guards(&self, log: Origin) -> Guards<'_> {
         Guards::new(self, log)
-    }
-
-    /// Whose agreement an entry needs that is to stay in effect, and has `level` changes in its past: that of the rights which
-    /// the last change made to which nobody else had agreed knowing that it was in effect. So nobody gets around the owners who
-    /// came later by not looking at them, and who agreed to something later takes nothing back.
-    pub(super) fn lasting_guard(
-        &self,
-        level: usize,
-        writer: IdentityId,
-        agreed_in: impl Fn(&Point) -> BTreeSet<IdentityId>,
-    ) -> Guard {
-        let first = self.rights[level].quorum();
-        let knows = |(who, vote): &Word| *who != writer && first.is_met(&agreed_in(vote));
-        let n_unaware = self.links[level..].iter().take_while(|link| !link.votes.iter().any(knows)).count();
-        Guard(self.rights[level + n_unaware].quorum())
     }
 
     /// Those who endorsed an entry, as they stand in their logs.

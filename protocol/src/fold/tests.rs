@@ -4,11 +4,13 @@ use super::*;
 use crate::entry::{
     AddDevice, Body, Endorse, Entry, IdentityGenesis, IdentityJoin, PackageGenesis, PackageJoin, Role, Roles, SeenHead,
 };
-use crate::evidence::looks;
-use crate::id::TreeId;
+use crate::evidence::{Point, Seat, looks};
+use crate::id::{LogHash, TreeId};
 use crate::key::DeviceSecret;
+use crate::limits::{REDACTS_PER_LOG, RESOLVES_PER_LOG};
 use crate::log::Log;
 use crate::log::checkpoint::{Checkpoint, Head};
+use crate::log::fork::ForkProof;
 use crate::manifest::PackageKind;
 
 struct Written {
@@ -44,6 +46,8 @@ struct Story {
     identities: Vec<Written>,
     /// Alice's two logs of the package, and Bob's.
     logs: Vec<Written>,
+    /// Somebody whose key signed two histories.
+    forked: Option<Written>,
 }
 
 fn identity(seed: u8) -> (IdentityId, Written) {
@@ -84,7 +88,7 @@ impl Story {
             logs.push(log);
         }
         logs[1].say(vec![admitted], Body::Seen);
-        Self { package, genesis: bytes, bob, identities: vec![alices, joined, bobs], logs }
+        Self { package, genesis: bytes, bob, identities: vec![alices, joined, bobs], logs, forked: None }
     }
 
     fn evidence(&self) -> Evidence {
@@ -94,7 +98,26 @@ impl Story {
             let head = Head::sign(&log.secret, Checkpoint { origin, size, root }).unwrap();
             evidence.extend(&log.entries, &head).unwrap();
         }
+        if let Some(log) = &self.forked {
+            let head = |root| Head::sign(&log.secret, Checkpoint { origin: *log.log.origin(), size: 1, root }).unwrap();
+            let one = head(log.log.root());
+            evidence.extend(&log.entries, &one).unwrap();
+            evidence.freeze(ForkProof::new(&one, &head(LogHash::from_bytes([1; 32])), None).unwrap());
+        }
         evidence
+    }
+
+    /// Bob owns the package too, so that both must agree from now on; and somebody maintains it.
+    fn share(&mut self, maintainer: Option<IdentityId>) -> EntryId {
+        let mut change = Roles { owner_threshold: 2, ..self.roles(None, Some(Role::Owner)) };
+        change.changes.extend(maintainer.map(|who| (who, Some(Role::Maintainer))));
+        change.changes.sort_unstable();
+        let id = self.logs[0].say(vec![], Body::Roles(change));
+        let seen = self.logs[0].seen();
+        self.logs[2].say(vec![seen], Body::Endorse(Endorse { entry: id }));
+        let seen = self.logs[2].seen();
+        self.logs[1].say(vec![seen], Body::Seen);
+        id
     }
 
     fn roles(&self, previous: Option<EntryId>, role: Option<Role>) -> Roles {
@@ -203,4 +226,193 @@ fn moves_and_the_words_for_them_add_up() {
     };
     assert_linear(story, 60);
     assert_eq!(looks_of(&story(60)).1.refs.len(), 1);
+}
+
+/// One device that writes the same `n` times, as many changes that it does not look at, and as many words for it by somebody
+/// who agreed to each of the changes before.
+fn said_often(n: u64, body: &Body) -> Story {
+    let mut story = Story::new();
+    let (carol, carols) = identity(9);
+    story.identities.push(carols);
+    let mut last = story.share(Some(carol));
+    let package = story.package;
+    let mut forked = Written::new(9, |key| Origin::package(package, key));
+    forked.say(vec![], Body::PackageJoin(PackageJoin { package, identity: carol }));
+    story.forked = Some(forked);
+    for k in 0..n {
+        let mut change = Roles { owner_threshold: 2, previous: Some(last), ..story.roles(None, Some(Role::Owner)) };
+        change.protect.push((RefClass::Tag, RefName::stable(), k.is_multiple_of(2)));
+        let bobs = story.logs[2].seen();
+        last = story.logs[0].say(vec![bobs], Body::Roles(change));
+        let alices = story.logs[0].seen();
+        story.logs[2].say(vec![alices], Body::Endorse(Endorse { entry: last }));
+    }
+    let mut entry = None;
+    for _ in 0..n {
+        entry = Some(story.logs[1].say(vec![], body.clone()));
+    }
+    let seen = story.logs[1].seen();
+    for k in 0..n {
+        let agreed = Body::Endorse(Endorse { entry: entry.unwrap() });
+        story.logs[2].say(if k == 0 { vec![seen] } else { vec![] }, agreed);
+    }
+    story
+}
+
+fn redact() -> Body {
+    Body::Redact(Redact { blobs: vec![BlobId::from_bytes([1; 32])], reason: RedactReason::Secret })
+}
+
+fn resolve(story: &Story) -> ForkResolve {
+    let log = story.forked.as_ref().expect("a log that forked");
+    ForkResolve { log: log.secret.public(), cut: Cut { size: 1, root: log.log.root() } }
+}
+
+#[test]
+fn redactions_the_changes_after_them_and_the_words_for_them_add_up() {
+    assert_linear(|n| said_often(n, &redact()), 500);
+    let state = looks_of(&said_often(60, &redact())).1;
+    assert_eq!((state.redacted.len(), state.rights.n_changes, state.open.len()), (1, 61, 0));
+}
+
+#[test]
+fn what_is_said_of_forked_logs_and_the_words_for_it_add_up() {
+    let body = Body::ForkResolve(resolve(&said_often(0, &redact())));
+    assert_linear(|n| said_often(n, &body), 500);
+    let state = looks_of(&said_often(60, &body)).1;
+    assert_eq!((state.forked.len(), state.open.len()), (1, 0));
+}
+
+/// More than anybody needs of one log is not looked at.
+#[test]
+fn of_each_log_so_many_redactions_and_words_about_forked_logs_are_heeded() {
+    let blob = |n: usize| BlobId::of(&n.to_le_bytes());
+    let mut story = Story::new();
+    for n in 0..=REDACTS_PER_LOG {
+        story.logs[0].say(vec![], Body::Redact(Redact { blobs: vec![blob(n)], reason: RedactReason::Rights }));
+    }
+    let state = looks_of(&story).1;
+    assert_eq!(state.redacted.len(), REDACTS_PER_LOG);
+    assert!(!state.redacted.contains_key(&blob(REDACTS_PER_LOG)) && state.open.is_empty());
+    // Another log of the same person has as many.
+    story.logs[1]
+        .say(vec![], Body::Redact(Redact { blobs: vec![blob(REDACTS_PER_LOG)], reason: RedactReason::Rights }));
+    assert_eq!(looks_of(&story).1.redacted.len(), REDACTS_PER_LOG + 1);
+
+    // The last word about a log counts; one that comes too late is none.
+    let mut story = said_often(0, &redact());
+    let right = resolve(&story);
+    let wrong = ForkResolve { cut: Cut { size: 1, root: LogHash::from_bytes([5; 32]) }, ..right };
+    for n in 0..=RESOLVES_PER_LOG {
+        story.logs[0].say(vec![], Body::ForkResolve(if n == RESOLVES_PER_LOG { right } else { wrong }));
+    }
+    let changes = |story: &Story| looks_of(story).1.open.into_iter().map(|open| open.change).collect::<Vec<_>>();
+    assert_eq!(changes(&story), vec![OpenChange::ForkResolve(wrong); crate::limits::PENDING_PER_IDENTITY]);
+    let seen = story.logs[0].seen();
+    story.logs[1].say(vec![seen], Body::ForkResolve(right));
+    assert!(changes(&story).contains(&OpenChange::ForkResolve(right)));
+}
+
+/// The rule as `docs/spec/fold.md` has it, entry by entry, change by change and word by word.
+fn as_written(
+    chain: &roles::Chain<'_>,
+    writers: &BTreeMap<Origin, Writer>,
+    seat: &Seat<'_>,
+    level: usize,
+    writer: IdentityId,
+) -> (BTreeSet<IdentityId>, Vec<Needs>) {
+    let is_owners = |point: &Point| {
+        writers.get(&point.origin).is_some_and(|owner| owner.worth(point.index) == Worth::As(Role::Owner))
+    };
+    let words: Vec<_> =
+        chain.endorsed(&seat.id).iter().filter(|(_, point)| is_owners(point) && seat.point.is_before(point)).collect();
+    let agreed = words.iter().map(|(who, _)| *who).chain([writer]).collect();
+    let agreed_in = |point: &Point| -> BTreeSet<IdentityId> {
+        let known = words.iter().filter(|(_, word)| word.is_before(point)).map(|(who, _)| *who);
+        known.chain(seat.point.is_before(point).then_some(writer)).collect()
+    };
+    let guard = chain.lasting_as_written(level, writer, agreed_in);
+    let needs = vec![guard.needs(&agreed)];
+    (agreed, needs)
+}
+
+/// Owners with two devices each who say random things, knowing some of what the others said.
+fn random(seed: u64) -> Story {
+    let mut state = seed;
+    let mut below = move |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    let mut story = Story::new();
+    let mut entries = vec![story.share(None)];
+    // Alice has two devices, Bob, Carol and Dave have one each.
+    let (carol, carols) = identity(5);
+    let (dave, daves) = identity(6);
+    story.identities.extend([carols, daves]);
+    for (seed, identity) in [(5, carol), (6, dave)] {
+        let mut log = Written::new(seed, |key| Origin::package(story.package, key));
+        log.say(vec![], Body::PackageJoin(PackageJoin { package: story.package, identity }));
+        story.logs.push(log);
+    }
+    let mut heads = vec![story.logs[0].seen()];
+    for _ in 0..50 {
+        let by = below(story.logs.len());
+        // What somebody said some time ago, and what some say now.
+        let mut seen = BTreeMap::from([heads[below(heads.len())]].map(|head| (head.origin, head)));
+        for other in (0..story.logs.len()).filter(|_| below(3) == 0) {
+            seen.insert(*story.logs[other].log.origin(), story.logs[other].seen());
+        }
+        seen.remove(story.logs[by].log.origin());
+        let seen = seen.into_values().collect();
+        let body = match below(9) {
+            0..=2 => {
+                let rights = story.evidence().fold().rights;
+                let role = [Some(Role::Owner), Some(Role::Owner), Some(Role::Maintainer), None][below(4)];
+                let changes = vec![([story.bob, carol, dave][below(3)], role)];
+                let owner_threshold = u8::try_from(rights.owners().count() / 2 + 1).unwrap();
+                Body::Roles(Roles { previous: rights.last, changes, owner_threshold, ..story.roles(None, None) })
+            }
+            3 => {
+                let blobs = vec![BlobId::from_bytes([u8::try_from(below(3)).unwrap(); 32])];
+                Body::Redact(Redact { blobs, reason: RedactReason::Secret })
+            }
+            _ => Body::Endorse(Endorse { entry: entries[entries.len() - 1 - below(entries.len().min(4))] }),
+        };
+        let (is_word, id) = (matches!(body, Body::Endorse(_)), story.logs[by].say(seen, body));
+        entries.extend((!is_word).then_some(id));
+        heads.push(story.logs[by].seen());
+    }
+    story
+}
+
+#[test]
+fn what_is_worked_out_once_is_what_is_written() {
+    let (mut n_asked, mut n_passed_on, mut n_met) = (0, 0, 0);
+    for seed in 0..200 {
+        let evidence = random(seed).evidence();
+        let frontier = evidence.frontier();
+        let owners = rights::owners(&evidence, &frontier);
+        let grants = rights::grants(&evidence, &frontier, &owners);
+        let chain = roles::chain(&evidence, &frontier, &grants);
+        let (writers, _) = rights::writers(&evidence, &frontier, &owners, &grants, &chain);
+        let mut lasting = roles::Lasting::new(&chain, &writers);
+        for (origin, writer) in &writers {
+            for (seat, level) in chain.leveled(&evidence, origin, &frontier) {
+                if !matches!(seat.body, Body::Redact(_)) || writer.worth(seat.point.index) != Worth::As(Role::Owner) {
+                    continue;
+                }
+                let (agreed, guard) = lasting.ask(&seat, level, writer.identity);
+                let needs = vec![guard.needs(&agreed)];
+                assert_eq!((agreed, needs), as_written(&chain, &writers, &seat, level, writer.identity), "seed {seed}");
+                n_asked += 1;
+                n_passed_on += usize::from(level < chain.rights().n_changes);
+                n_met += usize::from(guard.is_met(&as_written(&chain, &writers, &seat, level, writer.identity).0));
+            }
+        }
+    }
+    println!("{n_asked} redactions, {n_passed_on} with changes after them, {n_met} in effect");
+    assert!(
+        n_passed_on > 300 && n_met > 100,
+        "{n_asked} {n_passed_on} {n_met}: the stories do not do what they are for"
+    );
 }

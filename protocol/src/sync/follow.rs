@@ -25,7 +25,10 @@ mod branch;
 mod entries;
 mod heads;
 mod plan;
+mod refused;
 mod shown;
+
+use refused::Refused;
 
 /// How long an answer may take.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -249,11 +252,11 @@ pub struct Follower {
     /// Fork proofs of logs of which nothing was held when they came: one history is fetched all the same, since what is in
     /// both stays settled. Then the log is frozen.
     warned: BTreeMap<Origin, (Peer, ForkProof)>,
-    committing: BTreeMap<Origin, Extension>,
+    committing: BTreeMap<Origin, (Peer, Extension)>,
     /// Logs left alone until then: their commit failed.
     resting: BTreeMap<Origin, (Timestamp, Backoff)>,
-    /// Logs that may not begin as they do.
-    refused: BTreeSet<Origin>,
+    /// Logs that may not begin as they do, and those for which there is no place among those that rest or are left out.
+    refused: Refused,
     /// Logs for which there is no room, as long as the same people have a claim to it.
     left_out: BTreeSet<Origin>,
     /// Those people, owners first.
@@ -312,7 +315,7 @@ impl Follower {
             warned: BTreeMap::new(),
             committing: BTreeMap::new(),
             resting: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            refused: Refused::default(),
             left_out: BTreeSet::new(),
             people: <(BTreeSet<_>, BTreeSet<_>)>::default(),
             effects: VecDeque::new(),

@@ -104,4 +104,10 @@ fn a_home_that_was_copied_and_used_twice_is_healed_from_another_device() {
         let got = home.run(["get", &wanted(version), "-o", &format!("out-{version}")]);
         assert_eq!(got.code == 0, is_there, "{version}: {}", got.stderr);
     }
+    // What is only in the history that goes on it gets by a home beside, which begins with that one.
+    assert_eq!(code(&other.fails(["get", &wanted("1.1.0"), "-o", "out-1.1.0"])), (3, "E0305"));
+    let aside = Home::new();
+    aside.json(["import", &export(&laptop, &wanted("1.1.0"), "old.syncpack")]);
+    aside.json(["get", &wanted("1.1.0"), "-o", "out"]);
+    assert_eq!(code(&aside.fails(["get", &wanted("1.2.0"), "-o", "other"])), (3, "E0305"));
 }

@@ -112,6 +112,34 @@ fn what_too_few_have_seen_is_not_installed() {
 }
 
 #[test]
+fn a_running_node_takes_over_what_is_asked_of_witnesses_and_begins_to_be_one() {
+    let (alice, bob) = (wired(), wired());
+    let alice_up = alice.up(LOOPBACK);
+    let published = publish(&alice, "1.0.0", 10_000);
+    let bob_up = bob.up(LOOPBACK);
+    bob.json(["connect", address(&alice_up)]);
+    let changed = bob.json(["config", "set", "policy.min_witnesses", "1"]);
+    assert_eq!(changed["needs_restart"], false, "{changed}");
+    let (exit, error) = bob.fails(["add", package(&published)]);
+    assert_eq!((exit, error["code"].as_str()), (8, Some("E0803")), "{error}");
+    bob.json(["follow", package(&published)]);
+    hears(&bob, |event| event["type"] == "follow_refused");
+    assert!(bob.json(["status"])["witnesses"]["own"].is_null());
+
+    // By hand, and what waited for the old policy waits no longer.
+    let file = bob.path().join("config.toml");
+    let before = std::fs::read_to_string(&file).expect("readable");
+    let after = before.replace("min_witnesses = 1", "min_witnesses = 0");
+    assert_ne!(after, before);
+    std::fs::write(&file, format!("witness = true\n{after}")).expect("written");
+    hears(&bob, |event| event["type"] == "config_changed" && word(event, "key") == "witness");
+    hears(&bob, |event| event["type"] == "installed" && event["version"] == "1.0.0");
+    assert!(bob.json(["status"])["witnesses"]["own"].is_string());
+    alice.json(["witness", "add", bob_up.peer_id()]);
+    until_witnessed(&alice, &published, 1);
+}
+
+#[test]
 fn of_a_forked_log_what_the_readers_witnesses_have_seen_can_be_installed() {
     let (alice, bob, twin) = (wired(), wired(), Home::new());
     let published = publish(&alice, "1.0.0", 10_000);

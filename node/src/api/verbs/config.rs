@@ -1,4 +1,4 @@
-//! Settings: list, set. They count from the next start of the node.
+//! Settings: list, set. Those of witnesses and policy count at once, the others from the next start of the node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::event::Event;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -68,7 +68,7 @@ pub struct SetConfigResponse {
     pub old: Option<String>,
     /// The value now.
     pub new: Option<String>,
-    /// Whether a node runs that was started with the old settings.
+    /// Whether a node runs that goes on with the old value until it is started again.
     pub needs_restart: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
@@ -79,7 +79,8 @@ impl Verb for SetConfig {
     const METHOD: Method = Method::Post;
     const PATH: &'static str = "/config";
     const SCOPE: Scope = Scope::Admin;
-    const ABOUT: &'static str = "Changes one setting; it counts from the next start of the node.";
+    const ABOUT: &'static str =
+        "Changes one setting; the answer says whether a running node takes it over at its next start only.";
     type Request = SetConfigRequest;
     type Response = SetConfigResponse;
 
@@ -113,8 +114,10 @@ fn set(service: &Service, request: SetConfigRequest) -> Result<SetConfigResponse
     let new = value_in(&edited)?;
     if !dry_run && old != new {
         Config::save(&path, &edited)?;
+        service.take_over(&Config::parse(&edited)?);
     }
-    Ok(SetConfigResponse { key, old, new, needs_restart: service.doors().is_some(), dry_run })
+    let needs_restart = service.doors().is_some() && !config::is_taken_over(&key);
+    Ok(SetConfigResponse { key, old, new, needs_restart, dry_run })
 }
 
 /// The file was good before, so it is the argument that is wrong.

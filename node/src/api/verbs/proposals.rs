@@ -484,7 +484,7 @@ const fn verdict_text(verdict: Verdict) -> &'static str {
 fn standing_text(standing: Option<Standing>) -> String {
     let text = match standing {
         Some(Standing::Own) => "own",
-        Some(Standing::Known) => "known",
+        Some(Standing::Known | Standing::Trusted) => "known",
         Some(Standing::Stranger) | None => "stranger",
     };
     text.to_owned()

@@ -94,7 +94,7 @@ impl Follower {
         let is_whole_from_the_start = fetch.entries.len() as u64 == from;
         let evidence = self.evidence.as_ref().expect("nothing is fetched before the Genesis is known");
         if is_whole_from_the_start && !evidence.is_worth(&origin, &fetch.entries) {
-            return self.set_aside(now, origin);
+            return self.set_aside(now, peer, origin);
         }
         let fetch = self.fetches.get_mut(&origin).expect("the caller looked");
         if from < head.size() {
@@ -109,29 +109,29 @@ impl Follower {
         match evidence.verify(&fetch.entries, &head.without_cosignatures()) {
             Ok(extension) => {
                 let first = from - fetch.entries.len() as u64;
-                self.committing.insert(origin, extension);
+                self.committing.insert(origin, (peer, extension));
                 let commit = Commit { origin, first, entries: fetch.entries, head: head.without_cosignatures() };
                 self.effects.push_back(Effect::Commit(commit));
             }
             Err(EvidenceError::First(error)) => {
-                self.refused.insert(origin);
+                self.refused.insert(peer, origin);
                 self.fault(peer, Fault::BadEntry { origin, error });
             }
             // Perhaps only not yet: the entry that admits the device may still be on its way.
-            Err(EvidenceError::NoDevice) => self.set_aside(now, origin),
-            Err(EvidenceError::TooManyLogs) => self.leave_out(origin),
+            Err(EvidenceError::NoDevice) => self.set_aside(now, peer, origin),
+            Err(EvidenceError::TooManyLogs) => self.leave_out(peer, origin),
             // Overtaken by an own publish or a fork proof meanwhile: nobody's fault.
-            Err(_) => drop(self.refused.insert(origin)),
+            Err(_) => self.refused.insert(peer, origin),
         }
     }
 
     pub(super) fn on_committed(&mut self, now: Timestamp, origin: Origin) {
-        let Some(extension) = self.committing.remove(&origin) else { return };
+        let Some((peer, extension)) = self.committing.remove(&origin) else { return };
         self.resting.remove(&origin);
         let evidence = self.evidence.as_mut().expect("nothing is committed before the Genesis is known");
         let applied = evidence.apply(extension);
         if applied == Err(EvidenceError::TooManyLogs) {
-            self.leave_out(origin);
+            self.leave_out(peer, origin);
         }
         if applied.is_ok() {
             self.wake_devices(&origin);
@@ -141,20 +141,19 @@ impl Follower {
     }
 
     /// Leaves a log alone for which there is no room, until other people have a claim to it.
-    fn leave_out(&mut self, origin: Origin) {
+    fn leave_out(&mut self, peer: Peer, origin: Origin) {
         if self.left_out.len() < SET_ASIDE {
             self.left_out.insert(origin);
         } else {
-            self.refused.insert(origin);
+            self.refused.insert(peer, origin);
         }
     }
 
     /// Leaves a log alone whose key is no device: the entry that admits it may still be on its way.
-    fn set_aside(&mut self, now: Timestamp, origin: Origin) {
+    fn set_aside(&mut self, now: Timestamp, peer: Peer, origin: Origin) {
         self.fetches.remove(&origin);
         if self.resting.len() >= SET_ASIDE {
-            self.refused.insert(origin);
-            return;
+            return self.refused.insert(peer, origin);
         }
         let (until, backoff) = self.resting.entry(origin).or_insert((now, Backoff::default()));
         *until = backoff.fail(now);
@@ -164,6 +163,7 @@ impl Follower {
     pub(super) fn wake_devices(&mut self, grown: &Origin) {
         if matches!(grown.subject, Subject::Identity(_)) {
             self.resting.retain(|origin, _| origin.subject != grown.subject);
+            self.refused.retain(|origin| origin.subject != grown.subject);
         }
     }
 

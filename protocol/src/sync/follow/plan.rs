@@ -153,7 +153,7 @@ impl Follower {
     fn behind_in_order(&self) -> Vec<Origin> {
         let mut behind: Vec<_> = self.behind().into_keys().collect();
         let is_known = |origin: &Origin| self.evidence.as_ref().is_some_and(|evidence| evidence.is_owners(origin));
-        behind.sort_by_key(|origin| (matches!(origin.subject, Subject::Package(_)), !is_known(origin), *origin));
+        behind.sort_by_cached_key(|origin| (matches!(origin.subject, Subject::Package(_)), !is_known(origin), *origin));
         behind
     }
 
