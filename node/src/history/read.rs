@@ -1,6 +1,7 @@
 //! Reading histories from this disk: every log against its remembered head, an identity's once for all its packages.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId};
@@ -92,13 +93,21 @@ impl Histories {
         let mut firsts = logs.iter().filter_map(|(_, entries)| entries.first());
         let Some(genesis) = firsts.find(|entry| EntryId::of(entry) == id) else { return Ok(None) };
         let mut evidence = Evidence::open(package, genesis)?;
+        let known = RefCell::new(BTreeMap::new());
+        let owner = |who| {
+            if let Some(known) = known.borrow().get(&who) {
+                return Ok(Option::<Identity>::clone(known));
+            }
+            let read = owner(who)?;
+            known.borrow_mut().insert(who, read.clone());
+            Ok(read)
+        };
         loop {
             gather_people(&mut evidence, &logs, &owner)?;
-            let (people, missing) = (evidence.people(), evidence.missing());
+            let frontier = evidence.frontier();
             self.freeze_forked(&mut evidence);
             // What had waited for a forked log counts now, and may speak of others.
-            let is_known = |origin: &Origin| missing.contains_key(origin);
-            if evidence.people() == people && evidence.missing().keys().all(is_known) {
+            if evidence.frontier() == frontier {
                 break;
             }
         }

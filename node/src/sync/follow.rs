@@ -170,7 +170,12 @@ impl Task {
                 self.answered_at = Some(Instant::now());
             }
         }
+        let committed = if let Input::Committed(origin) = &input { Some(*origin) } else { None };
         self.follower.handle(clock::steady(), input);
+        // A proof may have come while nothing was held of the log.
+        if let Some(origin) = committed {
+            self.on_fork(&origin);
+        }
     }
 
     fn on_message(&mut self, message: Message) {
@@ -222,7 +227,10 @@ impl Task {
         } else if matches!(origin.subject, Subject::Identity(_)) {
             match self.parts.histories.identity_log(origin) {
                 // Shorter, or of a log that is frozen: the follower goes on with what it holds.
-                Ok(Some(log)) => drop(self.follower.share(clock::steady(), &log)),
+                Ok(Some(log)) => {
+                    drop(self.follower.share(clock::steady(), &log));
+                    self.on_fork(origin);
+                }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%origin, %error, "what was stored of an owner cannot be read"),
             }

@@ -15,6 +15,9 @@ use crate::origin::Origin;
 /// What an entry comes after, beside its own log: log → number of entries.
 pub(crate) type Clock = BTreeMap<Origin, u64>;
 
+/// Log → how many of its entries count.
+type Counts = BTreeMap<Origin, u64>;
+
 /// An entry's place in the causal order.
 #[derive(Debug, Clone)]
 pub(crate) struct Point {
@@ -46,18 +49,30 @@ impl Point {
 impl Logs {
     /// Counts every entry whose past is here, beginning with those of `changed`.
     pub(super) fn settle(&mut self, changed: Origin) {
-        if self.forks.keys().any(|forked| self.is_named(forked)) {
+        let before = self.held.iter().map(|(origin, held)| (*origin, held.n_counted())).collect();
+        let counts = self.counts(&before, vec![changed]);
+        // What an entry comes after changes only if a forked log counts further that it names.
+        let is_late = |forked: &Origin| {
+            let of = |counts: &Counts| counts.get(forked).copied().unwrap_or(0);
+            let now = of(&before) + 1..=of(&counts);
+            let names = |held: &Held| {
+                held.names(forked)
+                    .take_while(|(index, _)| *index < held.n_counted())
+                    .any(|(_, head)| now.contains(&head.size))
+            };
+            !now.is_empty() && self.held.values().any(names)
+        };
+        if self.forks.keys().any(is_late) {
             return self.settle_anew();
         }
-        self.clock_all(vec![changed], None);
+        self.clock_all(vec![changed], &counts);
     }
 
-    /// Works out anew what counts and what it comes after. A forked log that counts further changes what those who name it come
-    /// after, also where these count already.
+    /// Works out anew what counts and what it comes after.
     pub(super) fn settle_anew(&mut self) {
-        let counts = self.counts();
+        let counts = self.counts(&Counts::new(), self.held.keys().copied().collect());
         self.held.values_mut().for_each(|held| held.clocks = Clocks::default());
-        self.clock_all(self.held.keys().copied().collect(), Some(&counts));
+        self.clock_all(self.held.keys().copied().collect(), &counts);
     }
 
     /// Whether any entry names a head of the log.
@@ -65,12 +80,13 @@ impl Logs {
         self.held.values().any(|held| held.names(origin).next().is_some())
     }
 
-    /// How many entries of each log count: the most such that all that they name is here and counts, forked logs left out.
-    fn counts(&self) -> BTreeMap<Origin, u64> {
-        let mut counts = BTreeMap::new();
-        let mut open: VecDeque<Origin> = self.held.keys().copied().collect();
+    /// How many entries of each log count, if at least `before` do, and of `changed` perhaps more: the most such that all that
+    /// they name is here and counts, forked logs left out.
+    fn counts(&self, before: &Counts, changed: Vec<Origin>) -> Counts {
+        let mut counts = before.clone();
+        let mut open = VecDeque::from(changed);
         while let Some(origin) = open.pop_front() {
-            let held = &self.held[&origin];
+            let Some(held) = self.held.get(&origin) else { continue };
             let before = counts.get(&origin).copied().unwrap_or(0);
             let is_met = |head: &SeenHead| {
                 let is_counted = head.size <= counts.get(&head.origin).copied().unwrap_or(0) && self.is_here(head);
@@ -92,7 +108,7 @@ impl Logs {
         counts
     }
 
-    fn clock_all(&mut self, changed: Vec<Origin>, counts: Option<&BTreeMap<Origin, u64>>) {
+    fn clock_all(&mut self, changed: Vec<Origin>, counts: &Counts) {
         let mut open = VecDeque::from(changed);
         while let Some(origin) = open.pop_front() {
             let mut advanced = false;
@@ -121,7 +137,7 @@ impl Logs {
 
     /// The clock of the log's next entry, if all that it has seen is here. Given how many entries of each log will count, those
     /// of a forked log come first that will: no hash is in a circle, so they do.
-    fn next_clock(&self, origin: &Origin, counts: Option<&BTreeMap<Origin, u64>>) -> Option<Arc<Clock>> {
+    fn next_clock(&self, origin: &Origin, counts: &Counts) -> Option<Arc<Clock>> {
         let held = self.held.get(origin)?;
         let item = held.next()?;
         let before = held.clocks.last().cloned().unwrap_or_default();
@@ -132,7 +148,7 @@ impl Logs {
         for head in &item.seen {
             let n = self.past(head)?;
             let Some(last) = n.checked_sub(1) else {
-                let will_count = counts.and_then(|counts| counts.get(&head.origin)).is_some_and(|n| head.size <= *n);
+                let will_count = counts.get(&head.origin).is_some_and(|n| head.size <= *n);
                 if will_count && self.is_here(head) {
                     return None;
                 }

@@ -127,6 +127,13 @@ impl Evidence {
             return Err(EvidenceError::Frozen);
         }
         let owner = owner.map(Arc::clone);
+        if let Some(held) = self.logs.held.get_mut(&origin).filter(|held| held.log().size() == log.log().size()) {
+            held.verified = Arc::clone(&log.verified);
+            if let Some(owner) = owner {
+                self.know(log.identity, owner);
+            }
+            return Ok(());
+        }
         self.take_room(&origin, &log.verified.items)?;
         self.logs.share(origin, &log.verified);
         if let Some(owner) = owner {
