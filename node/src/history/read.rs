@@ -103,7 +103,7 @@ impl Histories {
             Ok(read)
         };
         loop {
-            gather_people(&mut evidence, &logs, &owner)?;
+            gather_people(&mut evidence, &logs, owner)?;
             let frontier = evidence.frontier();
             self.freeze_forked(&mut evidence);
             // What had waited for a forked log counts now, and may speak of others.
