@@ -47,7 +47,7 @@ impl Args {
             context.ui().confirm(&question).await?;
         }
         let done = client.call::<Heal>(context, request(dry_run)).await?;
-        context.ui().data("heal", &done, human)
+        context.ui().data("heal", &done, |done| human(done, &reference))
     }
 }
 
@@ -55,7 +55,7 @@ fn versions(done: &HealResponse) -> String {
     format!(", with {}", done.versions.join(", "))
 }
 
-fn human(done: &HealResponse) -> String {
+fn human(done: &HealResponse, package: &str) -> String {
     let did = match (done.already, done.in_effect, done.dry_run) {
         (true, true, _) => "counts already",
         (_, _, true) => "would count",
@@ -71,7 +71,7 @@ fn human(done: &HealResponse) -> String {
     if let Some(change) = &done.change {
         let change = change.get(..12).unwrap_or(change);
         let needs = done.needs.iter().map(role::needed);
-        lines.extend(needs.map(|needs| format!("{needs}: `syncra endorse PKG {change}`")));
+        lines.extend(needs.map(|needs| format!("{needs}: `syncra endorse {package} {change}`")));
     }
     lines.join("\n")
 }

@@ -67,7 +67,9 @@ fn human(done: &RedactResponse) -> String {
     if let Some(change) = &done.change {
         let change = change.get(..12).unwrap_or(change);
         let needs = done.needs.iter().map(role::needed);
-        lines.extend(needs.map(|needs| format!("{needs}: `syncra endorse PKG {change}`")));
+        let package = done.reference.rsplit_once('@').map(|(package, _)| package).filter(|package| !package.is_empty());
+        let package = package.unwrap_or("PKG");
+        lines.extend(needs.map(|needs| format!("{needs}: `syncra endorse {package} {change}`")));
     }
     let is_theirs = done.blobs.len() > 1 || !done.refs.is_empty();
     if done.in_effect && !done.already && is_theirs {

@@ -29,8 +29,9 @@ use syncra_protocol::version::Version;
 
 use super::checkout::{self, Base, Place};
 use super::devices::{self, DevicesError};
+use super::pack::PackTreeError;
 use super::walk::{self, Selection, SourceFile};
-use super::{Parts, manifest, merge, pack, resolve};
+use super::{Parts, manifest, merge, pack, resolve, secrets};
 use crate::blobs::Import;
 use crate::clock;
 use crate::history::{self, Draft, History, LoadError};
@@ -185,6 +186,22 @@ pub fn check(parts: &Parts, plan: &Plan) -> Result<Version, PublishError> {
     let target = Target::choose(parts, plan, history.as_deref())?;
     not_moved_on(parts, plan, &target, &target.parents)?;
     Ok(target.version)
+}
+
+/// Whether a publish would be refused for what a file holds: what packing would find too late for whoever only asks.
+///
+/// # Errors
+/// [`PublishError::Pack`] of the first file that looks like a secret.
+pub async fn check_secrets(plan: &Plan) -> Result<(), PublishError> {
+    let (files, allowed) = (plan.files.clone(), plan.request.allow_secrets.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut asked = files.iter().filter(|file| !allowed.iter().any(|path| path == file.path.as_str()));
+        asked.try_for_each(|file| match secrets::scan_file(file)? {
+            Some(finding) => Err(PackTreeError::Secret { path: file.source.clone(), finding }),
+            None => Ok(()),
+        })
+    });
+    Ok(looked.await.map_err(|_| PublishError::Interrupted)??)
 }
 
 /// Publishes what was planned.

@@ -158,7 +158,7 @@ codes! {
     "E0704" VersionTaken Conflict false
         "the version was published before, with other files" "raise `version` in syncra.toml"
     "E0705" Ambiguous Conflict false
-        "the name could mean several packages, or one that nobody pinned" "name one exactly, as listed, or say whose you mean by `--trust ID`"
+        "the name could mean several packages, or one that nobody pinned" "name one exactly, as listed, or say whom you mean by `syncra trust ID`"
     "E0706" Contested Conflict false
         "several releases claim to be this one" "name one exactly by `@r:RELEASE`; `syncra info PKG` shows them"
     "E0707" KindChanged Conflict false

@@ -121,9 +121,11 @@ fn what_must_not_go_out_is_refused_with_the_way_on() {
     let home = Home::new();
     let dir = package(&home, "lamp", "1.0.0", "turn()");
     std::fs::write(dir.join("note.txt"), format!("key: gh{}_{}", "p", "a1B2".repeat(9))).expect("written");
-    let (exit, error) = home.fails(["publish", "lamp", "--yes"]);
-    assert_eq!((exit, text(&error, "code")), (8, "E0801"));
-    assert!(text(&error, "hint").contains("--allow-secret"), "{error}");
+    for how in ["--yes", "--dry-run"] {
+        let (exit, error) = home.fails(["publish", "lamp", how]);
+        assert_eq!((exit, text(&error, "code")), (8, "E0801"));
+        assert!(text(&error, "hint").contains("--allow-secret"), "{error}");
+    }
     assert_eq!(home.json(["list"])["packages"], serde_json::json!([]));
     home.json(["publish", "lamp", "--yes", "--allow-secret", "note.txt"]);
 }

@@ -187,6 +187,7 @@ impl Verb for PlanPublish {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
         let version = publish::check(parts, &plan)?;
+        publish::check_secrets(&plan).await?;
         let warnings = warnings(parts, &plan).await?;
         let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
         let files = plan.files.iter().map(|file| PlannedFile {
