@@ -305,7 +305,8 @@ impl Known {
 }
 
 /// What an own entry says to have seen: every log of somebody who has to do with the package, as far as it counts. What does
-/// not count, is a stranger's, or is only in one of two histories is not named: others might never hold it, and would wait.
+/// not count, is a stranger's, or is only in one of two histories is not named: others might never hold it, and those who do not
+/// know of the fork would wait.
 #[must_use]
 pub fn seen(history: &History) -> Vec<SeenHead> {
     let History { evidence, state } = history;

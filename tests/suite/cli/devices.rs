@@ -88,14 +88,7 @@ fn a_lost_device_is_replaced_by_the_recovery_key_and_what_the_thief_signs_counts
 
 #[test]
 fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
-    let desk = Home::new();
-    package(&desk, "lamp", "1.0.0", "turn()");
-    let exact = format!("syncra:{}", text(&publish(&desk, "lamp"), "package_id"));
-    let secret = text(&desk.json(["id", "recovery"]), "recovery").to_owned();
-    let owner = text(&desk.json(["id"]), "ref_prefix").trim_end_matches('/').to_owned();
-    let laptop = Home::new().with("SYNCRA_RECOVERY_FILE", secret_file(&desk, &secret));
-    laptop.json(["import", &export(&desk, &exact, "one.syncpack")]);
-    laptop.json(["id", "recover", &owner, "--label", "laptop", "--yes"]);
+    let (desk, laptop, exact) = desk_and_recovered();
     desk.json(["import", &export(&laptop, &exact, "two.syncpack")]);
     assert_eq!(desk.json(["devices"])["devices"].as_array().map(Vec::len), Some(2));
 
@@ -121,8 +114,8 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     publish(&laptop, "lamp");
 }
 
-/// A desk with the recovery secret, and a laptop of the same person that has published 6.6.6 and 6.6.7, known to both.
-fn desk_and_laptop() -> (Home, Home, String) {
+/// A desk with the recovery secret and a package, and a laptop that came to the same person by it.
+fn desk_and_recovered() -> (Home, Home, String) {
     let desk = Home::new();
     package(&desk, "lamp", "1.0.0", "turn()");
     let exact = format!("syncra:{}", text(&publish(&desk, "lamp"), "package_id"));
@@ -131,6 +124,12 @@ fn desk_and_laptop() -> (Home, Home, String) {
     let laptop = Home::new().with("SYNCRA_RECOVERY_FILE", secret_file(&desk, &secret));
     laptop.json(["import", &export(&desk, &exact, "to-laptop.syncpack")]);
     laptop.json(["id", "recover", &owner, "--label", "laptop", "--yes"]);
+    (desk, laptop, exact)
+}
+
+/// A desk with the recovery secret, and a laptop of the same person that has published 6.6.6 and 6.6.7, known to both.
+fn desk_and_laptop() -> (Home, Home, String) {
+    let (desk, laptop, exact) = desk_and_recovered();
     for version in ["6.6.6", "6.6.7"] {
         package(&laptop, "lamp", version, version);
         publish(&laptop, "lamp");
