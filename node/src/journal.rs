@@ -21,9 +21,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot};
 
 pub use record::{
-    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, ImportedRoot, KnownHead, LogTestimony, OwnAppend,
-    OwnNote, OwnRoot, Petname, RECORD_BYTES, Record, RecordError, Regard, Stated, Testimony, Trust, Unfollow,
-    Witnessed,
+    FirstSeen, Follow, ForkCommon, ForkPointShown, ForkedLog, Handle, HomeOrigin, ImportedRoot, KnownHead,
+    LogTestimony, OwnAppend, OwnNote, OwnRoot, Petname, RECORD_BYTES, Record, RecordError, Regard, Stated, Testimony,
+    Trust, Unfollow, Witnessed,
 };
 pub use segment::DamageCause;
 pub use truth::{OwnLog, Provenance, Refusal, Truth, Unsigned};

@@ -20,6 +20,7 @@ use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::log::witness::{Refused, Statement, Witness};
 use syncra_protocol::origin::Origin;
 use tokio::sync::{broadcast, watch};
@@ -295,11 +296,14 @@ impl Witnesses {
     #[must_use]
     pub fn dress(&self, head: &Head) -> Head {
         let origin = head.origin();
-        let fork = self.journal.truth().fork_proof(origin).and_then(|proof| ForkProof::verify(proof).ok());
+        let truth = self.journal.truth();
+        let fork = truth.fork_proof(origin).and_then(|proof| ForkProof::verify(proof).ok());
+        let point = fork.clone().zip(truth.fork_point(origin));
+        let point = point.and_then(|(proof, point)| ForkPoint::verify(proof, point).ok());
         let own = self.is_witness().then(|| self.own().cosignature(&self.secret, origin)).flatten();
         let testimony = self.testimony(origin);
         let heard = testimony::cosignatures(&testimony, head, &self.listed());
-        head.with_evidence(fork.as_ref(), own.iter().chain(&heard))
+        head.with_evidence(fork.as_ref(), point.as_ref(), own.iter().chain(&heard))
     }
 
     /// How new these heads are together: as old and as little witnessed as the worst of them.

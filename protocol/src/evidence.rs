@@ -20,6 +20,7 @@ use crate::key::DeviceKey;
 use crate::limits::EVIDENCE_LOGS;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
+use crate::log::fork_point::ForkPoint;
 use crate::log::{ExtendError, Log};
 use crate::origin::{Origin, Subject};
 
@@ -35,6 +36,7 @@ mod room;
 pub use first::FirstEntryError;
 pub use frontier::{Frontier, FrontierError, FrontierHead};
 pub use identity::{Identity, IdentityLog};
+pub use logs::KnownFork;
 pub use quorum::Quorum;
 pub use room::{STRANGER_LOGS, UNKNOWN_LOGS};
 
@@ -379,7 +381,10 @@ impl Evidence {
     }
 
     /// Learns what a log that grew says about who speaks: its identity's devices, and who has a role.
-    fn learn(&mut self, origin: &Origin) {
+    fn learn_grown(&mut self, origin: &Origin) {
+        if self.logs.settle_point(origin) {
+            return self.learn_all();
+        }
         self.learn_devices(origin);
         self.learn_roles();
     }
@@ -418,13 +423,16 @@ impl Evidence {
         if matches!(origin.subject, Subject::Package(package) if package != self.package) {
             return Err(EvidenceError::OtherPackage);
         }
-        if self.is_forked(&origin) {
+        if self.is_forked(&origin) && !self.lacks_common(&origin) {
             return Err(EvidenceError::Frozen);
         }
         let held = self.logs.held.get(&origin);
         let mut log = held.map_or_else(|| Log::new(origin), |held| held.log().clone());
         let from = log.size();
         log.extend(entries, head)?;
+        if !self.may_become(&log) {
+            return Err(EvidenceError::Frozen);
+        }
         let mut stop = held.and_then(|held| held.verified.stop);
         let mut items = Vec::with_capacity(entries.len());
         for (index, bytes) in (from..).zip(entries.iter().map(AsRef::as_ref)) {
@@ -469,8 +477,15 @@ impl Evidence {
         if let Some((identity, owner)) = owner {
             self.know(identity, owner);
         }
-        self.learn(&origin);
+        self.learn_grown(&origin);
         Ok(())
+    }
+
+    /// Whether a log may be held as it is now: of a forked one only what both histories have in common is newly taken in, and
+    /// with it whatever comes after that in one of them.
+    fn may_become(&self, log: &Log) -> bool {
+        let origin = log.origin();
+        !self.is_forked(origin) || self.logs.lacks_common(origin).is_some_and(|point| point.is_in(log))
     }
 
     /// An identity's own log names its first device as well as Genesis bytes from elsewhere. Also of one that is not heeded
@@ -490,16 +505,39 @@ impl Evidence {
         self.apply(extension)
     }
 
-    /// Keeps a fork proof for ever: nothing newer of that log is accepted.
+    /// Keeps a fork proof for ever: nothing newer of that log is accepted than what both histories have.
     pub fn freeze(&mut self, proof: ForkProof) {
-        self.freeze_all([(proof, None)]);
+        self.freeze_all([proof.into()]);
     }
 
-    /// [`Evidence::freeze`] and, where a size is given, [`Evidence::settle_fork`] of several logs at once.
-    pub fn freeze_all(&mut self, forks: impl IntoIterator<Item = (ForkProof, Option<u64>)>) {
+    /// [`Evidence::freeze`], [`Evidence::settle_fork`] and [`Evidence::learn_point`] of several logs at once.
+    pub fn freeze_all(&mut self, forks: impl IntoIterator<Item = KnownFork>) {
         if self.logs.freeze(forks) {
             self.learn_all();
         }
+    }
+
+    /// Takes in where the histories of a forked log part: what is held of it up to there stays settled, and what is not held
+    /// can be taken in. Whether that is before any other such point that is known. Without effect on a log that is not forked.
+    pub fn learn_point(&mut self, point: ForkPoint) -> bool {
+        let origin = *point.origin();
+        let is_news = self.logs.learn_point(point);
+        if is_news && self.logs.settle_point(&origin) {
+            self.learn_all();
+        }
+        is_news
+    }
+
+    /// Where the histories of a forked log part, if that was shown.
+    #[must_use]
+    pub fn fork_point(&self, origin: &Origin) -> Option<&ForkPoint> {
+        self.logs.forks.get(origin)?.point.as_ref()
+    }
+
+    /// Whether less is held of a forked log than both histories are shown to have in common.
+    #[must_use]
+    pub fn lacks_common(&self, origin: &Origin) -> bool {
+        self.logs.lacks_common(origin).is_some()
     }
 
     /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The

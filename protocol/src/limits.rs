@@ -69,6 +69,9 @@ pub const WITNESS_MOMENTS: usize = 16;
 pub const CLOCK_TOLERANCE_MS: u64 = 10 * 60 * 1_000;
 /// Bytes of one fork proof: two notes of the longest origin without cosignatures and 21 hashes; fits one datagram.
 pub const FORK_PROOF_BYTES: usize = 1_500;
+/// Bytes of one fork point: two leaves and two paths of 20 hashes. A note has room for it beside the longest fork proof, unless
+/// both histories have more than a quarter of [`LOG_ENTRIES`].
+pub const FORK_POINT_BYTES: usize = 1_400;
 /// Hashes in one inclusion or consistency proof: log2 of the largest log, with room for both sides.
 pub const PROOF_HASHES: usize = 128;
 

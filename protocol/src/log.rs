@@ -8,6 +8,7 @@
 //! | [`cosignature`] | C2SP tlog-cosignature: what witnesses say of a checkpoint, and when |
 //! | [`witness`] | the machine that decides what a witness may say |
 //! | [`fork`] | evidence of two checkpoints that cannot both be true |
+//! | [`fork_point`] | where the two histories of such evidence part |
 //! | [`tiles`] | C2SP tlog-tiles: the log as files for foreign tools |
 //!
 //! A [`Log`] keeps hashes only; the entries' bytes are the node's to store.
@@ -15,6 +16,7 @@
 pub mod checkpoint;
 pub mod cosignature;
 pub mod fork;
+pub mod fork_point;
 pub mod merkle;
 pub mod note;
 pub mod proof;
@@ -153,6 +155,21 @@ impl Log {
     #[must_use]
     pub fn leaf(&self, index: u64) -> Option<LogHash> {
         self.tree.leaf(index)
+    }
+
+    /// How many first entries two logs have in common. O(log³ n) hashes.
+    #[must_use]
+    pub fn n_common(&self, other: &Self) -> u64 {
+        // Equal roots are equal entries up to there.
+        let (mut same, mut differs) = (0, self.size().min(other.size()) + 1);
+        while differs - same > 1 {
+            let middle = same + (differs - same) / 2;
+            match self.root_at(middle) == other.root_at(middle) {
+                true => same = middle,
+                false => differs = middle,
+            }
+        }
+        same
     }
 
     /// What the log is now, for signing with [`Head::sign`].

@@ -165,7 +165,7 @@ fn sizes() {
         let proofs = at().filter(|at| *at > 1);
         let fork =
             proofs.filter_map(|at| Some(ForkProof::from_log(&log, &head, &sign(&branch, at)).ok()?.encode().len()));
-        let cosigned = head.with_evidence(None, &cosignatures(&head)).note().len();
+        let cosigned = head.with_evidence(None, None, &cosignatures(&head)).note().len();
         say(&format!(
             "  {size:9}  {:9}  {:11}  {:4}  {cosigned:13}  {:10}",
             inclusion.unwrap_or(0),

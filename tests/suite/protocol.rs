@@ -23,6 +23,8 @@ mod fold;
 mod follow;
 #[path = "protocol/follow_sim.rs"]
 mod follow_sim;
+#[path = "protocol/fork_points.rs"]
+mod fork_points;
 #[path = "protocol/forks.rs"]
 mod forks;
 #[path = "protocol/generated.rs"]

@@ -19,8 +19,8 @@ use syncra_node::flow::syncpack::frame::{self, Frame, LogFrame, PackageFrame};
 use syncra_node::home::{Fingerprint, Home};
 use syncra_node::index::Index;
 use syncra_node::journal::{
-    FirstSeen, Follow, ForkCommon, ForkedLog, Handle, HomeOrigin, ImportedRoot, Journal, KnownHead, LogTestimony,
-    OwnAppend, OwnNote, OwnRoot, Petname, Record, Regard, Stated, Testimony, Trust, Unfollow, Witnessed,
+    FirstSeen, Follow, ForkCommon, ForkPointShown, ForkedLog, Handle, HomeOrigin, ImportedRoot, Journal, KnownHead,
+    LogTestimony, OwnAppend, OwnNote, OwnRoot, Petname, Record, Regard, Stated, Testimony, Trust, Unfollow, Witnessed,
 };
 use syncra_node::logs::Logs;
 use syncra_protocol::Timestamp;
@@ -58,6 +58,7 @@ fn records() -> Vec<Record> {
         ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package: PACKAGE, kept: true }.into(),
         Stated { origin: foreign, size: 300, root, note: b"head".to_vec(), seconds: 1_700_000_000 }.into(),
         LogTestimony { origin: foreign, testimony: Testimony { by: vec![witnessed()] } }.into(),
+        ForkPointShown { origin: foreign, n_common: 7, proof: vec![1, 2, 3], point: vec![4, 5] }.into(),
     ]
 }
 

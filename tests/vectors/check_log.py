@@ -135,6 +135,21 @@ def base32(data):
     return base64.b32encode(data).decode().lower().rstrip("=")
 
 
+def climb(index, size, leaf, path):
+    """The root of a tree of that size to which a path leads from a leaf, and the root over all leaves before that."""
+    node, before, last = leaf, None, size - 1
+    for sibling in path:
+        while last > 0 and index % 2 == 0 and index == last:
+            index, last = index // 2, last // 2
+        if index % 2 == 1:
+            node = sha256(b"\x01", sibling, node)
+            before = sibling if before is None else sha256(b"\x01", sibling, before)
+        else:
+            node = sha256(b"\x01", node, sibling)
+        index, last = index // 2, last // 2
+    return node, sha256() if before is None else before
+
+
 def main():
     vectors = json.loads(pathlib.Path(__file__).with_name("log.json").read_text())
     leaves = [leaf_hash(bytes.fromhex(leaf)) for leaf in vectors["leaves"]]
@@ -185,7 +200,24 @@ def main():
     assert (origin, old_size) == (vectors["origin"], 8)
     shown_root, new_root = prefix_roots(old_size, 11, hashes)
     assert new_root == roots[11] and shown_root == roots[8] != old_root, "no fork"
-    print(f"log.json: {len(leaves)} leaves, {len(roots)} roots, 3 proofs, 3 notes, 1 fork proof")
+
+    parted = base64.b64decode(vectors["parted_note_base64"])
+    warned = base64.b64decode(vectors["warning_note_base64"])
+    line_name, line = further_line(warned, parted)
+    assert line_name == "syncra/fork-point"
+    assert line[:4] == sha256(b"syncra/fork-point\n\xffsyncra fork point v1")[:4]
+    assert line[4:].hex() == vectors["fork_point"]
+    reader = Reader(bytes.fromhex(vectors["fork_point"]))
+    assert reader.number() == 1, "format"
+    index = reader.number()
+    older_leaf, older_path = reader.take(32), reader.hashes()
+    newer_leaf, newer_path = reader.take(32), reader.hashes()
+    reader.end()
+    assert newer_leaf == leaves[index] != older_leaf
+    assert newer_path == inclusion_path(index, leaves)
+    assert climb(index, old_size, older_leaf, older_path) == (old_root, roots[index])
+    assert climb(index, 11, newer_leaf, newer_path) == (roots[11], roots[index])
+    print(f"log.json: {len(leaves)} leaves, {len(roots)} roots, 3 proofs, 4 notes, 1 fork proof, 1 fork point")
 
 
 main()

@@ -3,11 +3,12 @@
 use syncra_protocol::id::EntryId;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::origin::Origin;
 
 use super::{Histories, body_of};
 use crate::clock;
-use crate::journal::{self, FirstSeen, ForkCommon, ForkedLog, KnownHead};
+use crate::journal::{self, FirstSeen, ForkCommon, ForkPointShown, ForkedLog, KnownHead};
 use crate::logs::LogsError;
 
 /// Why a verified continuation was not kept.
@@ -66,6 +67,25 @@ impl Histories {
         Ok(())
     }
 
+    /// Keeps for ever where the histories of a forked log part, and the fork proof that this is about, unless an earlier such
+    /// point is known. Who listens for changes hears of it like of the proof; of an earlier one only if it takes half of what was
+    /// settled, or the log's key could make all speak of it without end.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn keep_fork_point(&self, point: &ForkPoint) -> Result<(), CommitError> {
+        let (origin, n_common) = (*point.origin(), point.n_common());
+        let known = self.fork(&origin).and_then(|fork| fork.point).map(|known| known.n_common());
+        let shown = ForkPointShown { origin, n_common, proof: point.proof().encode(), point: point.encode() };
+        self.0.journal.append(shown).await?;
+        self.known().forget(origin.subject);
+        let held = self.note(&origin).and_then(|note| Head::verify(&note).ok());
+        if let Some(head) = held.filter(|_| known.is_none_or(|known| n_common <= known / 2 && n_common < known)) {
+            self.changed(head);
+        }
+        Ok(())
+    }
+
     /// What is shown of a forked log may be another now: the reader's witnesses said something, or are others. Without
     /// effect on a log that is not forked.
     pub fn reconsider(&self, origin: &Origin) {
@@ -78,7 +98,7 @@ impl Histories {
 
     /// [`Histories::reconsider`] for all logs.
     pub fn reconsider_all(&self) {
-        let forked: Vec<Origin> = self.0.journal.truth().fork_proofs().map(|(origin, _)| *origin).collect();
+        let forked: Vec<Origin> = self.0.journal.truth().forked_logs().copied().collect();
         for origin in forked {
             self.reconsider(&origin);
         }

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog};
+use syncra_protocol::evidence::{Evidence, EvidenceError, Identity, IdentityLog, KnownFork};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::origin::{Origin, Subject};
 
 use super::{EntryBytes, Histories, History, IDENTITIES_HELD, IDENTITY_LOGS_HELD, Known, LoadError};
@@ -150,7 +151,7 @@ impl Histories {
         Ok(Some(entries))
     }
 
-    /// A proof alone does not tell where the two histories part: until that is known nothing of a forked log counts by
+    /// A proof alone does not tell where the two histories part: until that is shown nothing of a forked log counts by
     /// itself, only what other owners or the reader's witnesses have seen of it. Installed copies stay.
     fn freeze_forked(&self, evidence: &mut Evidence) {
         let origins: Vec<Origin> = evidence.heads().map(|head| *head.origin()).collect();
@@ -161,16 +162,15 @@ impl Histories {
         }
     }
 
-    /// The fork proof against a log, and how far both histories are known to go together.
-    fn fork(&self, origin: &Origin) -> Option<(ForkProof, Option<u64>)> {
+    /// What is known of a fork of a log.
+    pub(crate) fn fork(&self, origin: &Origin) -> Option<KnownFork> {
         let truth = self.journal().truth();
-        match ForkProof::verify(truth.fork_proof(origin)?) {
-            Ok(proof) => Some((proof, truth.fork_common(origin))),
-            Err(error) => {
-                tracing::error!(%origin, %error, "a stored fork proof does not verify");
-                None
-            }
-        }
+        let proof = ForkProof::verify(truth.fork_proof(origin)?);
+        let proof = proof.inspect_err(|error| tracing::error!(%origin, %error, "a stored fork proof does not verify"));
+        let proof = proof.ok()?;
+        let point = truth.fork_point(origin).map(|point| ForkPoint::verify(proof.clone(), point)).transpose();
+        let point = point.inspect_err(|error| tracing::error!(%origin, %error, "a stored fork point does not verify"));
+        Some(KnownFork { proof, n_common: truth.fork_common(origin), point: point.ok().flatten() })
     }
 }
 

@@ -144,6 +144,19 @@ pub struct ForkCommon {
     pub n_common: u64,
 }
 
+/// Where the two histories of a forked log part, as somebody showed who held both; the first such point per log counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkPointShown {
+    /// The log.
+    pub origin: Origin,
+    /// Entries in both histories.
+    pub n_common: u64,
+    /// The encoded fork proof that it is about.
+    pub proof: Vec<u8>,
+    /// The encoded fork point.
+    pub point: Vec<u8>,
+}
+
 /// Content that only this device may hold: nothing may collect it until another node has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnRoot {
@@ -296,6 +309,8 @@ records! {
     15 Stated(Stated),
     /// What witnesses say of a log.
     16 LogTestimony(LogTestimony),
+    /// Proof of where the histories of a forked log part.
+    17 ForkPoint(ForkPointShown),
 }
 
 /// Why a payload is no record.
@@ -326,6 +341,7 @@ pub(super) enum Slot {
     ImportedRoot(ContentRoot),
     Stated(Origin),
     LogTestimony(Origin),
+    ForkPoint(Origin),
 }
 
 impl Record {
@@ -348,6 +364,7 @@ impl Record {
             Self::ImportedRoot(root) => Slot::ImportedRoot(root.content_root),
             Self::Stated(stated) => Slot::Stated(stated.origin),
             Self::LogTestimony(of_log) => Slot::LogTestimony(of_log.origin),
+            Self::ForkPoint(shown) => Slot::ForkPoint(shown.origin),
         })
     }
 }

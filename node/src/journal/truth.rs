@@ -10,8 +10,8 @@ use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::record::{
-    FirstSeen, Follow, ForkCommon, HomeOrigin, ImportedRoot, KnownHead, LogTestimony, OwnAppend, OwnNote, OwnRoot,
-    RECORD_BYTES, Record, Regard, Stated, Testimony,
+    FirstSeen, Follow, ForkCommon, ForkPointShown, HomeOrigin, ImportedRoot, KnownHead, LogTestimony, OwnAppend,
+    OwnNote, OwnRoot, RECORD_BYTES, Record, Regard, Stated, Testimony,
 };
 
 /// Bytes of a handle, petname or channel.
@@ -159,6 +159,7 @@ pub struct Truth {
     home: Option<HomeOrigin>,
     forked: BTreeMap<Origin, Vec<u8>>,
     fork_common: BTreeMap<Origin, u64>,
+    fork_points: BTreeMap<Origin, ForkPointShown>,
     own_roots: BTreeMap<ContentRoot, PackageId>,
     imported_roots: BTreeMap<ContentRoot, PackageId>,
     stated: BTreeMap<Origin, Stated>,
@@ -259,15 +260,22 @@ impl Truth {
         self.home.as_ref()
     }
 
-    /// The proof that a log was forked by its key.
+    /// The proof that a log was forked by its key: the one of which it is known where its histories part, else the first.
     #[must_use]
     pub fn fork_proof(&self, origin: &Origin) -> Option<&[u8]> {
-        self.forked.get(origin).map(Vec::as_slice)
+        let shown = self.fork_points.get(origin).map(|shown| &shown.proof);
+        shown.or_else(|| self.forked.get(origin)).map(Vec::as_slice)
     }
 
-    /// All fork proofs.
-    pub fn fork_proofs(&self) -> impl Iterator<Item = (&Origin, &[u8])> {
-        self.forked.iter().map(|(origin, proof)| (origin, proof.as_slice()))
+    /// All logs that were forked by their keys.
+    pub fn forked_logs(&self) -> impl Iterator<Item = &Origin> {
+        self.forked.keys().chain(self.fork_points.keys().filter(|origin| !self.forked.contains_key(origin)))
+    }
+
+    /// Proof of where the histories of [`Truth::fork_proof`] part.
+    #[must_use]
+    pub fn fork_point(&self, origin: &Origin) -> Option<&[u8]> {
+        self.fork_points.get(origin).map(|shown| shown.point.as_slice())
     }
 
     /// Entries that both histories of a forked log are known to have: they stay settled.
@@ -340,6 +348,12 @@ impl Truth {
                 Ok(self.fork_common(&common.origin).is_none_or(|known| common.n_common < known))
             }
             Record::ImportedRoot(root) => Ok(self.imported_roots.contains_key(&root.content_root) != root.kept),
+            Record::ForkPoint(shown) => {
+                short(shown.proof.len(), limits::FORK_PROOF_BYTES)?;
+                short(shown.point.len(), limits::FORK_POINT_BYTES)?;
+                let known = self.fork_points.get(&shown.origin);
+                Ok(known.is_none_or(|known| shown.n_common < known.n_common))
+            }
             Record::Stated(stated) => self.decide_stated(here, stated),
             Record::LogTestimony(LogTestimony { origin, testimony }) => {
                 short(testimony.by.len(), limits::WITNESSES)?;
@@ -474,6 +488,7 @@ impl Truth {
             Record::Handle(handle) => self.handle = Some(handle.text),
             Record::HomeOrigin(home) => self.home = Some(home),
             Record::Forked(forked) => drop(self.forked.entry(forked.origin).or_insert(forked.proof)),
+            Record::ForkPoint(shown) => drop(self.fork_points.insert(shown.origin, shown)),
             Record::OwnRoot(OwnRoot { content_root, package, kept: true }) => {
                 self.own_roots.insert(content_root, package);
             }

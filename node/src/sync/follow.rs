@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use syncra_protocol::Timestamp;
+use syncra_protocol::evidence::KnownFork;
 use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
-use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
@@ -237,13 +238,20 @@ impl Task {
         }
     }
 
-    /// A fork that was proved elsewhere: by another package's peers, or by a file.
+    /// A fork that was proved elsewhere, or shown there where its histories part: by another package's peers, or by a file.
     fn on_fork(&mut self, origin: &Origin) {
         // Of which nothing is held one history is fetched first, so that there is a head to show with the proof.
-        let is_frozen = self.follower.evidence().is_none_or(|known| known.is_forked(origin) || known.size(origin) == 0);
-        let proof = self.parts.histories.journal().truth().fork_proof(origin).map(ForkProof::verify);
-        if let Some(Ok(proof)) = proof.filter(|_| !is_frozen) {
+        if self.follower.evidence().is_none_or(|known| known.size(origin) == 0) {
+            return;
+        }
+        let Some(KnownFork { proof, point, .. }) = self.parts.histories.fork(origin) else { return };
+        if self.follower.evidence().is_some_and(|known| !known.is_forked(origin)) {
             self.follower.handle(clock::steady(), Input::Fork(proof));
+        }
+        let n_common = |point: Option<&ForkPoint>| point.map_or(u64::MAX, ForkPoint::n_common);
+        let known = self.follower.evidence().and_then(|known| known.fork_point(origin));
+        if let Some(point) = point.filter(|point| point.n_common() < n_common(known)) {
+            self.follower.handle(clock::steady(), Input::ForkPoint(Box::new(point)));
         }
     }
 
@@ -287,6 +295,11 @@ impl Task {
                     Err(error) => tracing::warn!(%error, "what witnesses say could not be kept"),
                 },
                 Effect::Common { origin, n_common } => self.keep_common(origin, n_common).await,
+                Effect::ForkPoint(point) => {
+                    if let Err(error) = self.parts.histories.keep_fork_point(&point).await {
+                        tracing::error!(%error, "where a forked log parts could not be kept");
+                    }
+                }
                 Effect::RetryAt(at) => tracing::debug!(?at, "nobody can be asked before"),
             }
         }

@@ -37,7 +37,7 @@ async fn reader(dir: &Path, settings: &str) -> Parts {
 }
 
 async fn hear(parts: &Parts, head: &Head, said: &[Cosignature]) {
-    let _is_more = parts.witnesses.hear(&head.with_evidence(None, said)).await.unwrap();
+    let _is_more = parts.witnesses.hear(&head.with_evidence(None, None, said)).await.unwrap();
 }
 
 fn history(parts: &Parts, package: PackageId) -> std::sync::Arc<History> {

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use super::held::Verified;
-use super::{Evidence, EvidenceError, Frontier, Known, Logs, Owner, first};
+use super::{Evidence, EvidenceError, Frontier, Known, KnownFork, Logs, Owner, first};
 use crate::entry::Body;
 use crate::fold::{self, IdentityState};
 use crate::id::IdentityId;
 use crate::log::checkpoint::Head;
-use crate::log::fork::ForkProof;
 use crate::log::{ExtendError, Log};
 use crate::origin::{Origin, Subject};
 
@@ -76,10 +75,10 @@ impl IdentityLog {
 }
 
 impl Identity {
-    /// What the logs of one identity say, given the fork proofs against any of them and how far both histories go
-    /// together; none without the log of its first device.
+    /// What the logs of one identity say, given what is known of forks of any of them; none without the log of its first
+    /// device.
     #[must_use]
-    pub fn gather(logs: Vec<IdentityLog>, forks: impl IntoIterator<Item = (ForkProof, Option<u64>)>) -> Option<Self> {
+    pub fn gather(logs: Vec<IdentityLog>, forks: impl IntoIterator<Item = KnownFork>) -> Option<Self> {
         let identity = logs.iter().find(|log| log.begun.is_some())?.identity;
         let mut set = Logs::default();
         for log in logs.iter().filter(|log| log.identity == identity) {
@@ -123,7 +122,7 @@ impl Evidence {
             Some(held) => check_continues(held, log.log())?,
             None => drop(self.room(&origin, &log.verified.items)?),
         }
-        if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
+        if self.size(&origin) < log.log().size() && !self.may_become(log.log()) {
             return Err(EvidenceError::Frozen);
         }
         let owner = owner.map(Arc::clone);
@@ -139,7 +138,7 @@ impl Evidence {
         if let Some(owner) = owner {
             self.know(log.identity, owner);
         }
-        self.learn(&origin);
+        self.learn_grown(&origin);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::id::IdentityId;
 use crate::log::Log;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
+use crate::log::fork_point::ForkPoint;
 use crate::origin::{Origin, Subject};
 
 /// Where in a log the word of a recovery key is looked for that lets the log in: a new device writes it first.
@@ -20,16 +21,27 @@ pub(super) const WORD_WITHIN: usize = 16;
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Logs {
     pub(super) held: BTreeMap<Origin, Held>,
-    pub(super) forks: BTreeMap<Origin, Fork>,
+    pub(super) forks: BTreeMap<Origin, KnownFork>,
     /// What the reader's witnesses have seen of forked logs.
     pub(super) quorums: BTreeMap<Origin, Quorum>,
 }
 
+/// What is known of a forked log.
 #[derive(Debug, Clone)]
-pub(super) struct Fork {
-    pub(super) proof: ForkProof,
-    /// None while nobody knows; of several other histories the shortest common part.
-    pub(super) n_common: Option<u64>,
+pub struct KnownFork {
+    /// That it is forked.
+    pub proof: ForkProof,
+    /// How many entries the history that is held has in common with another that was looked at; of several the fewest. None
+    /// while nobody has compared them.
+    pub n_common: Option<u64>,
+    /// Where the proof's histories part; of several such points the first.
+    pub point: Option<ForkPoint>,
+}
+
+impl From<ForkProof> for KnownFork {
+    fn from(proof: ForkProof) -> Self {
+        Self { proof, n_common: None, point: None }
+    }
 }
 
 impl Logs {
@@ -53,16 +65,17 @@ impl Logs {
     }
 
     /// Keeps the proofs, and how far both histories of each are known to go together. Whether any of that is new.
-    pub(super) fn freeze(&mut self, forks: impl IntoIterator<Item = (ForkProof, Option<u64>)>) -> bool {
+    pub(super) fn freeze(&mut self, forks: impl IntoIterator<Item = KnownFork>) -> bool {
         let (mut is_new, mut is_named) = (false, false);
-        for (proof, n_common) in forks {
+        for KnownFork { proof, n_common, point } in forks {
             let origin = *proof.origin();
             if let Entry::Vacant(place) = self.forks.entry(origin) {
-                place.insert(Fork { proof, n_common: None });
+                place.insert(proof.into());
                 is_new = true;
                 is_named |= self.is_named(&origin);
             }
             is_new |= n_common.is_some_and(|n_common| self.settle_fork(&origin, n_common));
+            is_new |= point.is_some_and(|point| self.learn_point(point) && self.settle_point(&origin));
         }
         if is_named {
             self.settle_anew();
@@ -76,6 +89,34 @@ impl Logs {
         let known = fork.n_common;
         fork.n_common = Some(known.map_or(n_common, |known| known.min(n_common)));
         fork.n_common != known
+    }
+
+    /// Keeps where the histories of a forked log part, and that proof for the one that is held. Whether that is before any
+    /// other such point.
+    pub(super) fn learn_point(&mut self, point: ForkPoint) -> bool {
+        let Some(fork) = self.forks.get_mut(point.origin()) else { return false };
+        let is_news = fork.point.as_ref().is_none_or(|known| point.n_common() < known.n_common());
+        if is_news {
+            (fork.proof, fork.point) = (point.proof().clone(), Some(point));
+        }
+        is_news
+    }
+
+    /// If the history that is held goes through the point where others part, it has so much in common with these. Whether that
+    /// is new.
+    pub(super) fn settle_point(&mut self, origin: &Origin) -> bool {
+        let point = self.forks.get(origin).and_then(|fork| fork.point.as_ref());
+        let is_in = |point: &&ForkPoint| self.log(origin).is_some_and(|log| point.is_in(log));
+        match point.filter(is_in).map(ForkPoint::n_common) {
+            Some(n_common) => self.settle_fork(origin, n_common),
+            None => false,
+        }
+    }
+
+    /// Of a forked log of which less is held than both histories have in common, where these part.
+    pub(super) fn lacks_common(&self, origin: &Origin) -> Option<&ForkPoint> {
+        let fork = self.forks.get(origin).filter(|fork| fork.n_common.is_none())?;
+        fork.point.as_ref().filter(|point| point.n_common() > self.size(origin))
     }
 
     /// How many entries of a log are in every history that its key signed: all unless it forked.

@@ -155,18 +155,32 @@ impl InclusionProof {
     /// # Errors
     /// [`ProofError::OtherStatement`], [`ProofError::Root`].
     pub fn verify(&self, leaf: &LogHash, at: &Checkpoint) -> Result<(), ProofError> {
-        let Wire { low: index, size, hashes } = &self.0;
-        if *size != at.size {
+        if self.size() != at.size {
             return Err(ProofError::OtherStatement);
         }
+        if self.root_over(leaf) == at.root { Ok(()) } else { Err(ProofError::Root) }
+    }
+
+    /// The root to which these hashes lead from `leaf`.
+    pub(super) fn root_over(&self, leaf: &LogHash) -> LogHash {
+        let Wire { low: index, size, hashes } = &self.0;
         let (inner, _) = climb(*index, size - 1);
         let (below, above) = hashes.split_at(inner);
         let mut node = *leaf;
         for (level, sibling) in below.iter().enumerate() {
             node = if index >> level & 1 == 1 { node_hash(sibling, &node) } else { node_hash(&node, sibling) };
         }
-        let found = above.iter().fold(node, |node, left| node_hash(left, &node));
-        if found == at.root { Ok(()) } else { Err(ProofError::Root) }
+        above.iter().fold(node, |node, left| node_hash(left, &node))
+    }
+    /// The root over all leaves before this one, if the proof holds: what stands to the left of the way up.
+    #[must_use]
+    pub fn root_before(&self) -> LogHash {
+        let Wire { low: index, size, hashes } = &self.0;
+        let (inner, _) = climb(*index, size - 1);
+        let is_left = |(level, _): &(usize, &LogHash)| *level >= inner || index >> level & 1 == 1;
+        let mut left = hashes.iter().enumerate().filter(is_left).map(|(_, hash)| hash);
+        // The smallest of these trees is the last: RFC 6962 §2.1.
+        left.next().map_or(EMPTY_ROOT, |last| left.fold(*last, |root, left| node_hash(left, &root)))
     }
 }
 

@@ -4,6 +4,7 @@ mod cosignatures;
 mod decoders;
 mod exhaustive;
 mod foreign;
+mod fork_points;
 mod mutants;
 mod rng;
 mod statements;

@@ -18,6 +18,7 @@ use crate::id::{IdentityId, PackageId};
 use crate::log::Log;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
+use crate::log::fork_point::ForkPoint;
 use crate::message::log::{Entries, Heads};
 use crate::origin::Origin;
 
@@ -101,6 +102,8 @@ pub enum Input {
     CommitFailed(Origin),
     /// A verified fork proof from elsewhere.
     Fork(ForkProof),
+    /// Where the histories of a forked log part, verified, from elsewhere.
+    ForkPoint(Box<ForkPoint>),
     /// What the reader's witnesses have seen of a log, or that they say nothing.
     Witnessed(Origin, Option<Quorum>),
 }
@@ -181,6 +184,8 @@ pub enum Effect {
         /// Entries in both.
         n_common: u64,
     },
+    /// Where the histories of a forked log part, with the fork proof that this is about; to be kept and spread like that.
+    ForkPoint(Box<ForkPoint>),
     /// Something is missing and nobody can be asked for it before this time, or before a peer comes.
     RetryAt(Timestamp),
 }
@@ -251,7 +256,7 @@ pub struct Follower {
     branches: BTreeMap<Origin, branch::Branch>,
     /// Fork proofs of logs of which nothing was held when they came: one history is fetched all the same, since what is in
     /// both stays settled. Then the log is frozen.
-    warned: BTreeMap<Origin, (Peer, ForkProof)>,
+    warned: BTreeMap<Origin, Warned>,
     committing: BTreeMap<Origin, (Peer, Extension)>,
     /// Logs left alone until then: their commit failed.
     resting: BTreeMap<Origin, (Timestamp, Backoff)>,
@@ -288,6 +293,14 @@ struct PeerState {
     lagging: BTreeMap<Origin, u64>,
     /// Forked logs whose history it was asked for.
     branches_asked: BTreeSet<Origin>,
+}
+
+/// A fork proof that came too early, from whom, and where its histories part if that is known.
+#[derive(Debug)]
+struct Warned {
+    peer: Peer,
+    proof: ForkProof,
+    point: Option<ForkPoint>,
 }
 
 /// One log being fetched from one peer.
@@ -355,7 +368,8 @@ impl Follower {
         let Some(evidence) = &self.evidence else { return BTreeMap::new() };
         let mut behind = BTreeMap::new();
         for (origin, head) in self.peers.values().flat_map(|peer| &peer.offers) {
-            if evidence.wants(origin) && !evidence.is_forked(origin) && head.size() > evidence.size(origin) {
+            let is_open = !evidence.is_forked(origin) || evidence.lacks_common(origin);
+            if evidence.wants(origin) && is_open && head.size() > evidence.size(origin) {
                 let size = behind.entry(*origin).or_insert(0);
                 *size = head.size().max(*size);
             }
@@ -382,6 +396,7 @@ impl Follower {
             Input::Committed(origin) => self.on_committed(now, origin),
             Input::CommitFailed(origin) => self.on_commit_failed(now, origin),
             Input::Fork(proof) => self.freeze(&proof),
+            Input::ForkPoint(point) => self.on_point_from_elsewhere(now, *point),
             Input::Witnessed(origin, quorum) => self.on_witnessed(&origin, quorum),
         }
         self.plan(now);

@@ -20,6 +20,7 @@ use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
 use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::log::note::{Note, Vkey};
 use syncra_protocol::log::proof::{ConsistencyProof, InclusionProof, PrefixProof};
 use syncra_protocol::log::tiles::Tile;
@@ -71,6 +72,7 @@ pub const ALL: &[Target] = &[
     target("consistency", consistency, proofs),
     target("prefix", prefix, proofs),
     target("fork", fork, forks),
+    target("fork-point", fork_point, fork_points),
     target("node", node, Vec::new),
     target("chunk-list", chunk_list, Vec::new),
     target("hash-seq", hash_seq, Vec::new),
@@ -184,7 +186,7 @@ fn cosigned(bytes: &[u8]) {
     assert!(found.iter().all(|cosignature| cosignature.checkpoint() == head.checkpoint()));
     let proof = ForkProof::carried_by(&head);
     assert!(proof.as_ref().is_none_or(|proof| proof.origin() == head.origin()));
-    let again = head.with_evidence(proof.as_ref(), &found);
+    let again = head.with_evidence(proof.as_ref(), None, &found);
     assert_eq!(Cosignature::all_of(&again, &[witness_key()], Timestamp(u64::MAX >> 1)), found);
     assert_eq!(ForkProof::carried_by(&again), proof);
 }
@@ -212,6 +214,12 @@ fn prefix(bytes: &[u8]) {
 
 fn fork(bytes: &[u8]) {
     same(bytes, ForkProof::verify(bytes).ok().map(|proof| proof.encode()));
+}
+
+fn fork_point(bytes: &[u8]) {
+    let point = ForkPoint::verify(two_histories().0, bytes).ok();
+    same(bytes, point.as_ref().map(ForkPoint::encode));
+    assert!(point.is_none_or(|point| point.n_common() == FORKED_AT), "shown to part elsewhere");
 }
 
 fn node(bytes: &[u8]) {
@@ -468,7 +476,10 @@ fn cosigned_notes() -> Vec<Vec<u8>> {
     witness.record(Statement::recall(&head, Timestamp(1_679_315_147_000))).expect("the first");
     let said = witness.cosignature(&secret(2), head.origin()).expect("recorded");
     let fork = ForkProof::new(&head, &head_of(&other), None).expect("a fork");
-    vec![head.with_evidence(None, [&said]).note().to_vec(), head.with_evidence(Some(&fork), [&said]).note().to_vec()]
+    vec![
+        head.with_evidence(None, None, [&said]).note().to_vec(),
+        head.with_evidence(Some(&fork), None, [&said]).note().to_vec(),
+    ]
 }
 
 fn proofs() -> Vec<Vec<u8>> {
@@ -483,6 +494,26 @@ fn forks() -> Vec<Vec<u8>> {
     let equal = ForkProof::new(&head_of(&a), &head_of(&b), None).expect("a fork");
     let longer = ForkProof::from_log(&long, &head_of(&a), &head_of(&long)).expect("a fork");
     vec![equal.encode(), longer.encode()]
+}
+
+/// Where two histories part.
+const FORKED_AT: u64 = 4;
+
+/// Two histories of one log, and the proof.
+fn two_histories() -> (ForkProof, Log, Log) {
+    let (mut a, mut b) = (Log::new(origin()), Log::new(origin()));
+    for index in 0..11 {
+        a.append(&[index]).expect("short");
+        b.append(&[if u64::from(index) < FORKED_AT { index } else { 99 }]).expect("short");
+    }
+    let head = head_of(&a);
+    let proof = ForkProof::from_log(&a, &head, &head_of(&b)).expect("a fork");
+    (proof, a, b)
+}
+
+fn fork_points() -> Vec<Vec<u8>> {
+    let (proof, a, b) = two_histories();
+    vec![ForkPoint::between(proof, &a, &b).expect("both are here").encode()]
 }
 
 fn log_requests() -> Vec<Vec<u8>> {

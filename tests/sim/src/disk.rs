@@ -12,6 +12,7 @@ use std::rc::Rc;
 use syncra_protocol::id::{BlobId, LogHash};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::origin::Origin;
 
 use crate::rng::Rng;
@@ -171,6 +172,8 @@ pub enum Record {
     Forked(Origin, Bytes),
     /// Entries that both histories of a forked log have.
     Common(Origin, u64),
+    /// Where the histories of a forked log part, shown.
+    ForkPoint(Box<ForkPoint>),
 }
 
 /// An own log as the journal has it.
@@ -222,6 +225,8 @@ pub struct Truth {
     pub forks: BTreeMap<Origin, Bytes>,
     /// Common parts of forked logs.
     pub common: BTreeMap<Origin, u64>,
+    /// Where they part.
+    pub points: BTreeMap<Origin, ForkPoint>,
     /// See [`Disk::is_copy`].
     pub is_copy: bool,
 }
@@ -257,6 +262,9 @@ impl Truth {
             },
             Record::Forked(origin, _) => Ok(!self.forks.contains_key(origin)),
             Record::Common(origin, n_common) => Ok(self.common.get(origin).is_none_or(|known| known > n_common)),
+            Record::ForkPoint(point) => {
+                Ok(self.points.get(point.origin()).is_none_or(|known| known.n_common() > point.n_common()))
+            }
         }
     }
 
@@ -301,6 +309,10 @@ impl Truth {
             Record::Known(head) => drop(self.known.insert(*head.origin(), head.clone())),
             Record::Forked(origin, proof) => drop(self.forks.entry(*origin).or_insert_with(|| Rc::clone(proof))),
             Record::Common(origin, n_common) => drop(self.common.insert(*origin, *n_common)),
+            Record::ForkPoint(point) => {
+                self.forks.insert(*point.origin(), point.proof().encode().into());
+                self.points.insert(*point.origin(), (**point).clone());
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use syncra_protocol::Timestamp;
-use syncra_protocol::evidence::{Evidence, Frontier};
+use syncra_protocol::evidence::{Evidence, Frontier, KnownFork};
 use syncra_protocol::fold::{DeviceStatus, PackageState, Standing};
 use syncra_protocol::id::{BlobId, ContentRoot, EntryId, PackageId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
@@ -567,10 +567,9 @@ fn load(package: PackageId, up: &Running) -> Result<Option<Evidence>, String> {
         if evidence.log(origin).is_none() {
             continue;
         }
-        evidence.freeze(ForkProof::verify(proof).map_err(|error| format!("{origin}: {error}"))?);
-        if let Some(n_common) = up.truth.common.get(origin) {
-            evidence.settle_fork(origin, *n_common);
-        }
+        let proof = ForkProof::verify(proof).map_err(|error| format!("{origin}: {error}"))?;
+        let (n_common, point) = (up.truth.common.get(origin).copied(), up.truth.points.get(origin).cloned());
+        evidence.freeze_all([KnownFork { proof, n_common, point }]);
     }
     Ok(Some(evidence))
 }

@@ -190,11 +190,20 @@ fn a_proof_of_a_fork_is_a_file_and_reaches_who_never_met_the_forker() {
     publish(&alice, "1.1.0", 10_000);
     publish(&twin, "1.2.0", 10_000);
     let bob_up = bob.up(LOOPBACK);
+    let old = format!("{}@1.0.0", package(&published));
+    let get = |home: &Home, out: &str| ["get", &old, "-o", text(&home.work().join(out))].map(str::to_owned);
     for home in [&alice, &twin] {
         let up = home.up(LOOPBACK);
         bob.json(["connect", address(&up)]);
         bob.run(["add", package(&published)]);
-        bob.run(["update"]);
+        // The second time he compares what they have. Both are the same peer to him, and he may not have noticed that the
+        // first is gone.
+        let out = bob.work().join("out");
+        until("bob can take what both have", || {
+            bob.run(["update"]);
+            bob.run(["get", &old, "-o", text(&out)]).code == 0
+        });
+        std::fs::remove_dir_all(&out).expect("it was written");
         drop(up.kill());
     }
     hears(&bob, |event| event["type"] == "peer_fault" && word(event, "fault").contains("two histories"));
@@ -229,16 +238,21 @@ fn a_proof_of_a_fork_is_a_file_and_reaches_who_never_met_the_forker() {
     let carol = wired();
     let carol_up = carol.up(LOOPBACK);
     carol.json(["connect", address(&bob_up)]);
-    let (exit, error) = carol.fails(["add", package(&published)]);
+    // Nobody shows her the other history, only where it parts from this one: what is in both stays settled.
+    assert_eq!(carol.json(["add", package(&published)])["changes"][0]["to"], "1.0.0");
+    let (exit, error) = carol.fails(["add", &format!("{}@1.1.0", package(&published))]);
     assert_eq!((exit, error["code"].as_str()), (5, Some("E0504")), "{error}");
     check(&carol, "carol");
     drop(carol_up);
+    assert_eq!(carol.json(get(&carol, "stopped"))["version"], "1.0.0");
 
     let stick = bob.work().join("world.syncpack");
     bob.json(["export", package(&published), "-o", text(&stick)]);
+    drop(bob_up);
     let eve = Home::new();
     eve.run(["import", text(&stick)]);
     check(&eve, "eve");
+    assert_eq!(eve.json(get(&eve, "out"))["version"], "1.0.0", "the stick shows where the histories part");
 
     let (dora, alice_up) = (wired(), alice.up(LOOPBACK));
     let dora_up = dora.up(LOOPBACK);
@@ -249,6 +263,10 @@ fn a_proof_of_a_fork_is_a_file_and_reaches_who_never_met_the_forker() {
     assert_eq!(dora.run(["verify"]).code, 0, "a dry run keeps nothing");
     assert_eq!(dora.json(["import", text(&file)])["fork"], written);
     check(&dora, "dora");
+    let (exit, error) = dora.fails(get(&dora, "before"));
+    assert_eq!((exit, error["code"].as_str()), (5, Some("E0504")), "the file does not say where they part: {error}");
+    dora.run(["import", text(&stick)]);
+    assert_eq!(dora.json(get(&dora, "after"))["version"], "1.0.0", "the stick does");
     // Dora tells alice, who did it: nobody would take more of that log, and so nothing more goes into it.
     let package = package(&published);
     until("alice knows", || alice.json(["info", package])["forked"].as_array().is_some_and(|forked| forked.len() == 1));

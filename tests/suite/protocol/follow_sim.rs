@@ -12,6 +12,7 @@ use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::cosignature::Cosignature;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::message::log::{Entries, Heads};
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
@@ -84,6 +85,7 @@ pub(crate) struct Node {
     pub(crate) store: BTreeMap<Origin, Stored>,
     pub(crate) faults: Vec<(Peer, Fault)>,
     pub(crate) common: Vec<(Origin, u64)>,
+    pub(crate) points: Vec<ForkPoint>,
     pub(crate) omissions: Omissions,
     /// What it heard of witnesses and passes on.
     pub(crate) said: Vec<Cosignature>,
@@ -147,10 +149,22 @@ impl Sim {
     fn add(&mut self, manner: Manner, follower: Option<Follower>, store: BTreeMap<Origin, Stored>) -> usize {
         let seed = u8::try_from(200 + self.nodes.len()).unwrap();
         let peer = DeviceSecret::from_seed(&[seed; 32]).public();
-        let (faults, common, omissions, said, cosigned) = Default::default();
+        let (faults, common, points, omissions, said, cosigned) = Default::default();
         let (n_updates, n_retries) = (0, 0);
-        let node =
-            Node { peer, manner, follower, store, faults, common, omissions, said, cosigned, n_updates, n_retries };
+        let node = Node {
+            peer,
+            manner,
+            follower,
+            store,
+            faults,
+            common,
+            points,
+            omissions,
+            said,
+            cosigned,
+            n_updates,
+            n_retries,
+        };
         self.nodes.push(node);
         let new = self.nodes.len() - 1;
         for other in 0..new {
@@ -326,6 +340,7 @@ impl Sim {
                 }
                 Effect::Fault { peer, fault } => node.faults.push((peer, fault)),
                 Effect::Common { origin, n_common } => node.common.push((origin, n_common)),
+                Effect::ForkPoint(point) => node.points.push(*point),
                 Effect::Shown { peer, shown } => node.omissions.answered(self.queue.now, peer, &shown),
                 Effect::Cosigned(head) => node.cosigned.push(head),
                 Effect::RetryAt(at) => {
@@ -396,7 +411,9 @@ impl Sim {
         if let Some(follower) = &node.follower {
             let evidence = follower.evidence()?;
             let fork = |head: &Head| evidence.forks().find(|proof| proof.origin() == head.origin());
-            return Some(Heads::answer(evidence, |head| head.with_evidence(fork(head), &node.said)));
+            return Some(Heads::answer(evidence, |head| {
+                head.with_evidence(fork(head), evidence.fork_point(head.origin()), &node.said)
+            }));
         }
         let mut heads = Heads {
             package_genesis: Blob(genesis),

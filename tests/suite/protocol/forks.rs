@@ -1,7 +1,7 @@
 //! Forked logs that are healed, told as stories: who says which history goes on, and what that does not change.
 
 use syncra_protocol::entry::{Body, Cut, DeviceRole, Endorse, ForkResolve, Role, Statement};
-use syncra_protocol::evidence::Evidence;
+use syncra_protocol::evidence::{Evidence, KnownFork};
 use syncra_protocol::fold::{OpenChange, PackageState, Pick, SelectError};
 use syncra_protocol::id::{EntryId, ReleaseId};
 use syncra_protocol::key::DeviceSecret;
@@ -305,7 +305,7 @@ fn nobody_is_silenced_who_builds_on_what_somebody_says_of_a_forked_log() {
                 evidence.extend(&chain.entries, &chain.head()).unwrap();
             }
             assert!(!is_there(&evidence.fold(), built), "nobody knows of the fork");
-            evidence.freeze_all([(proof.clone(), n_common)]);
+            evidence.freeze_all([KnownFork { n_common, ..proof.clone().into() }]);
             assert!(is_there(&evidence.fold(), built), "{held} held, {n_common:?} in common");
         }
     }
@@ -331,7 +331,7 @@ fn a_cut_beyond_what_is_held_of_a_forked_log_settles_nothing_of_the_thiefs() {
     for (held, n_known) in [(&log, 0), (&log, 1), (&branch, 0)] {
         people.package.insert(LAPTOP, held.fork(n_common + 1));
         let mut evidence = people.evidence(0);
-        evidence.freeze_all([(proof.clone(), Some(n_common + n_known))]);
+        evidence.freeze_all([KnownFork { n_common: Some(n_common + n_known), ..proof.clone().into() }]);
         let release = ReleaseId::from(EntryId::of(&held.entries[usize::try_from(n_common).unwrap()]));
         let is_there = devices::exactly(&evidence.fold(), release).is_ok();
         assert_eq!(is_there, n_known == 1, "only what both histories are known to have");

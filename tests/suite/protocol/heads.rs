@@ -113,7 +113,7 @@ fn cosigned(head: &Head) -> Head {
     let mut witness = Witness::new(secret.public());
     witness.record(Statement::recall(head, Timestamp(1_000_000))).unwrap();
     let said: Vec<Cosignature> = witness.cosignature(&secret, head.origin()).into_iter().collect();
-    head.with_evidence(None, &said)
+    head.with_evidence(None, None, &said)
 }
 
 fn asks_heads(effects: &[Effect]) -> bool {
@@ -272,7 +272,7 @@ fn a_warning_freezes_a_log_that_is_held_and_says_nothing_of_a_strangers() {
     let mut reader = Reader::holding(world(), [3, 3]);
     reader.tell(Input::PeerUp(peer(1)));
     let [known, stranger] =
-        [1, STRANGER].map(|writer| reader.head(writer, 3).with_evidence(Some(&proof(&reader.world, writer)), []));
+        [1, STRANGER].map(|writer| reader.head(writer, 3).with_evidence(Some(&proof(&reader.world, writer)), None, []));
     assert!(!is_told_of_a_fork(&reader.notice(1, &stranger)));
     assert!(is_told_of_a_fork(&reader.notice(1, &known)) && reader.is_forked(1));
     assert!(!is_told_of_a_fork(&reader.notice(1, &known)), "once");

@@ -58,7 +58,7 @@ fn two_histories_of_a_key_that_is_nobodys_are_kept_and_told_by_nobody() {
         let peer = sim.nodes[liar].peer;
         sim.input(reader, Input::Heads { peer, heads });
         for fork in &forks {
-            tell(&mut sim, reader, liar, &fork[0].with_evidence(Some(&proof_of(fork)), &[]));
+            tell(&mut sim, reader, liar, &fork[0].with_evidence(Some(&proof_of(fork)), None, &[]));
         }
         let other = sim.server(Manner::Silent);
         sim.run_for(SECOND);
@@ -118,7 +118,7 @@ fn a_fork_of_a_device_that_is_known_later_is_found_in_what_was_offered_before() 
         sim.run_for(SECOND);
         if is_carried {
             tell(&mut sim, reader, first, &fork[0]);
-            tell(&mut sim, reader, first, &fork[0].with_evidence(Some(&proof_of(&fork)), &[]));
+            tell(&mut sim, reader, first, &fork[0].with_evidence(Some(&proof_of(&fork)), None, &[]));
         } else {
             tell(&mut sim, reader, first, &fork[0]);
             tell(&mut sim, reader, second, &fork[1]);
@@ -148,7 +148,7 @@ fn a_warning_of_a_strangers_log_counts_once_the_log_is_held() {
     let silent = sim.server(Manner::Silent);
     let reader = sim.reader();
     sim.run_for(10 * SECOND);
-    tell(&mut sim, reader, silent, &fork[0].with_evidence(Some(&proof_of(&fork)), &[]));
+    tell(&mut sim, reader, silent, &fork[0].with_evidence(Some(&proof_of(&fork)), None, &[]));
     assert_eq!(forks_told(&sim, reader), []);
     let seen = sim.world.seen(1);
     sim.world.publish(0, seen, "1.0.0", 1);

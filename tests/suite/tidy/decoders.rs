@@ -40,6 +40,7 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("protocol/src/log/checkpoint.rs", "verify", Both("head", "notes_and_checkpoints")),
     ("protocol/src/log/cosignature.rs", "from_str", Both("witness-key", "notes_and_checkpoints")),
     ("protocol/src/log/fork.rs", "verify", Both("fork", "fork_proofs")),
+    ("protocol/src/log/fork_point.rs", "verify", Both("fork-point", "damaged_points_are_refused")),
     ("protocol/src/log/note.rs", "from_str", Both("vkey", "notes_and_checkpoints")),
     ("protocol/src/log/note.rs", "parse_vkey", Part),
     ("protocol/src/log/note.rs", "parse", Both("note", "notes_and_checkpoints")),

@@ -300,7 +300,7 @@ async fn warnings(
     if who.recovery == "unsaved" {
         warnings.push("the recovery secret is only on this device; write it down: `syncra id recovery`".to_owned());
     }
-    for (origin, _) in parts.histories.journal().truth().fork_proofs() {
+    for origin in parts.histories.journal().truth().forked_logs() {
         warnings.push(format!("the key of {origin} has signed two histories; nothing newer of it is accepted"));
     }
     if !running && packages.own > 0 {

@@ -14,6 +14,7 @@ use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::log::{Log, Standing};
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::mpsc;
@@ -71,8 +72,8 @@ pub enum ImportError {
     Forked {
         /// The proof.
         proof: Box<ForkProof>,
-        /// How many entries both histories have, if the file shows it.
-        n_common: Option<u64>,
+        /// Where the histories part, if the file shows it.
+        point: Option<Box<ForkPoint>>,
     },
     /// The history lacks the log that it begins with.
     #[error("the history of package {} lacks its first log", .0.fmt_short())]
@@ -123,12 +124,12 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
     let mut verified = Vec::new();
     for package in &survey.packages {
         match verify(parts, package) {
-            Err(ImportError::Forked { proof, n_common }) if !dry_run => {
+            Err(ImportError::Forked { proof, point }) if !dry_run => {
                 parts.histories.keep_fork(&proof).await?;
-                if let Some(n_common) = n_common {
-                    parts.histories.keep_common(*proof.origin(), n_common).await?;
+                if let Some(point) = &point {
+                    parts.histories.keep_fork_point(point).await?;
                 }
-                return Err(ImportError::Forked { proof, n_common });
+                return Err(ImportError::Forked { proof, point });
             }
             package => verified.push(package?),
         }
@@ -150,6 +151,9 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
         }
     }
     keep_evidence(parts, &survey).await?;
+    for point in verified.iter().flat_map(|package| &package.points) {
+        parts.histories.keep_fork_point(point).await?;
+    }
     for package in &verified {
         catalogue::refresh(parts, package.package).await?;
     }
@@ -161,6 +165,9 @@ async fn keep_evidence(parts: &Parts, survey: &Survey) -> Result<(), ImportError
     for SurveyedLog { head, .. } in survey.packages.iter().flat_map(|package| &package.logs) {
         if let Some(proof) = ForkProof::carried_by(head) {
             parts.histories.keep_fork(&proof).await?;
+        }
+        if let Some(point) = ForkPoint::carried_by(head) {
+            parts.histories.keep_fork_point(&point).await?;
         }
         if parts.witnesses.hear(head).await? {
             parts.histories.reconsider(head.origin());
@@ -176,6 +183,8 @@ struct Verified {
     growth: Vec<Growth>,
     /// Releases in logs that are not taken in because their keys signed another history, which is here.
     left_out: Vec<Release>,
+    /// Where the histories of such logs part, as the file shows.
+    points: Vec<ForkPoint>,
     n_complete: u64,
     /// The content that is complete now and came with the file.
     brought: Vec<ContentRoot>,
@@ -198,7 +207,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     for genesis in &surveyed.begin.identities {
         evidence.admit_identity(genesis).map_err(bad)?;
     }
-    let (mut growth, mut left_out) = (Vec::new(), Vec::new());
+    let (mut growth, mut left_out, mut points) = (Vec::new(), Vec::new(), Vec::new());
     // Whose rights come from where: identities before packages.
     let is_identity = |log: &&SurveyedLog| matches!(log.head.origin().subject, Subject::Identity(_));
     let (identities, packages): (Vec<_>, Vec<_>) = surveyed.logs.iter().partition(is_identity);
@@ -208,9 +217,14 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
         let n_open = open.len();
         let mut later = Vec::new();
         for log in open {
-            // Nothing newer of it is taken in, and what is here stays as it is.
+            // Nothing newer of it is taken in than what both histories have, and what is here stays as it is.
             if evidence.is_forked(log.head.origin()) {
-                left_out.extend(releases_of(log));
+                let grown = complete(&mut evidence, log);
+                if grown.is_none() {
+                    left_out.extend(releases_of(log));
+                    points.extend(part(&mut evidence, log));
+                }
+                growth.extend(grown);
                 continue;
             }
             match grow(&mut evidence, log) {
@@ -226,7 +240,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     if evidence.log(&first).is_none() {
         return Err(ImportError::Incomplete(package));
     }
-    Ok(Verified { package, evidence, growth, left_out, n_complete: 0, brought: Vec::new() })
+    Ok(Verified { package, evidence, growth, left_out, points, n_complete: 0, brought: Vec::new() })
 }
 
 /// The log as it stands in the file; none if that is not what its head says.
@@ -245,19 +259,21 @@ fn releases_of(file: &SurveyedLog) -> Vec<Release> {
     if whole(file).is_some() { releases.collect() } else { Vec::new() }
 }
 
-/// How many entries the held history and the one in the file have in common; none if the file does not hold what its head says.
-fn common(held: &Log, file: &SurveyedLog) -> Option<u64> {
-    let other = whole(file)?;
-    // Equal roots are equal entries up to there.
-    let (mut same, mut differs) = (0, held.size().min(other.size()) + 1);
-    while differs - same > 1 {
-        let middle = same + (differs - same) / 2;
-        match held.root_at(middle) == other.root_at(middle) {
-            true => same = middle,
-            false => differs = middle,
-        }
+/// Adds what all histories of a forked log are shown to have, if less is held and the file has it.
+fn complete(evidence: &mut Evidence, file: &SurveyedLog) -> Option<Growth> {
+    if let Some(point) = ForkPoint::carried_by(&file.head) {
+        evidence.learn_point(point);
     }
-    Some(same)
+    let may_grow = evidence.lacks_common(file.head.origin());
+    may_grow.then(|| grow(evidence, file).ok().flatten()).flatten()
+}
+
+/// Where the history of a forked log that is held and the one in the file part, if that was not known.
+fn part(evidence: &mut Evidence, file: &SurveyedLog) -> Option<ForkPoint> {
+    let origin = file.head.origin();
+    let ours = evidence.log(origin).zip(evidence.head(origin))?;
+    let point = ForkPoint::of(ours, (&whole(file)?, &file.head))?;
+    evidence.learn_point(point.clone()).then_some(point)
 }
 
 /// Adds what is new of a log; none if all of it is held.
@@ -269,8 +285,8 @@ fn grow(evidence: &mut Evidence, log: &SurveyedLog) -> Result<Option<Growth>, Im
         Some(Standing::Forked) => {
             let proof = held.map(|(held, ours)| ForkProof::from_log(held, ours, &log.head));
             let proof = proof.and_then(Result::ok).expect("the log holds its own head and contradicts the other");
-            let n_common = held.and_then(|(held, _)| common(held, log));
-            return Err(ImportError::Forked { proof: Box::new(proof), n_common });
+            let point = held.zip(whole(log).as_ref()).and_then(|(held, other)| ForkPoint::of(held, (other, &log.head)));
+            return Err(ImportError::Forked { proof: Box::new(proof), point: point.map(Box::new) });
         }
         Some(Standing::Ahead { .. } | Standing::OtherLog) | None => {}
     }

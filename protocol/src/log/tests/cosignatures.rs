@@ -31,13 +31,17 @@ fn with_lines(head: &Head, lines: &[String]) -> Vec<u8> {
 fn what_witnesses_say_travels_in_the_note() {
     let head = head(1, &log(1, 20, u64::MAX), 20);
     let said = [cosign(40, &head, 1_799_999_000), cosign(41, &head, 1_799_999_500)];
-    let cosigned = head.with_evidence(None, &said);
+    let cosigned = head.with_evidence(None, None, &said);
     assert_eq!(Head::verify(cosigned.note()).as_ref(), Ok(&cosigned));
     assert_eq!(cosigned.without_cosignatures(), head);
     assert_eq!(read(cosigned.note(), &[]), said);
     assert_eq!(said[0].at(), Timestamp(1_799_999_000_000));
-    assert_eq!(head.with_evidence(None, &[]), head);
-    assert_eq!(cosigned.with_evidence(None, &said[..1]), head.with_evidence(None, &said[..1]), "lines do not pile up");
+    assert_eq!(head.with_evidence(None, None, &[]), head);
+    assert_eq!(
+        cosigned.with_evidence(None, None, &said[..1]),
+        head.with_evidence(None, None, &said[..1]),
+        "lines do not pile up"
+    );
 
     // Of two lines the later counts, in any order, and a line said twice is one.
     let later = cosign(40, &head, 1_799_999_900);
@@ -54,7 +58,7 @@ fn a_note_has_room_for_every_witness_of_a_list_and_a_fork_proof_comes_first() {
     let (honest, forked) = (log(1, 300, u64::MAX), log(1, 300, 3));
     let newest = head(1, &honest, 300);
     let many: Vec<_> = (40..90).map(|n| cosign(n, &newest, 1_799_999_000)).collect();
-    let full = newest.with_evidence(None, &many);
+    let full = newest.with_evidence(None, None, &many);
     assert!(full.note().len() <= NOTE_BYTES);
     assert!(read(full.note(), &[]).len() >= WITNESSES);
     let lines = Note::parse(full.note()).expect("a note").signatures().len();
@@ -68,12 +72,12 @@ fn a_note_has_room_for_every_witness_of_a_list_and_a_fork_proof_comes_first() {
             Cosignature::check(foreign, *newest.checkpoint(), 1_799_999_000, signature, NOW).expect("signed")
         })
         .collect();
-    let crowded = newest.with_evidence(None, &short);
+    let crowded = newest.with_evidence(None, None, &short);
     assert_eq!(Head::verify(crowded.note()).as_ref(), Ok(&crowded), "others can read it");
     assert_eq!(Note::parse(crowded.note()).expect("a note").signatures().len(), NOTE_SIGNATURES);
 
     let proof = ForkProof::from_log(&honest, &newest, &head(1, &forked, 299)).expect("a fork");
-    let warned = newest.with_evidence(Some(&proof), &many);
+    let warned = newest.with_evidence(Some(&proof), None, &many);
     assert_eq!(ForkProof::carried_by(&warned).as_ref(), Some(&proof));
     assert_eq!(ForkProof::carried_by(&full), None);
     let found = Head::verify(warned.note()).expect("still a note");
@@ -81,7 +85,7 @@ fn a_note_has_room_for_every_witness_of_a_list_and_a_fork_proof_comes_first() {
     println!("{} cosignatures beside a fork proof", read(warned.note(), &[]).len());
     // A proof against another log is no news about this one.
     let stranger = head(2, &log(2, 20, u64::MAX), 20);
-    assert_eq!(stranger.with_evidence(Some(&proof), &[]), stranger);
+    assert_eq!(stranger.with_evidence(Some(&proof), None, &[]), stranger);
     assert_eq!(ForkProof::carried_by(&Head::verify(&with_lines(&stranger, &[proof.line()])).expect("a note")), None);
 }
 
@@ -108,7 +112,7 @@ fn a_line_is_read_as_that_of_the_witness_that_it_names() {
     let checked = Cosignature::verify(&foreign, newest.checkpoint(), &parsed.signatures()[1], NOW);
     assert_eq!(checked, Err(CosignatureError::OtherKey), "the name is another's");
     // What was said of another tree is not put into this one's note.
-    assert_eq!(older.with_evidence(None, [&said]), older);
+    assert_eq!(older.with_evidence(None, None, [&said]), older);
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn witness_keys_have_one_spelling() {
 #[test]
 fn others_read_our_cosignatures() {
     let head = head(1, &log(1, 20, u64::MAX), 20);
-    let cosigned = head.with_evidence(None, &[cosign(40, &head, 1_679_315_147)]);
+    let cosigned = head.with_evidence(None, None, &[cosign(40, &head, 1_679_315_147)]);
     let theirs = signed_note::Note::from_bytes(cosigned.note()).expect("our note parses");
     let verifier = |seconds| TheirWitness { name: format!("syncra/witness/{}", secret(40).public()), seconds };
     for (seconds, n_verified) in [(1_679_315_147, Some(1)), (1_679_315_148, None)] {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::rng::Rng;
 use super::*;
+use crate::codec;
 use merkle::{EMPTY_ROOT, Frontier, node_hash};
 
 const LEAVES: u64 = 256;
@@ -183,4 +184,32 @@ fn the_largest_log() {
         .max();
     assert!(longest <= Some(limits::FORK_PROOF_BYTES), "{longest:?}");
     println!("longest fork proof: {longest:?} bytes");
+
+    // Of two histories of the same hashes but one nothing is shared on the way up, and every path is of the longest.
+    let (size, mut longest_point) = (limits::LOG_ENTRIES, 0);
+    for index in [0, 1, size / 2, size / 3, size - 1] {
+        let leaf = |other: bool| if other { leaf_hash(b"another history") } else { log.leaf(index).expect("held") };
+        let path = log.prove_inclusion(index, size).expect("held");
+        let root = |other| path.root_over(&leaf(other));
+        let heads = [false, true].map(|other| {
+            let checkpoint = Checkpoint { origin: origin(1), size, root: root(other) };
+            Head::sign(&secret(1), checkpoint).expect("own log")
+        });
+        let proof = fork::ForkProof::new(&heads[0], &heads[1], None).expect("a fork");
+        let is_other = proof.older() == &heads[1];
+        let hashes = path.hashes();
+        let bytes = codec::encode(&(1_u8, index, leaf(is_other), hashes, leaf(!is_other), hashes));
+        let point = fork_point::ForkPoint::verify(proof.clone(), &bytes).expect("true");
+        assert_eq!((point.n_common(), Some(point.root())), (index, log.root_at(index)));
+        longest_point = longest_point.max(bytes.len());
+        let warned = heads[0].with_evidence(Some(&proof), Some(&point), []);
+        assert_eq!(fork_point::ForkPoint::carried_by(&warned), Some(point));
+    }
+    println!("longest fork point: {longest_point} bytes");
+    let lines: usize =
+        [longest.expect("some"), longest_point].map(|bytes| (bytes + 4).div_ceil(3) * 4 + 24).iter().sum();
+    let bare = head(1, &log, log.size()).note().len();
+    // Two hashes less in the one and four in the other.
+    let of_a_quarter = lines - 6 * 32 * 4 / 3;
+    assert!(bare + of_a_quarter <= limits::NOTE_BYTES, "{bare} and {lines}: a note has no room for both");
 }

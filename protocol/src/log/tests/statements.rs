@@ -77,7 +77,7 @@ fn what_was_recalled_from_disk_binds_too() {
     // What others say of a head is no part of what this one says, and times are what a line can hold.
     let bare = head(1, &honest, 40);
     let other = Cosignature::sign(&secret(41), *bare.checkpoint(), NOW);
-    let statement = Statement::recall(&bare.with_evidence(None, [&other]), Timestamp(NOW.0 + 999));
+    let statement = Statement::recall(&bare.with_evidence(None, None, [&other]), Timestamp(NOW.0 + 999));
     assert_eq!((statement.head(), statement.at()), (&bare, NOW));
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::Timestamp;
 use data_encoding::{BASE64, HEXLOWER};
 use fork::ForkProof;
+use fork_point::ForkPoint;
 use note::Vkey;
 use witness::{Statement, Witness};
 
@@ -43,6 +44,7 @@ fn vectors() -> String {
     let consistency = log.prove_consistency(6, SIZE).expect("inside");
     let prefix = log.prove_prefix(8, SIZE).expect("inside");
     let fork = ForkProof::from_log(&log, &head, &super::head(1, &forked, 8)).expect("a fork");
+    let point = ForkPoint::between(fork.clone(), &log, &forked).expect("both are here");
     let mut witness = Witness::new(secret(40).public());
     witness.record(Statement::recall(&head, Timestamp(1_679_315_147_000))).expect("the first");
     let cosigned = witness.cosignature(&secret(40), head.origin()).expect("recorded");
@@ -64,8 +66,13 @@ fn vectors() -> String {
     put("witness_public_key", &hex(secret(40).public().as_bytes()));
     put("witness_vkey", &format!("\"{}\"", cosigned.witness()));
     put("cosigned_at", "1679315147");
-    put("cosigned_note_base64", &format!("\"{}\"", BASE64.encode(head.with_evidence(None, [&cosigned]).note())));
-    put("warning_note_base64", &format!("\"{}\"", BASE64.encode(head.with_evidence(Some(&fork), []).note())));
+    put("cosigned_note_base64", &format!("\"{}\"", BASE64.encode(head.with_evidence(None, None, [&cosigned]).note())));
+    put("warning_note_base64", &format!("\"{}\"", BASE64.encode(head.with_evidence(Some(&fork), None, []).note())));
+    put("fork_point", &hex(&point.encode()));
+    put(
+        "parted_note_base64",
+        &format!("\"{}\"", BASE64.encode(head.with_evidence(Some(&fork), Some(&point), []).note())),
+    );
     writeln!(out, "  \"fork_proof\": {}\n}}", hex(&fork.encode())).expect("a string takes all");
     out
 }

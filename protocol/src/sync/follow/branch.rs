@@ -1,20 +1,24 @@
 //! After a fork: how far the two histories are one. What stands in both stays settled, so an old release of an author
 //! who forked the log later can still be installed.
 
-use super::{ASK_TIMEOUT, Ask, Effect, Fault, Follower};
+use super::{ASK_TIMEOUT, Ask, Effect, Fault, Follower, LOG_FETCH_BYTES};
 use crate::Timestamp;
 use crate::log::Log;
 use crate::log::checkpoint::Head;
+use crate::log::fork_point::ForkPoint;
 use crate::message::log::Entries;
 use crate::origin::Origin;
 use crate::sync::Peer;
 
-/// The other history, fetched from its beginning until it differs from ours.
+/// The other history, fetched from its beginning until it differs from ours, and then to its end, to show where it does.
 #[derive(Debug)]
 pub(super) struct Branch {
     pub(super) peer: Peer,
     pub(super) deadline: Timestamp,
     work: Log,
+    n_bytes: usize,
+    /// How far it is ours, once that is known.
+    n_common: Option<u64>,
 }
 
 impl Branch {
@@ -25,14 +29,15 @@ impl Branch {
 }
 
 impl Follower {
-    /// Asks a peer for its history of a forked log, once, unless the common part is known.
+    /// Asks a peer for its history of a forked log, once, unless the common part is known and can be shown.
     pub(super) fn start_branch(&mut self, now: Timestamp, peer: Peer, origin: Origin) {
         let Some(evidence) = &self.evidence else { return };
-        let is_known = evidence.n_common(&origin).is_some() || evidence.size(&origin) == 0;
+        let is_known = evidence.n_common(&origin).is_some() && evidence.fork_point(&origin).is_some();
         let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_barred) else { return };
-        if !is_known && !self.branches.contains_key(&origin) && state.branches_asked.insert(origin) {
-            let deadline = now.after(ASK_TIMEOUT);
-            self.branches.insert(origin, Branch { peer, deadline, work: Log::new(origin) });
+        let is_needed = !is_known && evidence.size(&origin) > 0;
+        if is_needed && !self.branches.contains_key(&origin) && state.branches_asked.insert(origin) {
+            let (deadline, work) = (now.after(ASK_TIMEOUT), Log::new(origin));
+            self.branches.insert(origin, Branch { peer, deadline, work, n_bytes: 0, n_common: None });
             self.effects.push_back(Effect::AskEntries { peer, origin, from: 0 });
         }
     }
@@ -50,20 +55,22 @@ impl Follower {
         if reached.is_none_or(|reached| branch.work.extend_towards(&entries, &reached, &head).is_err()) {
             return self.bar(peer, Fault::BadProof { origin });
         }
-        let ours = self.evidence.as_ref().and_then(|evidence| evidence.log(&origin));
-        let differs = |index: &u64| match ours.and_then(|ours| ours.leaf(*index)) {
-            Some(leaf) => branch.work.leaf(*index) != Some(leaf),
-            None => false,
-        };
-        match (from..branch.work.size()).find(differs) {
-            Some(n_common) => self.on_common(origin, n_common),
-            None if branch.work.size() < size.min(ours.map_or(0, Log::size)) => {
-                branch.deadline = now.after(ASK_TIMEOUT);
-                let from = branch.work.size();
-                self.branches.insert(origin, branch);
-                self.effects.push_back(Effect::AskEntries { peer, origin, from });
-            }
-            None => {} // it has our own history
+        branch.n_bytes += entries.iter().map(|entry| entry.len()).sum::<usize>();
+        let Some(ours) = self.evidence.as_ref().and_then(|evidence| evidence.log(&origin)) else { return };
+        let (reached, n_ours) = (branch.work.size(), ours.size());
+        if branch.n_common.is_none() {
+            let mut new = from..reached.min(n_ours);
+            branch.n_common = new.find(|index| branch.work.leaf(*index) != ours.leaf(*index));
+            branch.n_common.inspect(|n_common| self.on_common(origin, *n_common));
+        }
+        // Ours, all of it: nothing to compare.
+        let is_done = branch.n_common.is_none() && reached >= n_ours;
+        if reached == size && branch.n_common.is_some() {
+            self.show_point(&branch.work, &head);
+        } else if reached < size && !is_done && branch.n_bytes <= LOG_FETCH_BYTES {
+            branch.deadline = now.after(ASK_TIMEOUT);
+            self.branches.insert(origin, branch);
+            self.effects.push_back(Effect::AskEntries { peer, origin, from: reached });
         }
     }
 
@@ -74,11 +81,24 @@ impl Follower {
         self.refold();
     }
 
+    /// Shows to those who have heard of the fork only where the history that is held and another part.
+    fn show_point(&mut self, other: &Log, head: &Head) {
+        let evidence = self.evidence.as_mut().expect("a log is held");
+        let ours = evidence.log(head.origin()).zip(evidence.head(head.origin()));
+        let point = ours.and_then(|ours| ForkPoint::of(ours, (other, head)));
+        if let Some(point) = point.filter(|point| evidence.learn_point(point.clone())) {
+            self.effects.push_back(Effect::ForkPoint(Box::new(point)));
+        }
+    }
+
     pub(super) fn expire_branches(&mut self, now: Timestamp) {
         let late: Vec<_> =
             self.branches.iter().filter(|(_, b)| b.deadline <= now).map(|(origin, b)| (*origin, b.peer)).collect();
         for (origin, peer) in late {
             self.branches.remove(&origin);
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.branches_asked.remove(&origin);
+            }
             self.rest(now, peer, Ask::Entries(origin));
         }
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::shown::Sizes;
-use super::{Effect, Fault, Follower};
+use super::{Effect, Fault, Follower, Warned};
 use crate::Timestamp;
 use crate::evidence::{Evidence, Quorum};
 use crate::limits::{EVIDENCE_LOGS, HEADS_PER_FRAME};
 use crate::log::Standing;
 use crate::log::checkpoint::Head;
 use crate::log::fork::ForkProof;
+use crate::log::fork_point::ForkPoint;
 use crate::message::log::Heads;
 use crate::origin::{Origin, Subject};
 use crate::sync::Peer;
@@ -116,15 +117,18 @@ impl Follower {
     fn on_warning(&mut self, now: Timestamp, peer: Peer, head: &Head) {
         let origin = *head.origin();
         let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.matters(&origin)) else { return };
-        if evidence.is_forked(&origin) || self.warned.contains_key(&origin) {
-            return;
+        if !evidence.is_forked(&origin)
+            && !self.warned.contains_key(&origin)
+            && let Some(proof) = ForkProof::carried_by(head)
+        {
+            match evidence.size(&origin) {
+                0 => self.warn(peer, proof),
+                _ => self.on_fork(now, peer, &proof),
+            }
         }
-        let is_held = evidence.size(&origin) > 0;
-        let Some(proof) = ForkProof::carried_by(head) else { return };
-        if is_held {
-            return self.on_fork(now, peer, &proof);
+        if let Some(point) = ForkPoint::carried_by(head) {
+            self.on_point(point);
         }
-        self.warn(peer, proof);
     }
 
     /// A log of which nothing is held is forked: one history is fetched all the same, so that there is a head to show to
@@ -132,15 +136,53 @@ impl Follower {
     fn warn(&mut self, peer: Peer, proof: ForkProof) {
         if let Entry::Vacant(place) = self.warned.entry(*proof.origin()) {
             self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
-            place.insert((peer, proof));
+            place.insert(Warned { peer, proof, point: None });
         }
+    }
+
+    /// A peer shows, beside the fork proof, where its histories part.
+    fn on_point(&mut self, point: ForkPoint) {
+        let is_news = match self.warned.get_mut(point.origin()) {
+            Some(warned) => {
+                let is_news = warned.point.as_ref().is_none_or(|known| point.n_common() < known.n_common());
+                if is_news {
+                    warned.point = Some(point.clone());
+                }
+                is_news
+            }
+            None => self.learn_point(point.clone()),
+        };
+        if is_news {
+            self.effects.push_back(Effect::ForkPoint(Box::new(point)));
+        }
+    }
+
+    /// Nobody of those who can be asked has offered what is missing, for nothing of the log was accepted.
+    pub(super) fn on_point_from_elsewhere(&mut self, now: Timestamp, point: ForkPoint) {
+        let origin = *point.origin();
+        let is_missing = self.learn_point(point) && self.evidence.as_ref().is_some_and(|e| e.lacks_common(&origin));
+        for state in self.peers.values_mut().filter(|state| is_missing && !state.is_barred && !state.heads_asked) {
+            state.heads_at = state.rests_until.max(now);
+        }
+    }
+
+    /// Whether that is before any other such point that is known.
+    fn learn_point(&mut self, point: ForkPoint) -> bool {
+        let is_news = self.evidence.as_mut().is_some_and(|evidence| evidence.learn_point(point));
+        if is_news {
+            self.refold();
+        }
+        is_news
     }
 
     pub(super) fn on_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
         let origin = *head.origin();
         let evidence = self.evidence.as_ref();
         if evidence.is_some_and(|evidence| evidence.is_forked(&origin)) {
-            return self.on_forked_head(now, peer, head);
+            return match self.completes(&head) {
+                true => self.remember(peer, head),
+                false => self.on_forked_head(now, peer, head),
+            };
         }
         if let Some((log, ours)) = evidence.and_then(|evidence| Some((evidence.log(&origin)?, evidence.head(&origin)?)))
         {
@@ -193,7 +235,14 @@ impl Follower {
         state.offers.insert(origin, head);
     }
 
-    /// Nothing newer of a forked log is accepted. What witnesses say of the history that is held is heard.
+    /// Whether a head may bring what is missing of the entries that all histories of a forked log are shown to have.
+    fn completes(&self, head: &Head) -> bool {
+        let Some(evidence) = &self.evidence else { return false };
+        let (origin, point) = (head.origin(), evidence.fork_point(head.origin()));
+        evidence.lacks_common(origin) && point.is_some_and(|point| head.size() >= point.n_common())
+    }
+
+    /// Nothing else of a forked log is accepted that is newer. What witnesses say of the history that is held is heard.
     fn on_forked_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
         let log = self.evidence.as_ref().and_then(|evidence| evidence.log(head.origin()));
         match log.map(|log| log.compare(&head)) {
@@ -269,8 +318,11 @@ impl Follower {
     }
 
     fn judge_own_offers(&mut self, now: Timestamp, origin: &Origin) {
-        if let Some((peer, proof)) = self.warned.remove(origin) {
+        if let Some(Warned { peer, proof, point }) = self.warned.remove(origin) {
             self.freeze(&proof);
+            if let Some(point) = point {
+                self.learn_point(point);
+            }
             return self.start_branch(now, peer, *origin);
         }
         let offers: Vec<_> =

@@ -56,6 +56,9 @@ impl Follower {
             }
             Ask::Entries(origin) if self.branches.get(&origin).is_some_and(|branch| branch.peer == peer) => {
                 self.branches.remove(&origin);
+                if failure != Failure::Refused {
+                    state.branches_asked.remove(&origin); // with its next head
+                }
             }
             Ask::Entries(_) => return, // given up already
         }

@@ -65,6 +65,7 @@ impl Node {
                 Effect::Updated(_) => self.observe_state(cx),
                 Effect::Fault { peer, fault } => self.on_fault(cx, peer, fault),
                 Effect::Common { origin, n_common } => self.keep_common(cx, origin, n_common),
+                Effect::ForkPoint(point) => self.keep_point(cx, point),
                 // Nobody witnesses here, and who leaves what out is looked at elsewhere.
                 Effect::Cosigned(_) | Effect::RetryAt(_) | Effect::Shown { .. } => {}
             }

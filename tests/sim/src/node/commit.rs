@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use syncra_protocol::id::ContentRoot;
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::follow::{Commit, Input};
 
@@ -154,6 +155,10 @@ impl Node {
         self.keep(cx, Record::Common(origin, n_common));
     }
 
+    pub(super) fn keep_point(&mut self, cx: &mut Cx<'_>, point: Box<ForkPoint>) {
+        self.keep(cx, Record::ForkPoint(point));
+    }
+
     fn keep(&mut self, cx: &mut Cx<'_>, record: Record) {
         if self.journal(cx, record.clone()).is_ok() {
             self.begin(cx, Job::Keep(record));
@@ -164,7 +169,18 @@ impl Node {
         if self.disk.sync(Place::Journal, cx.rng).is_err() {
             return;
         }
+        let known = match record {
+            Record::ForkPoint(point) => self.up.as_ref().and_then(|up| up.truth.points.get(point.origin())),
+            _ => None,
+        };
+        let known = known.map(ForkPoint::n_common);
         self.journalled(record);
+        if let Record::ForkPoint(point) = record
+            && known.is_none_or(|known| point.n_common() <= known / 2 && point.n_common() < known)
+        {
+            let head = self.up.as_ref().and_then(|up| Some(up.log(point.origin())?.1.clone()));
+            head.inspect(|head| self.tell(cx, head));
+        }
         if let Record::Forked(origin, proof) = record {
             cx.out.push(Out::Observed(Observation::KeptFork(*origin, Rc::clone(proof))));
             // Who holds nothing of the log warns all the same, with a head that the proof is made of.

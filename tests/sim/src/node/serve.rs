@@ -59,7 +59,8 @@ impl Node {
         let proof = self.up.as_ref().and_then(|up| up.truth.forks.get(head.origin()));
         let tells = self.manner == Manner::Honest && !self.is(Mutation::HushesForks);
         let proof = proof.filter(|_| tells).and_then(|proof| ForkProof::verify(proof).ok());
-        proof.map_or_else(|| head.clone(), |proof| head.with_evidence(Some(&proof), []))
+        let point = self.up.as_ref().and_then(|up| up.truth.points.get(head.origin()));
+        proof.map_or_else(|| head.clone(), |proof| head.with_evidence(Some(&proof), point, []))
     }
 
     /// What this node says that the newest head is.
