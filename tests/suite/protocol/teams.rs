@@ -10,6 +10,7 @@ use syncra_protocol::evidence::{Evidence, EvidenceError, Frontier, FrontierError
 use syncra_protocol::fold::{PackageState, Standing};
 use syncra_protocol::id::{BlobId, EntryId, LogHash, ReleaseId};
 use syncra_protocol::log::fork::ForkProof;
+use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::name::RefName;
 
 use syncra_sim::rng::Rng;
@@ -31,6 +32,8 @@ struct Story {
     fork: Option<(Chain, u64)>,
     /// How much of the forked log readers hold when they are warned, if that is not all of it.
     warned_at: Option<u64>,
+    /// Whether somebody shows where the histories part.
+    is_shown: bool,
     /// Whether somebody names the other history.
     is_disputed: bool,
 }
@@ -51,6 +54,7 @@ impl Story {
             known,
             fork: None,
             warned_at: None,
+            is_shown: false,
             is_disputed: false,
         };
         for _ in 0..rng.between(10..40) {
@@ -221,6 +225,7 @@ impl Story {
         }
         let size = self.team.chains().into_iter().find(|chain| chain.origin().key == resolve.log).unwrap().size();
         self.warned_at = rng.chance(40).then(|| rng.between(1..size + 1));
+        self.is_shown = rng.chance(50);
         // Somebody was shown the other one.
         if rng.chance(40) {
             let by = devices[rng.below(devices.len())];
@@ -233,18 +238,33 @@ impl Story {
     }
 
     /// Says that a log is forked, as soon as the history that is held is here.
-    fn freeze(&self, evidence: &mut Evidence) {
+    fn freeze(&self, evidence: &mut Evidence, is_shown_late: bool) {
         let Some((other, n_common)) = &self.fork else { return };
         let ours = self.team.chains().into_iter().find(|chain| chain.origin() == other.origin()).unwrap();
         let warned_at = self.warned_at.unwrap_or(ours.size());
         if evidence.size(&other.origin()) == warned_at && !evidence.is_forked(&other.origin()) {
             evidence.freeze(ForkProof::new(&ours.head_at(other.size()), &other.head(), None).unwrap());
-            evidence.settle_fork(&other.origin(), (*n_common).min(warned_at));
+            match self.is_shown {
+                true if is_shown_late => {}
+                true => self.show(evidence),
+                false => evidence.settle_fork(&other.origin(), (*n_common).min(warned_at)),
+            }
         }
     }
 
-    /// The forked log goes up to where readers are warned.
-    fn next_size(&self, chain: &Chain, to: u64) -> u64 {
+    fn show(&self, evidence: &mut Evidence) {
+        let Some((other, n_common)) = self.fork.as_ref().filter(|_| self.is_shown) else { return };
+        let ours = self.team.chains().into_iter().find(|chain| chain.origin() == other.origin()).unwrap();
+        let point = ForkPoint::of((&ours.log, &ours.head()), (&other.log, &other.head())).unwrap();
+        assert_eq!(point.n_common(), *n_common);
+        evidence.learn_point(point);
+    }
+
+    /// The forked log goes up to where readers are warned, and on if they lack what both histories are shown to have.
+    fn next_size(&self, evidence: &Evidence, chain: &Chain, to: u64) -> u64 {
+        if evidence.lacks_common(&chain.origin()) {
+            return chain.size();
+        }
         let warned_at =
             self.warned_at.filter(|_| self.fork.as_ref().is_some_and(|(other, _)| other.origin() == chain.origin()));
         warned_at.map_or(to, |warned_at| to.min(warned_at))
@@ -255,10 +275,15 @@ impl Story {
         let mut evidence = self.team.evidence();
         let mut open = self.team.chains();
         let withheld = open.swap_remove(rng.below(open.len()));
-        let (mut n_refused, mut is_withheld) = (0, true);
+        let (mut n_refused, mut is_withheld, mut is_shown_late) = (0, true, rng.chance(50));
         let mut known = Frontier::default();
         loop {
             if open.is_empty() || n_refused > 50 {
+                if is_shown_late {
+                    (n_refused, is_shown_late) = (0, false);
+                    self.show(&mut evidence);
+                    continue;
+                }
                 if !is_withheld {
                     break;
                 }
@@ -272,13 +297,13 @@ impl Story {
                 open.swap_remove(n);
                 continue;
             }
-            let to = self.next_size(chain, held + 1 + rng.between(0..chain.size() - held));
+            let to = self.next_size(&evidence, chain, held + 1 + rng.between(0..chain.size() - held));
             match evidence.extend(chain.slice(held, to), &chain.head_at(to)) {
                 Ok(()) => n_refused = 0,
                 Err(EvidenceError::NoDevice | EvidenceError::Frozen) => n_refused += 1,
                 Err(error) => panic!("{error}"),
             }
-            self.freeze(&mut evidence);
+            self.freeze(&mut evidence, is_shown_late);
             let frontier = evidence.frontier();
             assert!(frontier.covers(&known), "what counted counts no more");
             known = frontier;
