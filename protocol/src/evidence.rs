@@ -423,16 +423,13 @@ impl Evidence {
         if matches!(origin.subject, Subject::Package(package) if package != self.package) {
             return Err(EvidenceError::OtherPackage);
         }
-        if self.is_forked(&origin) && !self.lacks_common(&origin) {
+        if self.is_forked(&origin) {
             return Err(EvidenceError::Frozen);
         }
         let held = self.logs.held.get(&origin);
         let mut log = held.map_or_else(|| Log::new(origin), |held| held.log().clone());
         let from = log.size();
         log.extend(entries, head)?;
-        if !self.may_become(&log) {
-            return Err(EvidenceError::Frozen);
-        }
         let mut stop = held.and_then(|held| held.verified.stop);
         let mut items = Vec::with_capacity(entries.len());
         for (index, bytes) in (from..).zip(entries.iter().map(AsRef::as_ref)) {
@@ -481,13 +478,6 @@ impl Evidence {
         Ok(())
     }
 
-    /// Whether a log may be held as it is now: of a forked one only what both histories have in common is newly taken in, and
-    /// with it whatever comes after that in one of them.
-    fn may_become(&self, log: &Log) -> bool {
-        let origin = log.origin();
-        !self.is_forked(origin) || self.logs.lacks_common(origin).is_some_and(|point| point.is_in(log))
-    }
-
     /// An identity's own log names its first device as well as Genesis bytes from elsewhere. Also of one that is not heeded
     /// yet: the entry that names it may still be on its way.
     fn owner_begun(origin: &Origin, bytes: &[u8], first: Option<&Item>) -> Option<(IdentityId, Arc<Owner>)> {
@@ -505,7 +495,7 @@ impl Evidence {
         self.apply(extension)
     }
 
-    /// Keeps a fork proof for ever: nothing newer of that log is accepted than what both histories have.
+    /// Keeps a fork proof for ever: nothing newer of that log is accepted.
     pub fn freeze(&mut self, proof: ForkProof) {
         self.freeze_all([proof.into()]);
     }
@@ -517,12 +507,20 @@ impl Evidence {
         }
     }
 
-    /// Takes in where the histories of a forked log part: what is held of it up to there stays settled, and what is not held
-    /// can be taken in. Whether that is before any other such point that is known. Without effect on a log that is not forked.
+    /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The
+    /// later ones count only where another owner's `seen` fixes them. Without effect on a log that is not forked.
+    pub fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
+        if self.logs.settle_fork(origin, n_common) {
+            self.learn_all();
+        }
+    }
+
+    /// Takes in where two histories of a forked log part: what is held of it up to there stays settled, if it is in them. Whether
+    /// that says more than what is known. Without effect on a log that is not forked.
     pub fn learn_point(&mut self, point: ForkPoint) -> bool {
-        let origin = *point.origin();
+        let (origin, known) = (*point.origin(), self.n_common(point.origin()));
         let is_news = self.logs.learn_point(point);
-        if is_news && self.logs.settle_point(&origin) {
+        if self.n_common(&origin) != known {
             self.learn_all();
         }
         is_news
@@ -532,20 +530,6 @@ impl Evidence {
     #[must_use]
     pub fn fork_point(&self, origin: &Origin) -> Option<&ForkPoint> {
         self.logs.forks.get(origin)?.point.as_ref()
-    }
-
-    /// Whether less is held of a forked log than both histories are shown to have in common.
-    #[must_use]
-    pub fn lacks_common(&self, origin: &Origin) -> bool {
-        self.logs.lacks_common(origin).is_some()
-    }
-
-    /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The
-    /// later ones count only where another owner's `seen` fixes them. Without effect on a log that is not forked.
-    pub fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
-        if self.logs.settle_fork(origin, n_common) {
-            self.learn_all();
-        }
     }
 
     /// The entries of a forked log that are known to be in both histories.

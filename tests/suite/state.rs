@@ -58,7 +58,7 @@ fn records() -> Vec<Record> {
         ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package: PACKAGE, kept: true }.into(),
         Stated { origin: foreign, size: 300, root, note: b"head".to_vec(), seconds: 1_700_000_000 }.into(),
         LogTestimony { origin: foreign, testimony: Testimony { by: vec![witnessed()] } }.into(),
-        ForkPointShown { origin: foreign, n_common: 7, proof: vec![1, 2, 3], point: vec![4, 5] }.into(),
+        ForkPointShown { origin: foreign, proof: vec![1, 2, 3], point: vec![4, 5] }.into(),
     ]
 }
 

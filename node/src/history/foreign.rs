@@ -67,20 +67,32 @@ impl Histories {
         Ok(())
     }
 
-    /// Keeps for ever where the histories of a forked log part, and the fork proof that this is about, unless an earlier such
-    /// point is known. Who listens for changes hears of it like of the proof; of an earlier one only if it takes half of what was
-    /// settled, or the log's key could make all speak of it without end.
+    /// Keeps for ever where two histories of a forked log part, with the fork proof that this is about, if it says more of the
+    /// history that is held than what is known; how much of that is in both is kept before. Who listens for changes hears of it.
     ///
     /// # Errors
     /// [`CommitError`].
     pub async fn keep_fork_point(&self, point: &ForkPoint) -> Result<(), CommitError> {
         let (origin, n_common) = (*point.origin(), point.n_common());
-        let known = self.fork(&origin).and_then(|fork| fork.point).map(|known| known.n_common());
-        let shown = ForkPointShown { origin, n_common, proof: point.proof().encode(), point: point.encode() };
+        // Of what cannot be read nothing is known; whoever needs it is told.
+        let log = self.log(&origin).ok().flatten().map(|(log, _)| log);
+        let is_in = |point: &ForkPoint| log.as_ref().is_some_and(|log| point.is_in(log));
+        // See `Evidence::learn_point`.
+        let says_more = match self.fork(&origin).and_then(|fork| fork.point) {
+            None => true,
+            Some(known) if is_in(&known) => is_in(point) && n_common < known.n_common(),
+            Some(_) => is_in(point),
+        };
+        if !says_more {
+            return Ok(());
+        }
+        if is_in(point) {
+            self.0.journal.append(ForkCommon { origin, n_common }).await?;
+        }
+        let shown = ForkPointShown { origin, proof: point.proof().encode(), point: point.encode() };
         self.0.journal.append(shown).await?;
         self.known().forget(origin.subject);
-        let held = self.note(&origin).and_then(|note| Head::verify(&note).ok());
-        if let Some(head) = held.filter(|_| known.is_none_or(|known| n_common <= known / 2 && n_common < known)) {
+        if let Some(head) = self.note(&origin).and_then(|note| Head::verify(&note).ok()) {
             self.changed(head);
         }
         Ok(())

@@ -144,13 +144,11 @@ pub struct ForkCommon {
     pub n_common: u64,
 }
 
-/// Where the two histories of a forked log part, as somebody showed who held both; the first such point per log counts.
+/// Where two histories of a forked log part, as somebody showed who held both; the last per log counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkPointShown {
     /// The log.
     pub origin: Origin,
-    /// Entries in both histories.
-    pub n_common: u64,
     /// The encoded fork proof that it is about.
     pub proof: Vec<u8>,
     /// The encoded fork point.

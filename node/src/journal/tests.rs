@@ -87,7 +87,7 @@ fn samples() -> Vec<Record> {
         ImportedRoot { content_root: ContentRoot::from_bytes([14; 32]), package, kept: true }.into(),
         stated(4, 3, 1_700_000_000).into(),
         LogTestimony { origin: foreign(4), testimony: Testimony { by: vec![witnessed()] } }.into(),
-        ForkPointShown { origin: foreign(11), n_common: 7, proof: vec![1, 2, 3], point: vec![4, 5] }.into(),
+        ForkPointShown { origin: foreign(11), proof: vec![1, 2, 3], point: vec![4, 5] }.into(),
         append(1, 1).into(),
     ]
 }

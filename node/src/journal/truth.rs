@@ -351,8 +351,7 @@ impl Truth {
             Record::ForkPoint(shown) => {
                 short(shown.proof.len(), limits::FORK_PROOF_BYTES)?;
                 short(shown.point.len(), limits::FORK_POINT_BYTES)?;
-                let known = self.fork_points.get(&shown.origin);
-                Ok(known.is_none_or(|known| shown.n_common < known.n_common))
+                Ok(self.fork_points.get(&shown.origin) != Some(shown))
             }
             Record::Stated(stated) => self.decide_stated(here, stated),
             Record::LogTestimony(LogTestimony { origin, testimony }) => {

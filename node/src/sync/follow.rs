@@ -4,10 +4,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use syncra_protocol::Timestamp;
-use syncra_protocol::evidence::KnownFork;
+use syncra_protocol::evidence::Evidence;
 use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
-use syncra_protocol::log::fork_point::ForkPoint;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
@@ -244,14 +243,16 @@ impl Task {
         if self.follower.evidence().is_none_or(|known| known.size(origin) == 0) {
             return;
         }
-        let Some(KnownFork { proof, point, .. }) = self.parts.histories.fork(origin) else { return };
-        if self.follower.evidence().is_some_and(|known| !known.is_forked(origin)) {
-            self.follower.handle(clock::steady(), Input::Fork(proof));
-        }
-        let n_common = |point: Option<&ForkPoint>| point.map_or(u64::MAX, ForkPoint::n_common);
-        let known = self.follower.evidence().and_then(|known| known.fork_point(origin));
-        if let Some(point) = point.filter(|point| point.n_common() < n_common(known)) {
-            self.follower.handle(clock::steady(), Input::ForkPoint(Box::new(point)));
+        let Some(known) = self.parts.histories.fork(origin) else { return };
+        let has_all = |evidence: &Evidence| {
+            let is_less =
+                |here: Option<u64>, there: Option<u64>| there.is_none_or(|n| here.is_some_and(|here| here <= n));
+            evidence.is_forked(origin)
+                && is_less(evidence.n_common(origin), known.n_common)
+                && evidence.fork_point(origin).is_some() >= known.point.is_some()
+        };
+        if !self.follower.evidence().is_some_and(has_all) {
+            self.follower.handle(clock::steady(), Input::Fork(Box::new(known)));
         }
     }
 

@@ -122,7 +122,7 @@ impl Evidence {
             Some(held) => check_continues(held, log.log())?,
             None => drop(self.room(&origin, &log.verified.items)?),
         }
-        if self.size(&origin) < log.log().size() && !self.may_become(log.log()) {
+        if self.is_forked(&origin) && self.size(&origin) < log.log().size() {
             return Err(EvidenceError::Frozen);
         }
         let owner = owner.map(Arc::clone);

@@ -34,7 +34,7 @@ pub struct KnownFork {
     /// How many entries the history that is held has in common with another that was looked at; of several the fewest. None
     /// while nobody has compared them.
     pub n_common: Option<u64>,
-    /// Where the proof's histories part; of several such points the first.
+    /// Where the proof's histories part, if that was shown.
     pub point: Option<ForkPoint>,
 }
 
@@ -75,7 +75,7 @@ impl Logs {
                 is_named |= self.is_named(&origin);
             }
             is_new |= n_common.is_some_and(|n_common| self.settle_fork(&origin, n_common));
-            is_new |= point.is_some_and(|point| self.learn_point(point) && self.settle_point(&origin));
+            is_new |= point.is_some_and(|point| self.learn_point(point));
         }
         if is_named {
             self.settle_anew();
@@ -91,13 +91,21 @@ impl Logs {
         fork.n_common != known
     }
 
-    /// Keeps where the histories of a forked log part, and that proof for the one that is held. Whether that is before any
-    /// other such point.
+    /// Keeps where two histories of a forked log part, and their proof for the one that is held. Of several such points one that
+    /// is in the history held says more than one that is not, and of those the first; others are of no use here, and the first
+    /// that came is kept for others. Whether it is kept.
     pub(super) fn learn_point(&mut self, point: ForkPoint) -> bool {
-        let Some(fork) = self.forks.get_mut(point.origin()) else { return false };
-        let is_news = fork.point.as_ref().is_none_or(|known| point.n_common() < known.n_common());
-        if is_news {
+        let origin = *point.origin();
+        let is_in = |point: &ForkPoint| self.log(&origin).is_some_and(|log| point.is_in(log));
+        let Some(fork) = self.forks.get(&origin) else { return false };
+        let is_news = match &fork.point {
+            None => true,
+            Some(known) if is_in(known) => is_in(&point) && point.n_common() < known.n_common(),
+            Some(_) => is_in(&point),
+        };
+        if is_news && let Some(fork) = self.forks.get_mut(&origin) {
             (fork.proof, fork.point) = (point.proof().clone(), Some(point));
+            self.settle_point(&origin);
         }
         is_news
     }
@@ -111,12 +119,6 @@ impl Logs {
             Some(n_common) => self.settle_fork(origin, n_common),
             None => false,
         }
-    }
-
-    /// Of a forked log of which less is held than both histories have in common, where these part.
-    pub(super) fn lacks_common(&self, origin: &Origin) -> Option<&ForkPoint> {
-        let fork = self.forks.get(origin).filter(|fork| fork.n_common.is_none())?;
-        fork.point.as_ref().filter(|point| point.n_common() > self.size(origin))
     }
 
     /// How many entries of a log are in every history that its key signed: all unless it forked.

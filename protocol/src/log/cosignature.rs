@@ -227,8 +227,8 @@ fn message(seconds: u64, checkpoint: &Checkpoint) -> String {
 }
 
 impl Head {
-    /// The same head with further lines, as many as a note has room for: a fork proof against this log first and where its
-    /// histories part, then the cosignatures of this checkpoint in their order. Lines that it had are dropped.
+    /// The same head with further lines, as many as a note has room for: a fork proof against this log first, then the
+    /// cosignatures of this checkpoint in their order, then where the proof's histories part. Lines that it had are dropped.
     #[must_use]
     pub fn with_evidence<'a>(
         &self,
@@ -239,10 +239,10 @@ impl Head {
         let bare = self.without_cosignatures();
         let fork = fork.filter(|proof| proof.origin() == self.origin());
         let point = point.filter(|point| Some(point.proof()) == fork).map(ForkPoint::line);
-        let warning = fork.map(ForkProof::line).into_iter().chain(point);
+        let fork = fork.map(ForkProof::line);
         let of_this = cosignatures.into_iter().filter(|cosignature| cosignature.checkpoint == *self.checkpoint());
         let mut note = bare.note().to_vec();
-        for line in warning.chain(of_this.map(Cosignature::line)).take(NOTE_SIGNATURES - 1) {
+        for line in fork.into_iter().chain(of_this.map(Cosignature::line)).chain(point).take(NOTE_SIGNATURES - 1) {
             if note.len() + line.len() < NOTE_BYTES {
                 note.extend(line.bytes());
                 note.push(b'\n');

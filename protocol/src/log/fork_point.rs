@@ -152,6 +152,14 @@ impl ForkPoint {
         Self::verify(ForkProof::carried_by(head)?, &line.signature).ok()
     }
 
+    /// Whether a head's note carries this very point, so that nothing of it need be verified again.
+    #[must_use]
+    pub fn is_carried_by(&self, head: &Head) -> bool {
+        let note = Note::parse(head.note()).expect("a head's note was parsed or printed when it was made");
+        let mut lines = note.signatures().iter().filter(|line| line.name == LINE_NAME);
+        lines.next().is_some_and(|line| line.signature == self.encode()) && lines.next().is_none()
+    }
+
     /// Whose log is forked.
     #[must_use]
     pub fn origin(&self) -> &Origin {

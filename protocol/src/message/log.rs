@@ -186,25 +186,31 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Answer, MessageError> {
 impl Heads {
     /// The answer to `Heads` of a node that holds `evidence`. `dress` gives a head the further lines that are known
     /// ([`Head::with_evidence`]); they are left off where they would not fit into the frame. Forked logs come first, so that
-    /// the warnings always fit.
+    /// the warnings always fit, and again where one note has no room for all that is to be said of their fork.
     #[must_use]
     pub fn answer(evidence: &Evidence, dress: impl Fn(&Head) -> Head) -> Self {
-        let mut left = FRAME_BYTES / 2;
-        let note = |head: &Head| {
-            let dressed = dress(head);
-            match left.checked_sub(dressed.note().len() + LENGTH_BYTES) {
-                Some(rest) => {
-                    left = rest;
-                    Blob(dressed.note().to_vec())
-                }
-                None => Blob(head.without_cosignatures().note().to_vec()),
-            }
-        };
         let (forked, others): (Vec<_>, Vec<_>) = evidence.heads().partition(|head| evidence.is_forked(head.origin()));
+        let mut left = FRAME_BYTES / 2;
+        let mut fits = |full: &Head| {
+            let rest = left.checked_sub(full.note().len() + LENGTH_BYTES);
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
+        let (mut notes, mut again) = (Vec::new(), Vec::new());
+        for head in forked.into_iter().chain(others).take(HEADS_PER_FRAME) {
+            let dressed = dress(head);
+            let point = evidence.fork_point(head.origin()).filter(|point| !point.is_carried_by(&dressed));
+            let dressed = if fits(&dressed) { dressed } else { head.without_cosignatures() };
+            notes.push(Blob(dressed.note().to_vec()));
+            let parted = point.map(|point| head.with_evidence(Some(point.proof()), Some(point), []));
+            again.extend(parted.filter(&mut fits).map(|parted| Blob(parted.note().to_vec())));
+        }
+        again.truncate(HEADS_PER_FRAME - notes.len());
+        notes.append(&mut again);
         Self {
             package_genesis: Blob(evidence.genesis_bytes().to_vec()),
             identity_geneses: evidence.identity_genesis_bytes().map(|bytes| Blob(bytes.to_vec())).collect(),
-            notes: forked.into_iter().chain(others).take(HEADS_PER_FRAME).map(note).collect(),
+            notes,
         }
     }
 }

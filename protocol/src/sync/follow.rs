@@ -12,7 +12,7 @@ use core::time::Duration;
 use super::omission::Shown;
 use super::{Backoff, Peer};
 use crate::Timestamp;
-use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog, Quorum};
+use crate::evidence::{Evidence, EvidenceError, Extension, FirstEntryError, IdentityLog, KnownFork, Quorum};
 use crate::fold::{Changes, PackageState};
 use crate::id::{IdentityId, PackageId};
 use crate::log::Log;
@@ -100,10 +100,8 @@ pub enum Input {
     Committed(Origin),
     /// What [`Effect::Commit`] gave could not be made durable.
     CommitFailed(Origin),
-    /// A verified fork proof from elsewhere.
-    Fork(ForkProof),
-    /// Where the histories of a forked log part, verified, from elsewhere.
-    ForkPoint(Box<ForkPoint>),
+    /// What is known elsewhere of a fork.
+    Fork(Box<KnownFork>),
     /// What the reader's witnesses have seen of a log, or that they say nothing.
     Witnessed(Origin, Option<Quorum>),
 }
@@ -368,8 +366,7 @@ impl Follower {
         let Some(evidence) = &self.evidence else { return BTreeMap::new() };
         let mut behind = BTreeMap::new();
         for (origin, head) in self.peers.values().flat_map(|peer| &peer.offers) {
-            let is_open = !evidence.is_forked(origin) || evidence.lacks_common(origin);
-            if evidence.wants(origin) && is_open && head.size() > evidence.size(origin) {
+            if evidence.wants(origin) && !evidence.is_forked(origin) && head.size() > evidence.size(origin) {
                 let size = behind.entry(*origin).or_insert(0);
                 *size = head.size().max(*size);
             }
@@ -395,8 +392,7 @@ impl Follower {
             Input::Failed { peer, ask, failure } => self.on_failed(now, peer, ask, failure),
             Input::Committed(origin) => self.on_committed(now, origin),
             Input::CommitFailed(origin) => self.on_commit_failed(now, origin),
-            Input::Fork(proof) => self.freeze(&proof),
-            Input::ForkPoint(point) => self.on_point_from_elsewhere(now, *point),
+            Input::Fork(known) => self.freeze(*known),
             Input::Witnessed(origin, quorum) => self.on_witnessed(&origin, quorum),
         }
         self.plan(now);

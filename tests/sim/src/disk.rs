@@ -262,9 +262,7 @@ impl Truth {
             },
             Record::Forked(origin, _) => Ok(!self.forks.contains_key(origin)),
             Record::Common(origin, n_common) => Ok(self.common.get(origin).is_none_or(|known| known > n_common)),
-            Record::ForkPoint(point) => {
-                Ok(self.points.get(point.origin()).is_none_or(|known| known.n_common() > point.n_common()))
-            }
+            Record::ForkPoint(point) => Ok(self.points.get(point.origin()) != Some(&**point)),
         }
     }
 

@@ -296,7 +296,7 @@ fn a_fork_proof_from_elsewhere_freezes_too() {
     let author = sim.author(0);
     let reader = sim.reader();
     sim.run_for(10 * SECOND);
-    sim.input(reader, Input::Fork(proof));
+    sim.input(reader, Input::Fork(Box::new(proof.into())));
     publish(&mut sim, author, "3.0.0");
     sim.run_for(10 * SECOND);
     assert_eq!(sim.held(reader, &branch.origin()), 6);

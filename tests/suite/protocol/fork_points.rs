@@ -1,10 +1,17 @@
 //! Where the histories of a forked log part, told as stories: who met both shows it, and who heard only of the fork learns
-//! with it what stays settled, and takes in what it lacks of that.
+//! with it what stays settled.
 
-use syncra_protocol::evidence::{Evidence, EvidenceError};
+use syncra_protocol::Timestamp;
+use syncra_protocol::evidence::{Evidence, KnownFork};
 use syncra_protocol::fold::Pick;
 use syncra_protocol::id::ReleaseId;
+use syncra_protocol::key::DeviceSecret;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::log::cosignature::{Cosignature, WitnessKey};
+use syncra_protocol::log::fork::ForkProof;
 use syncra_protocol::log::fork_point::ForkPoint;
+use syncra_protocol::log::witness::{Statement, Witness};
+use syncra_protocol::message::log::Heads;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::sync::follow::Input;
 
@@ -79,132 +86,141 @@ fn who_hears_of_a_fork_only_by_its_proof_knows_what_is_in_both_histories() {
     }
 }
 
-/// A reader hears of the fork before it holds what both histories have: that is taken in, from either, and nothing else is.
+/// Whoever has the key can sign two histories that part late, both of them others than the honest one.
 #[test]
-fn what_both_histories_have_is_taken_in_after_the_warning() {
-    let (world, other, releases) = forked(8, 6, 3);
-    let (log, origin) = (world.writers[0].fork(9), other.origin());
-    let point = point_of(&log, &other);
-    for source in [&log, &other] {
+fn what_a_thiefs_two_histories_have_in_common_is_not_taken_in() {
+    let (world, thiefs, _) = forked(8, 3, 5);
+    let (log, origin) = (world.writers[0].fork(9), thiefs.origin());
+    let mut other = thiefs.fork(6);
+    other.append(vec![], release("6.6.6", 66));
+    let point = point_of(&thiefs, &other);
+    assert_eq!(point.n_common(), 6);
+    for held in [3, 5] {
         let mut sim = Sim::seeded(72, World::new(1));
-        sim.world.writers[0] = log.fork(3);
+        sim.world.writers[0] = log.fork(held);
         let server = sim.server(Manner::Honest);
         let reader = sim.reader();
         sim.run_for(10 * SECOND);
-        sim.input(reader, Input::Fork(point.proof().clone()));
-        sim.nodes[server].store.insert(origin, Stored::of(source, source.size()));
-        sim.run_for(10 * MINUTE);
-        assert_eq!(sim.held(reader, &origin), 3, "nobody knows yet what is in both");
-        assert_eq!(installable(&sim, reader, &releases[..2]), [false, false]);
-
-        tell(&mut sim, reader, server, source, &point);
-        sim.run_for(10 * SECOND);
-        assert_eq!((sim.held(reader, &origin), n_common(&sim, reader, &origin)), (source.size(), Some(6)));
-        assert_eq!(installable(&sim, reader, &releases), [true, true, true, true, true, false, false, false]);
-        let grown = source.fork(source.size() - 1);
-        sim.nodes[server].store.insert(origin, Stored::of(&grown, grown.size()));
-        sim.run_for(2 * 60 * MINUTE);
-        assert_eq!(sim.held(reader, &origin), source.size(), "frozen again");
+        sim.input(reader, Input::Fork(Box::new(point.proof().clone().into())));
+        sim.nodes[server].store.insert(origin, Stored::of(&thiefs, thiefs.size()));
+        tell(&mut sim, reader, server, &thiefs, &point);
+        sim.run_for(60 * MINUTE);
+        assert_eq!(sim.held(reader, &origin), held, "frozen");
+        // What is held is no longer than what is compared, so nobody can tell; or it is, and parts.
+        assert_eq!(n_common(&sim, reader, &origin), if held == 5 { Some(3) } else { None });
     }
 }
 
-/// The same, where another task learnt of it.
+/// A point between others' histories says nothing of the one held, keeps nobody from comparing, and gives way.
 #[test]
-fn a_point_from_elsewhere_lets_in_what_is_missing_too() {
-    let (world, other, releases) = forked(8, 6, 3);
-    let (log, origin) = (world.writers[0].fork(9), other.origin());
-    let point = point_of(&log, &other);
-    let mut sim = Sim::seeded(73, World::new(1));
-    sim.world.writers[0] = log.fork(3);
-    let server = sim.server(Manner::Honest);
+fn a_point_that_is_not_on_the_history_held_keeps_nobody_from_comparing() {
+    let (world, thiefs, releases) = forked(8, 3, 5);
+    let origin = thiefs.origin();
+    let mut other = thiefs.fork(6);
+    other.append(vec![], release("6.6.6", 66));
+    let point = point_of(&thiefs, &other);
+    let mut sim = Sim::seeded(73, world);
+    let honest = sim.server(Manner::Honest);
     let reader = sim.reader();
     sim.run_for(10 * SECOND);
-    sim.input(reader, Input::ForkPoint(Box::new(point.clone())));
-    assert_eq!(n_common(&sim, reader, &origin), None, "without the proof it says nothing");
-    sim.input(reader, Input::Fork(point.proof().clone()));
-    sim.nodes[server].store.insert(origin, Stored::of(&log, 9));
-    sim.input(reader, Input::ForkPoint(Box::new(point)));
+    tell(&mut sim, reader, honest, &thiefs, &point);
     sim.run_for(10 * SECOND);
-    assert_eq!((sim.held(reader, &origin), n_common(&sim, reader, &origin)), (9, Some(6)));
-    assert_eq!(installable(&sim, reader, &releases[..6]), [true, true, true, true, true, false]);
+    assert_eq!(n_common(&sim, reader, &origin), None);
+    assert_eq!(installable(&sim, reader, &releases[..2]), [false, false]);
+    let liar = sim.server(Manner::Honest);
+    sim.nodes[liar].store.insert(origin, Stored::of(&thiefs, thiefs.size()));
+    sim.run_for(10 * MINUTE);
+    assert_eq!(n_common(&sim, reader, &origin), Some(3));
+    assert_eq!(installable(&sim, reader, &releases[..4]), [true, true, false, false]);
+    let shown: Vec<u64> = sim.nodes[reader].points.iter().map(ForkPoint::n_common).collect();
+    assert_eq!(shown, [6, 3]);
 }
 
-/// Whoever has the key can sign a third history that goes on from what a reader holds, and offer it first.
+/// Of several points the first on the history held counts; bare roots that part early displace it for nobody whose history
+/// they are not in.
 #[test]
-fn a_third_history_is_not_taken_for_what_both_have_and_keeps_nothing_out() {
-    let (world, other, releases) = forked(8, 6, 3);
-    let (log, origin) = (world.writers[0].fork(9), other.origin());
-    let point = point_of(&log, &other);
-    let mut third = log.fork(4);
-    for n in 0..20 {
-        third.append(vec![], release(&format!("6.6.{n}"), 66));
-    }
-    let mut sim = Sim::seeded(74, World::new(1));
-    sim.world.writers[0] = log.fork(3);
-    let (thief, honest) = (sim.server(Manner::Honest), sim.server(Manner::Honest));
-    let reader = sim.reader();
-    sim.part(reader, honest);
-    sim.run_for(10 * SECOND);
-    sim.input(reader, Input::Fork(point.proof().clone()));
-    sim.nodes[thief].store.insert(origin, Stored::of(&third, third.size()));
-    tell(&mut sim, reader, thief, &third, &point);
-    sim.run_for(10 * SECOND);
-    assert_eq!(sim.held(reader, &origin), 3, "it does not go through the point");
-    sim.nodes[honest].store.insert(origin, Stored::of(&log, 9));
-    sim.heal(reader, honest);
-    sim.run_for(10 * SECOND);
-    assert_eq!((sim.held(reader, &origin), n_common(&sim, reader, &origin)), (9, Some(6)));
-    assert_eq!(installable(&sim, reader, &releases[..6]), [true, true, true, true, true, false]);
-}
-
-/// The reader's own history is neither of the two that the point is about.
-#[test]
-fn a_point_says_nothing_of_a_history_that_does_not_go_through_it() {
+fn of_several_points_the_first_on_the_history_held_counts() {
     let (world, other, _) = forked(8, 6, 3);
     let (log, origin) = (world.writers[0].fork(9), other.origin());
-    let point = point_of(&log, &other);
-    let mut third = log.fork(2);
+    let [early, later] = [2, 4].map(|common| {
+        let mut third = log.fork(common);
+        for n in 0..9 {
+            third.append_bytes(vec![n; 3]);
+        }
+        point_of(&log, &third)
+    });
+    let mut thiefs = log.fork(1);
     for n in 0..9 {
-        third.append(vec![], release(&format!("6.6.{n}"), 66));
+        thiefs.append_bytes(vec![n; 4]);
     }
+    let mut again = thiefs.fork(3);
+    again.append_bytes(vec![9; 9]);
+    let foreign = point_of(&thiefs, &again);
+
     let mut evidence = Evidence::open(world.package, &world.genesis).unwrap();
-    for chain in [&world.identities[0], &third] {
+    for chain in [&world.identities[0], &log] {
         evidence.extend(&chain.entries, &chain.head()).unwrap();
     }
-    evidence.freeze(point.proof().clone());
-    assert!(evidence.learn_point(point.clone()), "it is kept, for others");
-    assert!(!evidence.learn_point(point), "once");
-    assert_eq!(evidence.n_common(&origin), None);
-    assert!(!evidence.lacks_common(&origin));
-    let longer = point_of(&log.fork(8), &other);
-    assert!(!evidence.learn_point(longer), "no better");
-    let shorter = point_of(&log, &third);
-    assert!(evidence.learn_point(shorter), "an earlier one");
-    assert_eq!(evidence.n_common(&origin), Some(2));
+    assert!(!evidence.learn_point(later.clone()), "nobody knows of a fork");
+    evidence.freeze(foreign.proof().clone());
+    let mut learn = |point: &ForkPoint| {
+        let is_kept = evidence.learn_point(point.clone());
+        (is_kept, evidence.n_common(&origin), evidence.fork_point(&origin).map(ForkPoint::n_common))
+    };
+    assert_eq!(learn(&foreign), (true, None, Some(3)), "it is kept for others");
+    assert_eq!(learn(&point_of(&log, &other)), (true, Some(6), Some(6)), "it gives way");
+    assert_eq!(learn(&foreign), (false, Some(6), Some(6)));
+    assert_eq!(learn(&later), (true, Some(4), Some(4)));
+    assert_eq!(learn(&later), (false, Some(4), Some(4)), "once");
+    assert_eq!(learn(&point_of(&log, &other)), (false, Some(4), Some(4)));
+    assert_eq!(learn(&early), (true, Some(2), Some(2)));
+
+    // The same from disk, in whatever order it was learnt.
+    let proof = foreign.proof().clone();
+    for (n_common, point) in [(Some(2), early.clone()), (Some(2), foreign)] {
+        let mut again = Evidence::open(world.package, &world.genesis).unwrap();
+        for chain in [&world.identities[0], &log] {
+            again.extend(&chain.entries, &chain.head()).unwrap();
+        }
+        again.freeze_all([KnownFork { proof: proof.clone(), n_common, point: Some(point) }]);
+        assert_eq!(again.n_common(&origin), Some(2));
+        assert_eq!(again.fold(), evidence.fold());
+    }
 }
 
-/// Of a forked log only what goes through the point is taken in, whoever hands it to the set.
+/// What witnesses say of a forked log is not crowded out of its note: the point then comes in another.
 #[test]
-fn a_frozen_log_takes_only_what_reaches_the_point() {
-    let (world, other, _) = forked(8, 6, 3);
+fn witnesses_and_the_point_both_find_room() {
+    let (world, other, _) = forked(200, 130, 90);
     let log = &world.writers[0];
-    let point = point_of(&log.fork(9), &other);
     let mut evidence = Evidence::open(world.package, &world.genesis).unwrap();
-    evidence.extend(&world.identities[0].entries, &world.identities[0].head()).unwrap();
-    evidence.extend(log.slice(0, 3), &log.head_at(3)).unwrap();
-    evidence.freeze(point.proof().clone());
-    let extend = |evidence: &mut Evidence, chain: &Chain, to| evidence.extend(chain.slice(3, to), &chain.head_at(to));
-    assert_eq!(extend(&mut evidence, log, 9), Err(EvidenceError::Frozen), "as long as nobody knows the point");
-    evidence.learn_point(point);
-    assert_eq!(extend(&mut evidence, log, 5), Err(EvidenceError::Frozen), "which history is that of?");
-    let mut third = log.fork(4);
-    for n in 0..9 {
-        third.append(vec![], release(&format!("6.6.{n}"), 66));
+    for chain in [&world.identities[0], log] {
+        evidence.extend(&chain.entries, &chain.head()).unwrap();
     }
-    assert_eq!(extend(&mut evidence, &third, 9), Err(EvidenceError::Frozen), "another one");
-    let before = evidence.frontier();
-    extend(&mut evidence, log, 6).unwrap();
-    assert!(evidence.frontier().covers(&before));
-    assert_eq!(evidence.n_common(&log.origin()), Some(6));
-    assert_eq!(evidence.extend(log.slice(6, 9), &log.head()), Err(EvidenceError::Frozen), "all that both have is here");
+    let point = point_of(log, &other);
+    evidence.freeze(point.proof().clone());
+    evidence.learn_point(point.clone());
+    for n_witnesses in [0_u8, 3, 16] {
+        let said: Vec<_> = (0..n_witnesses)
+            .map(|n| {
+                let secret = DeviceSecret::from_seed(&[100 + n; 32]);
+                let mut witness = Witness::new(secret.public());
+                witness.record(Statement::recall(&log.head(), Timestamp(1_000_000))).unwrap();
+                witness.cosignature(&secret, &log.origin()).unwrap()
+            })
+            .collect();
+        let dress = |head: &Head| head.with_evidence(Some(point.proof()), Some(&point), &said);
+        let answer = Heads::answer(&evidence, dress);
+        let heads: Vec<Head> = answer.notes.iter().map(|note| Head::verify(&note.0).unwrap()).collect();
+        let of_log = || heads.iter().filter(|head| *head.origin() == log.origin());
+        assert_eq!(
+            of_log().filter_map(ForkPoint::carried_by).collect::<Vec<_>>(),
+            std::slice::from_ref(&point),
+            "{n_witnesses}"
+        );
+        assert!(of_log().all(|head| ForkProof::carried_by(head).is_some()));
+        let listed: Vec<WitnessKey> = said.iter().map(|said| said.witness().clone()).collect();
+        let most = of_log().map(|head| Cosignature::all_of(head, &listed, Timestamp(u64::MAX >> 1)).len()).max();
+        assert!(most >= Some(usize::from(n_witnesses).min(12)), "{n_witnesses}: {most:?}");
+    }
 }

@@ -162,7 +162,7 @@ fn an_answer_is_compared_with_what_is_held_what_others_offer_and_what_entries_na
     // Strangers' logs are nobody's to leave out, and of a forked one there is no newest head.
     let answered = reader.answer(1, &[whole.clone(), reader.head(STRANGER, 3)]);
     assert_eq!(shown(&answered, stranger), None);
-    reader.tell(Input::Fork(proof(&reader.world, 1)));
+    reader.tell(Input::Fork(Box::new(proof(&reader.world, 1).into())));
     assert_eq!(shown(&reader.answer(1, &[whole]), second), None);
 }
 
@@ -301,7 +301,7 @@ fn what_witnesses_say_of_what_is_held_is_passed_on_also_of_a_forked_log_where_it
     let [head, seen] = [reader.head(1, 3), cosigned(&reader.head(1, 3))];
     assert!(!is_told_of_witnesses(&reader.notice(1, &head)));
     assert!(is_told_of_witnesses(&reader.notice(1, &seen)));
-    reader.tell(Input::Fork(proof(&reader.world, 1)));
+    reader.tell(Input::Fork(Box::new(proof(&reader.world, 1).into())));
     assert!(is_told_of_witnesses(&reader.notice(1, &seen)));
 
     let counted = |reader: &Reader| reader.follower.state().unwrap().forked[&origin];

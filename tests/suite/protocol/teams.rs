@@ -260,11 +260,8 @@ impl Story {
         evidence.learn_point(point);
     }
 
-    /// The forked log goes up to where readers are warned, and on if they lack what both histories are shown to have.
-    fn next_size(&self, evidence: &Evidence, chain: &Chain, to: u64) -> u64 {
-        if evidence.lacks_common(&chain.origin()) {
-            return chain.size();
-        }
+    /// The forked log goes up to where readers are warned.
+    fn next_size(&self, chain: &Chain, to: u64) -> u64 {
         let warned_at =
             self.warned_at.filter(|_| self.fork.as_ref().is_some_and(|(other, _)| other.origin() == chain.origin()));
         warned_at.map_or(to, |warned_at| to.min(warned_at))
@@ -297,7 +294,7 @@ impl Story {
                 open.swap_remove(n);
                 continue;
             }
-            let to = self.next_size(&evidence, chain, held + 1 + rng.between(0..chain.size() - held));
+            let to = self.next_size(chain, held + 1 + rng.between(0..chain.size() - held));
             match evidence.extend(chain.slice(held, to), &chain.head_at(to)) {
                 Ok(()) => n_refused = 0,
                 Err(EvidenceError::NoDevice | EvidenceError::Frozen) => n_refused += 1,

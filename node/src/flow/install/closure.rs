@@ -124,6 +124,13 @@ impl<'a> Solver<'a> {
         let history = self.history(package).await?;
         let name = resolve::text(&self.parts.histories, package)?;
         let chosen = select(&name, &history.state, direct.clone(), needs);
+        if let (Ok(chosen), Some(installed)) = (&chosen, &fallback)
+            && chosen.slot.version < installed.version
+            && is_void_by_fork(&history.state, installed)
+        {
+            let kept = Some(KeptBy::Forked(installed.version.clone()));
+            return Ok(Chosen { slot: installed.clone(), caution: None, kept });
+        }
         let chosen = chosen.and_then(|chosen| self.permitted(chosen, &history.state, fallback.as_ref()));
         let kept = match &chosen {
             Err(InstallError::Select { source, .. }) => KeptBy::Select((**source).clone()),
@@ -181,6 +188,16 @@ impl<'a> Solver<'a> {
             None => wish,
         };
         InstallError::Conflict { package, wishes: wishes.into_iter().map(name).collect() }
+    }
+}
+
+/// Whether what is installed would not be installed any more because a key has signed two histories: its writer's, or one on
+/// which the writer's right rests. Whoever was removed or cut is not meant.
+fn is_void_by_fork(state: &PackageState, installed: &Slot) -> bool {
+    match state.select(&Pick::Release(installed.release)) {
+        Err(SelectError::Forked { .. }) => true,
+        Err(SelectError::NoRelease(_)) => !state.forked.is_empty(),
+        _ => false,
     }
 }
 

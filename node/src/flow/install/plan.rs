@@ -78,6 +78,11 @@ pub enum KeptBy {
     /// The user blocks an owner.
     #[error("you block its owner")]
     Blocked,
+    /// What is installed is only in one of two histories, or its writer's right is; nothing older is taken for it unasked.
+    #[error(
+        "a key has signed two histories, so that {0} does not count as it stands; name an older version to go back"
+    )]
+    Forked(Version),
 }
 
 /// Why a package is installed: who asked for it, or which chain of needs leads to it.

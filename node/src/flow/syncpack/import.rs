@@ -217,14 +217,10 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
         let n_open = open.len();
         let mut later = Vec::new();
         for log in open {
-            // Nothing newer of it is taken in than what both histories have, and what is here stays as it is.
+            // Nothing newer of it is taken in, and what is here stays as it is.
             if evidence.is_forked(log.head.origin()) {
-                let grown = complete(&mut evidence, log);
-                if grown.is_none() {
-                    left_out.extend(releases_of(log));
-                    points.extend(part(&mut evidence, log));
-                }
-                growth.extend(grown);
+                left_out.extend(releases_of(log));
+                points.extend(part(&mut evidence, log));
                 continue;
             }
             match grow(&mut evidence, log) {
@@ -257,15 +253,6 @@ fn releases_of(file: &SurveyedLog) -> Vec<Release> {
         _ => None,
     });
     if whole(file).is_some() { releases.collect() } else { Vec::new() }
-}
-
-/// Adds what all histories of a forked log are shown to have, if less is held and the file has it.
-fn complete(evidence: &mut Evidence, file: &SurveyedLog) -> Option<Growth> {
-    if let Some(point) = ForkPoint::carried_by(&file.head) {
-        evidence.learn_point(point);
-    }
-    let may_grow = evidence.lacks_common(file.head.origin());
-    may_grow.then(|| grow(evidence, file).ok().flatten()).flatten()
 }
 
 /// Where the history of a forked log that is held and the one in the file part, if that was not known.

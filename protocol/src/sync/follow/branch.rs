@@ -19,6 +19,8 @@ pub(super) struct Branch {
     n_bytes: usize,
     /// How far it is ours, once that is known.
     n_common: Option<u64>,
+    /// Where it ended when it was first asked for: whoever makes it longer meanwhile is asked for no more.
+    end: Option<Head>,
 }
 
 impl Branch {
@@ -32,12 +34,14 @@ impl Follower {
     /// Asks a peer for its history of a forked log, once, unless the common part is known and can be shown.
     pub(super) fn start_branch(&mut self, now: Timestamp, peer: Peer, origin: Origin) {
         let Some(evidence) = &self.evidence else { return };
-        let is_known = evidence.n_common(&origin).is_some() && evidence.fork_point(&origin).is_some();
+        // A point that is not in the history held says only that there are others.
+        let shown = evidence.fork_point(&origin).map(ForkPoint::n_common);
+        let is_known = evidence.n_common(&origin).is_some() && evidence.n_common(&origin) == shown;
         let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_barred) else { return };
         let is_needed = !is_known && evidence.size(&origin) > 0;
         if is_needed && !self.branches.contains_key(&origin) && state.branches_asked.insert(origin) {
             let (deadline, work) = (now.after(ASK_TIMEOUT), Log::new(origin));
-            self.branches.insert(origin, Branch { peer, deadline, work, n_bytes: 0, n_common: None });
+            self.branches.insert(origin, Branch { peer, deadline, work, n_bytes: 0, n_common: None, end: None });
             self.effects.push_back(Effect::AskEntries { peer, origin, from: 0 });
         }
     }
@@ -63,11 +67,12 @@ impl Follower {
             branch.n_common = new.find(|index| branch.work.leaf(*index) != ours.leaf(*index));
             branch.n_common.inspect(|n_common| self.on_common(origin, *n_common));
         }
+        let end = branch.end.get_or_insert(head);
         // Ours, all of it: nothing to compare.
         let is_done = branch.n_common.is_none() && reached >= n_ours;
-        if reached == size && branch.n_common.is_some() {
-            self.show_point(&branch.work, &head);
-        } else if reached < size && !is_done && branch.n_bytes <= LOG_FETCH_BYTES {
+        if reached >= end.size() && branch.n_common.is_some() {
+            self.show_point(&branch.work, end);
+        } else if reached < end.size() && !is_done && branch.n_bytes <= LOG_FETCH_BYTES {
             branch.deadline = now.after(ASK_TIMEOUT);
             self.branches.insert(origin, branch);
             self.effects.push_back(Effect::AskEntries { peer, origin, from: reached });

@@ -46,8 +46,7 @@ impl Follower {
             Verdict::Grown => self.on_grown(now, peer, origin, &head),
             Verdict::Lie => self.bar(peer, Fault::BadProof { origin }),
             Verdict::TooMuch => self.bar(peer, Fault::Oversized),
-            Verdict::Fork(proof) if !self.is_forked(&origin) => self.on_fork(now, peer, &proof),
-            Verdict::Fork(_) => self.on_other_history(now, peer, origin),
+            Verdict::Fork(proof) => self.on_fork(now, peer, &proof),
             Verdict::Restart => drop(self.fetches.remove(&origin)),
             Verdict::Nothing => {
                 self.fetches.remove(&origin);
@@ -88,19 +87,6 @@ impl Follower {
         Verdict::Grown
     }
 
-    fn is_forked(&self, origin: &Origin) -> bool {
-        self.evidence.as_ref().is_some_and(|evidence| evidence.is_forked(origin))
-    }
-
-    /// A peer's history of a forked log is none of those that go on from what is held.
-    fn on_other_history(&mut self, now: Timestamp, peer: Peer, origin: Origin) {
-        self.fetches.remove(&origin);
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.offers.remove(&origin);
-        }
-        self.start_branch(now, peer, origin);
-    }
-
     /// Asks for the rest, or commits when there is none.
     fn on_grown(&mut self, now: Timestamp, peer: Peer, origin: Origin, head: &Head) {
         let fetch = self.fetches.get(&origin).expect("the caller looked");
@@ -134,8 +120,7 @@ impl Follower {
             // Perhaps only not yet: the entry that admits the device may still be on its way.
             Err(EvidenceError::NoDevice) => self.set_aside(now, peer, origin),
             Err(EvidenceError::TooManyLogs) => self.leave_out(peer, origin),
-            Err(EvidenceError::Frozen) => self.on_other_history(now, peer, origin),
-            // Overtaken by an own publish meanwhile: nobody's fault.
+            // Overtaken by an own publish or a fork proof meanwhile: nobody's fault.
             Err(_) => self.refused.insert(peer, origin),
         }
     }

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use super::shown::Sizes;
 use super::{Effect, Fault, Follower, Warned};
 use crate::Timestamp;
-use crate::evidence::{Evidence, Quorum};
+use crate::evidence::{Evidence, KnownFork, Quorum};
 use crate::limits::{EVIDENCE_LOGS, HEADS_PER_FRAME};
 use crate::log::Standing;
 use crate::log::checkpoint::Head;
@@ -126,7 +126,10 @@ impl Follower {
                 _ => self.on_fork(now, peer, &proof),
             }
         }
-        if let Some(point) = ForkPoint::carried_by(head) {
+        let known = self.evidence.as_ref().and_then(|evidence| evidence.fork_point(&origin));
+        if known.is_none_or(|known| !known.is_carried_by(head))
+            && let Some(point) = ForkPoint::carried_by(head)
+        {
             self.on_point(point);
         }
     }
@@ -142,34 +145,26 @@ impl Follower {
 
     /// A peer shows, beside the fork proof, where its histories part.
     fn on_point(&mut self, point: ForkPoint) {
-        let is_news = match self.warned.get_mut(point.origin()) {
-            Some(warned) => {
-                let is_news = warned.point.as_ref().is_none_or(|known| point.n_common() < known.n_common());
-                if is_news {
-                    warned.point = Some(point.clone());
-                }
-                is_news
+        let is_kept = match self.warned.get_mut(point.origin()) {
+            // Which of several says most is known once one history is held.
+            Some(warned) if warned.point.is_none() => {
+                warned.point = Some(point.clone());
+                true
             }
+            Some(_) => false,
             None => self.learn_point(point.clone()),
         };
-        if is_news {
+        if is_kept {
             self.effects.push_back(Effect::ForkPoint(Box::new(point)));
         }
     }
 
-    /// Nobody of those who can be asked has offered what is missing, for nothing of the log was accepted.
-    pub(super) fn on_point_from_elsewhere(&mut self, now: Timestamp, point: ForkPoint) {
-        let origin = *point.origin();
-        let is_missing = self.learn_point(point) && self.evidence.as_ref().is_some_and(|e| e.lacks_common(&origin));
-        for state in self.peers.values_mut().filter(|state| is_missing && !state.is_barred && !state.heads_asked) {
-            state.heads_at = state.rests_until.max(now);
-        }
-    }
-
-    /// Whether that is before any other such point that is known.
+    /// Whether that says more than what is known.
     fn learn_point(&mut self, point: ForkPoint) -> bool {
-        let is_news = self.evidence.as_mut().is_some_and(|evidence| evidence.learn_point(point));
-        if is_news {
+        let Some(evidence) = &mut self.evidence else { return false };
+        let (origin, known) = (*point.origin(), evidence.n_common(point.origin()));
+        let is_news = evidence.learn_point(point);
+        if evidence.n_common(&origin) != known {
             self.refold();
         }
         is_news
@@ -179,10 +174,7 @@ impl Follower {
         let origin = *head.origin();
         let evidence = self.evidence.as_ref();
         if evidence.is_some_and(|evidence| evidence.is_forked(&origin)) {
-            return match self.completes(&head) {
-                true => self.remember(peer, head),
-                false => self.on_forked_head(now, peer, head),
-            };
+            return self.on_forked_head(now, peer, head);
         }
         if let Some((log, ours)) = evidence.and_then(|evidence| Some((evidence.log(&origin)?, evidence.head(&origin)?)))
         {
@@ -235,14 +227,7 @@ impl Follower {
         state.offers.insert(origin, head);
     }
 
-    /// Whether a head may bring what is missing of the entries that all histories of a forked log are shown to have.
-    fn completes(&self, head: &Head) -> bool {
-        let Some(evidence) = &self.evidence else { return false };
-        let (origin, point) = (head.origin(), evidence.fork_point(head.origin()));
-        evidence.lacks_common(origin) && point.is_some_and(|point| head.size() >= point.n_common())
-    }
-
-    /// Nothing else of a forked log is accepted that is newer. What witnesses say of the history that is held is heard.
+    /// Nothing newer of a forked log is accepted. What witnesses say of the history that is held is heard.
     fn on_forked_head(&mut self, now: Timestamp, peer: Peer, head: Head) {
         let log = self.evidence.as_ref().and_then(|evidence| evidence.log(head.origin()));
         match log.map(|log| log.compare(&head)) {
@@ -276,18 +261,18 @@ impl Follower {
     /// Keeps the evidence, freezes the log, and says what that changes.
     pub(super) fn on_fork(&mut self, now: Timestamp, peer: Peer, proof: &ForkProof) {
         self.effects.push_back(Effect::Fault { peer, fault: Fault::Fork(Box::new(proof.clone())) });
-        self.freeze(proof);
+        self.freeze(proof.clone().into());
         self.start_branch(now, peer, *proof.origin());
     }
 
-    pub(super) fn freeze(&mut self, proof: &ForkProof) {
-        let origin = proof.origin();
+    pub(super) fn freeze(&mut self, known: KnownFork) {
+        let origin = *known.proof.origin();
         if let Some(evidence) = &mut self.evidence {
-            evidence.freeze(proof.clone());
+            evidence.freeze_all([known]);
         }
-        self.fetches.remove(origin);
+        self.fetches.remove(&origin);
         for state in self.peers.values_mut() {
-            state.offers.remove(origin);
+            state.offers.remove(&origin);
         }
         self.refold();
     }
@@ -319,10 +304,7 @@ impl Follower {
 
     fn judge_own_offers(&mut self, now: Timestamp, origin: &Origin) {
         if let Some(Warned { peer, proof, point }) = self.warned.remove(origin) {
-            self.freeze(&proof);
-            if let Some(point) = point {
-                self.learn_point(point);
-            }
+            self.freeze(KnownFork { point, ..proof.into() });
             return self.start_branch(now, peer, *origin);
         }
         let offers: Vec<_> =

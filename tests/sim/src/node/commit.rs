@@ -156,6 +156,10 @@ impl Node {
     }
 
     pub(super) fn keep_point(&mut self, cx: &mut Cx<'_>, point: Box<ForkPoint>) {
+        let log = self.up.as_ref().and_then(|up| up.log(point.origin()));
+        if log.is_some_and(|(log, _)| point.is_in(log)) {
+            self.keep(cx, Record::Common(*point.origin(), point.n_common()));
+        }
         self.keep(cx, Record::ForkPoint(point));
     }
 
@@ -169,15 +173,8 @@ impl Node {
         if self.disk.sync(Place::Journal, cx.rng).is_err() {
             return;
         }
-        let known = match record {
-            Record::ForkPoint(point) => self.up.as_ref().and_then(|up| up.truth.points.get(point.origin())),
-            _ => None,
-        };
-        let known = known.map(ForkPoint::n_common);
         self.journalled(record);
-        if let Record::ForkPoint(point) = record
-            && known.is_none_or(|known| point.n_common() <= known / 2 && point.n_common() < known)
-        {
+        if let Record::ForkPoint(point) = record {
             let head = self.up.as_ref().and_then(|up| Some(up.log(point.origin())?.1.clone()));
             head.inspect(|head| self.tell(cx, head));
         }
