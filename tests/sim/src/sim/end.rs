@@ -110,10 +110,8 @@ impl Sim {
             heads.extend(truth.own.values().filter_map(|own| own.note.as_ref()));
         }
         heads.retain(|head| !self.oracle.forkers.contains(&head.origin().key));
-        let points: BTreeSet<Origin> =
-            honest.iter().filter_map(|who| self.truth(*who)).flat_map(|truth| truth.points.keys().copied()).collect();
         for who in &honest {
-            if let Some(what) = self.lacks_of(*who, &heads).or_else(|| self.misplaces(*who, &points)) {
+            if let Some(what) = self.lacks_of(*who, &heads) {
                 return Some((*who, Invariant::Converges, what));
             }
         }
@@ -143,18 +141,6 @@ impl Sim {
                 !forked.contains(writer) && !self.is_stolen(writer) && self.is_served(&published.release, writer);
             if is_due && !up.complete.contains(&root) {
                 return Some(format!("the content {} is not here", root.fmt_short()));
-            }
-        }
-        None
-    }
-
-    /// What it lacks of a forked log that it holds, if anybody honest has shown where the histories part.
-    fn misplaces(&self, who: usize, points: &BTreeSet<Origin>) -> Option<String> {
-        let evidence = self.nodes[who].up.as_ref()?.follower.evidence()?;
-        let held = points.iter().filter(|origin| evidence.size(origin) > 0);
-        for origin in held {
-            if evidence.fork_point(origin).is_none() {
-                return Some(format!("it does not know where the histories of {origin} part"));
             }
         }
         None
