@@ -22,6 +22,7 @@ pub mod identity;
 pub mod install;
 pub mod manifest;
 pub mod merge;
+pub mod own;
 pub mod pack;
 pub mod pair;
 pub mod peek;

@@ -1,7 +1,7 @@
 //! Keeping up with peers: one task for each package that somebody cares about, and a hub that brings them peers and news.
 //!
-//! Kept up to date are, as far as one watch has room, the packages that are followed, written here, or installed; the
-//! rest is asked for when somebody wants to know. A peer's watch is opened first and its heads are asked for then, so
+//! Kept up to date are, as far as one watch has room, the packages that are followed, written here, installed, or this
+//! device's identity's; the rest is asked for when somebody wants to know. A peer's watch is opened first and its heads are asked for then, so
 //! that nothing falls between.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, EventFrame};
-use crate::flow::Parts;
+use crate::flow::{Parts, own};
+use crate::history::Change;
 use crate::net::{Net, NetEvent};
 
 pub mod ask;
@@ -120,6 +121,8 @@ struct Hub {
     running: BTreeMap<PackageId, mpsc::Sender<Message>>,
     /// Packages that stay up to date; the others end once they have answered.
     kept: BTreeSet<PackageId>,
+    /// The other devices of this device's identity: they tell of packages of it that are not known here.
+    siblings: BTreeSet<Peer>,
     tasks: JoinSet<()>,
     peers: BTreeSet<Peer>,
     /// Where among them the next are that are asked for what a notice promises.
@@ -155,6 +158,7 @@ impl Hub {
             arrivals: arrivals.clone(),
             running: BTreeMap::new(),
             kept: BTreeSet::new(),
+            siblings: BTreeSet::new(),
             tasks: JoinSet::new(),
             peers: BTreeSet::new(),
             n_others_asked: 0,
@@ -168,6 +172,7 @@ impl Hub {
         let stop = self.stop.clone();
         let mut events = self.net.events();
         let mut happened = self.parts.events.subscribe(None);
+        let (mut changes, mut identities) = (self.parts.histories.changes(), self.parts.identities());
         self.begin().await;
         loop {
             tokio::select! {
@@ -178,6 +183,8 @@ impl Hub {
                 event = events.recv() => self.on_net(event).await,
                 Some(heard) = heard.recv() => self.on_heard(heard).await,
                 frame = happened.next() => self.on_event(&frame),
+                change = changes.recv() => self.on_change(change.ok().as_ref()),
+                Ok(()) = identities.changed() => self.review(),
                 command = mailbox.recv() => match command {
                     Some(command) => self.on_command(command).await,
                     None => break,
@@ -267,16 +274,31 @@ impl Hub {
         }
     }
 
+    /// What this device's identity says it owns, and who speaks for it, may be others now; so may be what its devices wrote to.
+    fn on_change(&mut self, change: Option<&Change>) {
+        let concerns = |change: &Change| match change.head.origin() {
+            Origin { subject: Subject::Identity(identity), .. } => *identity == self.parts.identity(),
+            origin @ Origin { subject: Subject::Package(package), .. } => {
+                !self.kept.contains(package) && own::is_ours(&self.parts, origin)
+            }
+        };
+        if change.is_none_or(concerns) {
+            self.review();
+        }
+    }
+
     fn review(&mut self) {
         let kept = kept(&self.parts);
+        let siblings = own::siblings(&self.parts);
         for package in self.kept.difference(&kept) {
             // The task ends once it has answered what it was asked.
             self.running.remove(package);
         }
         let is_other = kept != self.kept;
-        self.kept = kept;
-        if is_other {
-            for peer in self.peers.clone() {
+        let changed: BTreeSet<Peer> = siblings.symmetric_difference(&self.siblings).copied().collect();
+        (self.kept, self.siblings) = (kept, siblings);
+        for peer in self.peers.clone() {
+            if is_other || changed.contains(&peer) {
                 self.watch(peer);
             }
         }
@@ -322,21 +344,29 @@ impl Hub {
     }
 }
 
-/// The packages that stay up to date: followed, written here, installed, in this order while a watch has room.
-pub(crate) fn kept(parts: &Parts) -> BTreeSet<PackageId> {
+/// The packages that stay up to date: what is to be had here, then the others of this device's identity, in this order while
+/// a watch has room.
+fn kept(parts: &Parts) -> BTreeSet<PackageId> {
+    bounded(had(parts).into_iter().chain(own::of_siblings(parts)))
+}
+
+/// The packages that are to be had here: followed, written here, installed, in this order while a watch has room.
+pub(crate) fn provided(parts: &Parts) -> BTreeSet<PackageId> {
+    bounded(had(parts))
+}
+
+fn had(parts: &Parts) -> Vec<PackageId> {
     let mut wanted: Vec<PackageId> = Vec::new();
-    {
-        let truth = parts.histories.journal().truth();
-        wanted.extend(truth.follows().map(|(package, _)| *package));
-        wanted.extend(truth.own_logs().filter_map(|(origin, _)| match origin.subject {
-            Subject::Package(package) => Some(package),
-            Subject::Identity(_) => None,
-        }));
-    }
+    wanted.extend(parts.histories.journal().truth().follows().map(|(package, _)| *package));
+    wanted.extend(own::written(parts));
     match parts.installed.current() {
         Ok(generation) => wanted.extend(generation.packages.keys()),
         Err(error) => tracing::warn!(%error, "what is installed gets no news by itself"),
     }
+    wanted
+}
+
+fn bounded(wanted: impl IntoIterator<Item = PackageId>) -> BTreeSet<PackageId> {
     let mut kept = BTreeSet::new();
     for package in wanted {
         if kept.len() == WATCHED_PACKAGES && !kept.contains(&package) {

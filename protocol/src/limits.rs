@@ -127,6 +127,9 @@ pub const RECOVERY_LOGS: usize = 4;
 pub const HEADS_PER_FRAME: usize = EVIDENCE_LOGS;
 /// Packages watched over one stream.
 pub const WATCHED_PACKAGES: usize = 1_024;
+/// Packages of its own identity that a device keeps up with though it has written to none of them: whoever has a sibling's
+/// key cannot fill a watch, which has places for what is followed and installed too.
+pub const IDENTITY_PACKAGES: usize = 512;
 /// Packages known of strangers, beyond which no more are taken in from what peers offer: one card in the index has at most
 /// 4 KiB, so all together 64 MiB.
 pub const CATALOGUE_PACKAGES: usize = 16_384;

@@ -1,11 +1,11 @@
 //! The parts of one open home, in the order in which they are opened and closed.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use syncra_protocol::fold::PackageState;
 use syncra_protocol::id::IdentityId;
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::draft::Drafts;
 use super::identity::{self, IdentityError};
@@ -38,7 +38,7 @@ pub struct Parts {
     /// This device.
     pub device: DeviceKey,
     /// The identity it belongs to: another one once it joined that.
-    identity: RwLock<IdentityId>,
+    identity: watch::Sender<IdentityId>,
     /// Logs, verified and folded.
     pub histories: Histories,
     /// What this node says as a witness, and what others say.
@@ -162,7 +162,7 @@ impl Parts {
             home,
             config,
             device,
-            identity: RwLock::new(identity),
+            identity: watch::Sender::new(identity),
             histories,
             witnesses,
             index,
@@ -183,12 +183,18 @@ impl Parts {
     /// The identity that this device belongs to.
     #[must_use]
     pub fn identity(&self) -> IdentityId {
-        *self.identity.read().unwrap_or_else(PoisonError::into_inner)
+        *self.identity.borrow()
+    }
+
+    /// Hears of it when this device joins another identity.
+    #[must_use]
+    pub fn identities(&self) -> watch::Receiver<IdentityId> {
+        self.identity.subscribe()
     }
 
     /// Says that this device belongs to another identity from now on, whose log of this device is durable.
     pub(super) fn belongs_to(&self, identity: IdentityId) {
-        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
+        self.identity.send_replace(identity);
     }
 
     /// Whether a package is blocked here, for the sake of one of its owners: nothing of it is served or asked for.

@@ -149,7 +149,7 @@ impl<'a> Announcer<'a> {
             truth.imported_roots().map(|(_, package)| *package).collect()
         };
         catalogue::catch_up(self.parts).await;
-        let kept: BTreeSet<PackageId> = sync::kept(self.parts).into_iter().chain(imported).collect();
+        let kept: BTreeSet<PackageId> = sync::provided(self.parts).into_iter().chain(imported).collect();
         let by_name = kept.iter().filter_map(|package| {
             let card = catalogue::stored(self.parts, *package)?;
             Some(ProviderKey::of_name(&OwnerKey::of(&card.owner), &card.name?))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syncra_protocol::bounded::Blob;
 use syncra_protocol::id::{PackageId, ReleaseId};
 use syncra_protocol::key::DeviceKey;
-use syncra_protocol::limits::{ENTRIES_PER_FRAME, OFFERS_PER_FRAME};
+use syncra_protocol::limits::{ENTRIES_PER_FRAME, IDENTITY_PACKAGES, OFFERS_PER_FRAME};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::message::Refusal;
 use syncra_protocol::message::log::{Answer, Entries, Heads, NoteBytes, Offer, Offers, Request, decode_request};
@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::PATIENCE;
 use super::turns::Turns;
 use crate::event::Event;
-use crate::flow::Parts;
+use crate::flow::{Parts, own};
 use crate::history::Change;
 use crate::journal::Regard;
 use crate::net::frame::{FrameError, read_frame, write_frame};
@@ -47,7 +47,7 @@ async fn converse(
     let Some(request) = read_frame(stream, PATIENCE, decode_request).await? else { return Ok(()) };
     if let Request::Watch { packages } = request {
         return match watches.try_take(peer) {
-            Some(_place) => watch(parts, stream, packages).await,
+            Some(_place) => watch(parts, stream, peer, packages).await,
             None => refuse_watch(stream).await,
         };
     }
@@ -141,20 +141,30 @@ fn offers(parts: &Parts, after: Option<PackageId>) -> Offers {
 }
 
 /// Pushes new notes of these packages until the peer closes the stream; of those that are not known yet, once they are. When
-/// a release was installed here a note is pushed again: whoever heard of it too early to fetch it can do so now.
-async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> Result<(), FrameError> {
+/// a release was installed here a note is pushed again: whoever heard of it too early to fetch it can do so now. Another
+/// device of this device's identity is told of all packages of that.
+async fn watch(
+    parts: &Parts,
+    stream: &mut Stream,
+    peer: DeviceKey,
+    packages: Vec<PackageId>,
+) -> Result<(), FrameError> {
     let mut changes = parts.histories.changes();
     let mut spoken = parts.witnesses.spoken();
     let mut happened = parts.events.subscribe(None);
     let n_served = packages.iter().filter(|package| readable(parts, **package).is_some()).count();
     let n_packages = u32::try_from(n_served).unwrap_or(u32::MAX);
     write_frame(stream, &Answer::Watching { n_packages }, PATIENCE).await?;
+    tell_of_ours(parts, stream, peer, &packages).await?;
     let mut byte = [0];
     loop {
         use futures::AsyncReadExt as _;
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(Change { head }) => push(parts, stream, &packages, &head).await?,
+                Ok(Change { head }) => {
+                    push(parts, stream, &packages, &head).await?;
+                    push_ours(parts, stream, peer, &packages, &head).await?;
+                }
                 // Too far behind to know what changed: the peer opens a new watch and asks for heads.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
             },
@@ -167,6 +177,44 @@ async fn watch(parts: &Parts, stream: &mut Stream, packages: Vec<PackageId>) -> 
             _ = stream.read(&mut byte) => return Ok(()),
         }
     }
+}
+
+/// Tells a sibling of the packages of the identity that it does not watch.
+async fn tell_of_ours(
+    parts: &Parts,
+    stream: &mut Stream,
+    peer: DeviceKey,
+    watched: &[PackageId],
+) -> Result<(), FrameError> {
+    if !own::siblings(parts).contains(&peer) {
+        return Ok(());
+    }
+    let ours = own::written(parts).into_iter().chain(own::of_siblings(parts));
+    let unwatched = ours.filter(|package| watched.binary_search(package).is_err());
+    for package in unwatched.take(IDENTITY_PACKAGES) {
+        let Some(history) = readable(parts, package) else { continue };
+        let Some(head) = history.evidence.heads().find(|head| own::is_ours(parts, head.origin())) else { continue };
+        let note: NoteBytes = Blob(parts.witnesses.dress(head).note().to_vec());
+        write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await?;
+    }
+    Ok(())
+}
+
+/// Tells a sibling that a package of the identity grew which it does not watch, or that there is a new one.
+async fn push_ours(
+    parts: &Parts,
+    stream: &mut Stream,
+    peer: DeviceKey,
+    watched: &[PackageId],
+    head: &Head,
+) -> Result<(), FrameError> {
+    let Subject::Package(package) = head.origin().subject else { return Ok(()) };
+    let is_news = watched.binary_search(&package).is_err() && own::is_ours(parts, head.origin());
+    if !is_news || !own::siblings(parts).contains(&peer) || readable(parts, package).is_none() {
+        return Ok(());
+    }
+    let note: NoteBytes = Blob(parts.witnesses.dress(head).note().to_vec());
+    write_frame(stream, &Answer::Notice { package, note }, PATIENCE).await
 }
 
 /// The head of the log that a release stands in, whose content is here only now.

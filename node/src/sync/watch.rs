@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use syncra_protocol::id::PackageId;
+use syncra_protocol::limits::IDENTITY_PACKAGES;
 use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::origin::Subject;
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Failure, Input};
 use tokio::sync::mpsc;
@@ -15,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::follow::Message;
 use super::{Hub, ask};
+use crate::flow::own;
 use crate::net::Net;
 use crate::net::rate::Bucket;
 
@@ -64,7 +67,8 @@ impl Hub {
         let watch = self.watches.entry(peer).or_default();
         watch.serial += 1;
         watch.opening = None;
-        if self.kept.is_empty() {
+        // A sibling has more to say than what it is asked for.
+        if self.kept.is_empty() && !self.siblings.contains(&peer) {
             watch.open = None;
             return;
         }
@@ -89,7 +93,7 @@ impl Hub {
                 }
                 self.tell(package, Message::input(Input::Notice { peer, note })).await;
             }
-            Heard::Note { .. } => {}
+            Heard::Note { peer, package, note } => self.on_told_of(peer, package, &note).await,
             Heard::Open { peer, serial } => {
                 let Some(watch) = self.watches.get_mut(&peer).filter(|watch| watch.serial == serial) else { return };
                 let Some((packages, guard)) = watch.opening.take() else { return };
@@ -110,6 +114,18 @@ impl Hub {
     fn is_held(&self, package: PackageId, note: &[u8]) -> bool {
         let history = self.parts.histories.package(package).ok().flatten();
         history.is_some_and(|history| history.evidence.heads().any(|head| head.note() == note))
+    }
+
+    /// A sibling tells of a package that this device knows nothing of. One that no device of the identity wrote to is none of
+    /// its packages.
+    async fn on_told_of(&mut self, peer: Peer, package: PackageId, note: &[u8]) {
+        if !self.siblings.contains(&peer) || own::of_siblings(&self.parts).len() >= IDENTITY_PACKAGES {
+            return;
+        }
+        let Ok(head) = Head::verify(note) else { return };
+        if head.origin().subject == Subject::Package(package) && own::is_ours(&self.parts, head.origin()) {
+            self.tell(package, Message::input(Input::PeerUp(peer))).await;
+        }
     }
 
     async fn on_ended(&mut self, peer: Peer, serial: u64, why: Option<Failure>) {

@@ -5,7 +5,9 @@ use std::process::Child;
 
 use serde_json::Value;
 
-use crate::people::{LOOPBACK, address, begin, publish, text, wired, word};
+use syncra_tests::{Home, Node};
+
+use crate::people::{LOOPBACK, address, begin, publish, text, until, wired, word};
 
 /// The code that `syncra pair` shows.
 fn shown(pairing: &mut Child) -> String {
@@ -76,6 +78,75 @@ fn a_paired_device_publishes_to_the_same_package_and_strangers_take_both_for_one
     assert!(log.to_string().contains("1.1.0"), "{log}");
     assert_eq!(desk.json(["devices"])["devices"].as_array().map(Vec::len), Some(2));
     drop((node, away, visiting));
+}
+
+/// A second device of the desk's.
+fn pair(desk: &Home, node: &Node, laptop: &Home) {
+    let mut pairing = begin(desk, &["pair", "--role", "publisher", "--label", "laptop"]);
+    let code = shown(&mut pairing);
+    laptop.json(["pair", &code, "--at", address(node)]);
+    ended(pairing);
+}
+
+fn n_yours(home: &Home) -> Option<u64> {
+    home.json(["status"])["packages"]["own"].as_u64()
+}
+
+/// What the channel `stable` points to, here.
+fn stable(home: &Home, package: &str) -> Vec<String> {
+    let refs = home.json(["channel", package]);
+    let places = refs["refs"][0]["places"].as_array().cloned().unwrap_or_default();
+    places.iter().map(|place| word(place, "version")).collect()
+}
+
+/// Nobody asks the laptop to look anywhere: it is told by the desk, of what was there when they met and of what the desk begins
+/// and publishes later; and the desk by the laptop.
+#[test]
+fn devices_of_one_person_know_each_others_packages_and_go_on_where_the_other_is() {
+    let (desk, laptop) = (wired(), wired());
+    let node = desk.up(LOOPBACK);
+    let away = laptop.up(LOOPBACK);
+    // There is nothing yet that both could watch.
+    pair(&desk, &node, &laptop);
+    assert_eq!((n_yours(&desk), n_yours(&laptop)), (Some(0), Some(0)));
+    let first = publish(&desk, "1.0.0", 1_000);
+    let (package, _) = first.reference.rsplit_once('@').expect("a version");
+    until("the laptop hears of the package", || n_yours(&laptop) == Some(1));
+    publish(&desk, "1.1.0", 1_000);
+    until("and of its second release", || stable(&laptop, package) == ["1.1.0"]);
+
+    let third = publish(&laptop, "1.2.0", 1_000);
+    assert_eq!(third.reference.rsplit_once('@').expect("a version").0, package);
+    assert_eq!(stable(&laptop, package), ["1.2.0"], "it goes on where the desk was");
+    until("the desk hears what the laptop published", || stable(&desk, package) == ["1.2.0"]);
+
+    // The other way round, and after both were gone.
+    assert_eq!(away.stop().0, 0);
+    let lamp = laptop.work().join("lamp");
+    laptop.json(["new", "asset", "lamp"]);
+    laptop.json(["publish", text(&lamp), "--yes"]);
+    assert_eq!((n_yours(&desk), n_yours(&laptop)), (Some(1), Some(2)));
+    let away = laptop.up(LOOPBACK);
+    laptop.json(["connect", address(&node)]);
+    until("the desk hears what the laptop has begun", || n_yours(&desk) == Some(2));
+    drop((node, away));
+}
+
+/// A stranger who knows the identity is told of nothing that it did not ask for, and its packages are nobody's but its own.
+#[test]
+fn what_a_stranger_publishes_is_not_yours() {
+    let (desk, stranger) = (wired(), wired());
+    let node = desk.up(LOOPBACK);
+    let visiting = stranger.up(LOOPBACK);
+    stranger.json(["connect", address(&node)]);
+    let theirs = publish(&stranger, "1.0.0", 1_000);
+    desk.json(["info", &theirs.reference]);
+    let packages = desk.json(["status"])["packages"].clone();
+    assert_eq!((packages["own"].as_u64(), packages["known"].as_u64()), (Some(0), Some(1)));
+    publish(&desk, "1.0.0", 1_000);
+    assert_eq!((n_yours(&desk), n_yours(&stranger)), (Some(1), Some(1)));
+    assert_eq!(stranger.json(["status"])["packages"]["known"], 1, "nobody told it of the desk's");
+    drop((node, visiting));
 }
 
 #[test]

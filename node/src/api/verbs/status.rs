@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::fold::DeviceStatus;
 use syncra_protocol::id::PackageId;
-use syncra_protocol::origin::{Origin, Subject};
 use utoipa::ToSchema;
 
 use super::identity::{self, IdentityResponse};
@@ -17,8 +16,8 @@ use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
-use crate::flow::Parts;
 use crate::flow::share::{self, Doubt};
+use crate::flow::{Parts, own};
 use crate::net;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -138,7 +137,7 @@ pub struct ReachedInfo {
 pub struct PackageCounts {
     /// Of which anything is known.
     pub known: usize,
-    /// That this device publishes.
+    /// That this device's identity owns, whichever device writes to them, as far as is known here.
     pub own: usize,
     /// Installed.
     pub installed: usize,
@@ -174,7 +173,7 @@ impl Verb for Status {
             peer_id: if running { Some(service.peer_id()?) } else { None },
             api: service.doors().cloned(),
             gateway: service.gateway().map(|address| address.to_string()),
-            warnings: warnings(parts, running, n_peers, &who, &packages).await?,
+            warnings: warnings(parts, running, n_peers, &who).await?,
             waits: service.blocking(|service| waits::lines(service.parts())).await?,
             listen,
             n_peers,
@@ -255,13 +254,11 @@ fn voice(parts: &Parts) -> Result<(&'static str, Option<&'static str>), Problem>
 }
 
 fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {
-    let truth = parts.histories.journal().truth();
-    let is_package = |origin: &Origin| matches!(origin.subject, Subject::Package(_));
     Ok(PackageCounts {
         known: parts.histories.packages().len(),
-        own: truth.own_logs().filter(|(origin, _)| is_package(origin)).count(),
+        own: own::n_owned(parts)?,
         installed: parts.installed.current()?.packages.len(),
-        followed: truth.follows().count(),
+        followed: parts.histories.journal().truth().follows().count(),
     })
 }
 
@@ -294,7 +291,6 @@ async fn warnings(
     running: bool,
     n_peers: usize,
     who: &IdentityResponse,
-    packages: &PackageCounts,
 ) -> Result<Vec<String>, Problem> {
     let mut warnings = Vec::new();
     if who.recovery == "unsaved" {
@@ -303,7 +299,7 @@ async fn warnings(
     for origin in parts.histories.journal().truth().forked_logs() {
         warnings.push(format!("the key of {origin} has signed two histories; nothing newer of it is accepted"));
     }
-    if !running && packages.own > 0 {
+    if !running && !own::written(parts).is_empty() {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
     }
     let n_waiting = proposals::waiting(parts)?;
