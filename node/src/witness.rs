@@ -89,6 +89,43 @@ pub enum Unwitnessed {
     },
 }
 
+/// A policy that no list of witnesses so short can meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Witnesses on the list.
+    pub of: usize,
+    /// Those who must have seen a release.
+    pub needed: usize,
+}
+
+impl Shortfall {
+    /// What these settings ask for in vain, if they do.
+    #[must_use]
+    pub fn of(policy: &Policy, n_listed: usize) -> Option<Self> {
+        let needed = needed_of(policy, n_listed);
+        let asks = (policy.min_witnesses, policy.min_witnessed_hours) != (0, 0);
+        (asks && needed > n_listed).then_some(Self { of: n_listed, needed })
+    }
+}
+
+impl std::fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { of, needed } = self;
+        write!(
+            f,
+            "nothing that others publish can be installed until {needed} witnesses have seen it, and {of} are on your list: \
+             `syncra witness add WITNESS` puts them there"
+        )
+    }
+}
+
+fn needed_of(policy: &Policy, n_listed: usize) -> usize {
+    match policy.min_witnesses {
+        0 => n_listed / 2 + 1,
+        asked => usize::try_from(asked).unwrap_or(usize::MAX),
+    }
+}
+
 /// A witness named by people: a vkey, a peer id, or a device key.
 #[must_use]
 pub fn named(text: &str) -> Option<WitnessKey> {
@@ -189,10 +226,7 @@ impl Witnesses {
     /// The same for a list of `n` witnesses.
     #[must_use]
     pub fn needed_of(&self, n: usize) -> usize {
-        match self.policy().min_witnesses {
-            0 => n / 2 + 1,
-            asked => usize::try_from(asked).unwrap_or(usize::MAX),
-        }
+        needed_of(&self.policy(), n)
     }
 
     /// What the reader's witnesses have seen of a log, for when it is forked: more than half of them are needed, or more if

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Service;
 use crate::config::Config;
 use crate::event::Event;
+use crate::problem::Problem;
 
 /// How often the file is read again: what somebody wrote there counts soon, and an idle node reads some hundred bytes.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -32,29 +33,40 @@ impl Service {
             turns.tick().await;
             let before = known.clone();
             let read = self.blocking(move |service| Ok(service.look_again(before.as_deref()))).await;
-            let Ok(Some((text, changed))) = read else { continue };
-            known = Some(text);
-            for key in changed {
-                self.emit(Event::ConfigChanged { key: key.to_owned() });
+            if let Ok(Some(text)) = read {
+                known = Some(text);
             }
         }
     }
 
-    /// The text of the file if it is another one than before, and what was taken over of it.
-    fn look_again(&self, before: Option<&str>) -> Option<(String, Vec<&'static str>)> {
+    /// Takes over what the file says now: whoever changed it and asks is answered by that.
+    ///
+    /// # Errors
+    /// As [`Service::blocking`].
+    pub(super) async fn settings_now(self: &Arc<Self>) -> Result<(), Problem> {
+        self.blocking(|service| {
+            service.look_again(None);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The text of the file if it is another one than before, whose settings count now.
+    fn look_again(&self, before: Option<&str>) -> Option<String> {
         // Not while a verb has read the file and not yet written it.
         let _turn = self.config_turn();
         let text = Config::read(&self.layout().config()).ok()?;
         if before == Some(text.as_str()) {
             return None;
         }
-        let changed = match Config::parse(&text) {
-            Ok(config) => self.take_over(&config),
-            Err(error) => {
-                tracing::warn!(%error, "the settings cannot be read; those of before still count");
-                Vec::new()
+        match Config::parse(&text) {
+            Ok(config) => {
+                for key in self.take_over(&config) {
+                    self.emit(Event::ConfigChanged { key: key.to_owned() });
+                }
             }
-        };
-        Some((text, changed))
+            Err(error) => tracing::warn!(%error, "the settings cannot be read; those of before still count"),
+        }
+        Some(text)
     }
 }

@@ -113,6 +113,7 @@ impl Set {
         if changed.needs_restart && !changed.dry_run && changed.old != changed.new {
             context.ui().warning("the running node keeps the old value until it is started again");
         }
+        changed.warnings.iter().for_each(|warning| context.ui().warning(warning));
         context.ui().data("config-set", &changed, |changed| {
             let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(not set)".to_owned());
             let did = if changed.dry_run { "would change" } else { "changed" };

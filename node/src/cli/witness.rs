@@ -76,6 +76,7 @@ impl Args {
         let (add, remove, dry_run) = match self.verb {
             Verb::List(_) => {
                 let list = client.call::<ListWitnesses>(context, Empty {}).await?;
+                list.warnings.iter().for_each(|warning| context.ui().warning(warning));
                 return context.ui().data("witness", &list, human);
             }
             Verb::Add(args) => (args.witnesses, Vec::new(), args.dry_run),
@@ -83,6 +84,7 @@ impl Args {
         };
         let request = ChangeWitnessesRequest { add, remove, dry_run };
         let list = client.call::<ChangeWitnesses>(context, request).await?;
+        list.warnings.iter().for_each(|warning| context.ui().warning(warning));
         context.ui().data("witness", &list, human)
     }
 }
@@ -91,6 +93,7 @@ fn human(list: &WitnessesResponse) -> String {
     let mut lines: Vec<String> = list.witnesses.iter().map(|witness| format!("witness: {witness}")).collect();
     lines.push(match list.witnesses.len() {
         0 => "nobody is on your list: how new things are is unknown".to_owned(),
+        n if list.needed > n => format!("{} must say how new something is, and the list has {n}", list.needed),
         n => format!("{} of {n} must say how new something is", list.needed),
     });
     if list.min_witnesses > 0 || list.min_witnessed_hours > 0 {

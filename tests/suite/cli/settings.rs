@@ -94,3 +94,46 @@ fn settings_that_cannot_be_read_stop_the_start() {
     assert_eq!((exit, error["code"].as_str()), (2, Some("E0203")));
     assert!(error["message"].as_str().is_some_and(|text| text.contains("`profile`")), "{error}");
 }
+
+/// Whoever asks for more than the list can say is told at once, not by an install that is refused later.
+#[test]
+fn a_policy_that_no_list_meets_is_warned_about() {
+    const KEY: &str = "12D3KooWA8EXV3KjBxEU5EnsPfneLx84vMWAtTBQBeyooN82KSuS";
+    let home = Home::new();
+    let is_warned = |args: &[&str]| {
+        let said = home.run(args);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let is_warned = said.stderr.contains("warning: ") && said.stderr.contains("`syncra witness add WITNESS`");
+        assert_eq!(is_warned, said.stderr.contains("can be installed"), "{}", said.stderr);
+        is_warned
+    };
+    assert!(is_warned(&["config", "set", "policy.min_witnesses", "2", "--dry-run"]));
+    assert!(is_warned(&["config", "set", "policy.min_witnesses", "2"]));
+    assert!(is_warned(&["witness", "list"]));
+    assert!(is_warned(&["witness", "add", KEY]), "one of two");
+    assert!(!is_warned(&["config", "set", "limits.peers", "7"]), "that has nothing to do with it");
+    assert!(!is_warned(&["config", "set", "policy.min_witnesses", "1"]));
+    assert!(!is_warned(&["config", "set", "policy.min_witnessed_hours", "2"]));
+    assert!(is_warned(&["witness", "remove", KEY]));
+    assert!(is_warned(&["config", "set", "policy.min_witnesses"]), "the hours alone need somebody, too");
+    assert!(!is_warned(&["config", "set", "policy.min_witnessed_hours"]));
+    let warned = home.json(["config", "set", "policy.min_witnessed_hours", "2"]);
+    assert_eq!(warned["warnings"].as_array().map(Vec::len), Some(1), "a time needs somebody to say it: {warned}");
+}
+
+/// What is shown is judged by the settings that count, also when they were changed by hand a moment ago.
+#[test]
+fn info_is_worked_out_with_the_policy_in_force() {
+    let home = Home::new();
+    crate::releases::package(&home, "lamp", "1.0.0", "turn()");
+    let package = crate::releases::publish(&home, "lamp")["ref"].as_str().expect("a reference").to_owned();
+    let node = home.up(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+    let file = home.path().join("config.toml");
+    for needed in 2..6 {
+        std::fs::write(&file, format!("[policy]\nmin_witnesses = {needed}\n")).expect("written");
+        assert_eq!(home.json(["info", &package])["witnessed"]["needed"], needed);
+        let shown = home.run(["info", &package]).stdout;
+        assert!(shown.contains(&format!("witnessed by 0 of 0, {needed} are needed")), "{shown}");
+    }
+    drop(node);
+}

@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::event::Event;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
+use crate::witness::Shortfall;
 
 /// Lists all settings.
 #[derive(Debug)]
@@ -72,6 +73,9 @@ pub struct SetConfigResponse {
     pub needs_restart: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
+    /// What people should be told: what these settings ask for in vain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Verb for SetConfig {
@@ -112,12 +116,17 @@ fn set(service: &Service, request: SetConfigRequest) -> Result<SetConfigResponse
     let edited = Config::edit(&text, &key, value.as_deref());
     let edited = edited.map_err(|error| bad_setting(&key, value.as_deref(), error.into()))?;
     let new = value_in(&edited)?;
+    let edited_config = Config::parse(&edited)?;
     if !dry_run && old != new {
         Config::save(&path, &edited)?;
-        service.take_over(&Config::parse(&edited)?);
+        service.take_over(&edited_config);
     }
     let needs_restart = service.doors().is_some() && !config::is_taken_over(&key);
-    Ok(SetConfigResponse { key, old, new, needs_restart, dry_run })
+    let is_about_them = key == "witnesses" || key.starts_with("policy.");
+    let n_listed = edited_config.witnesses.len();
+    let shortfall = Shortfall::of(&edited_config.policy, n_listed).filter(|_| is_about_them);
+    let warnings = shortfall.iter().map(ToString::to_string).collect();
+    Ok(SetConfigResponse { key, old, new, needs_restart, dry_run, warnings })
 }
 
 /// The file was good before, so it is the argument that is wrong.

@@ -239,6 +239,7 @@ impl Verb for Info {
     type Response = InfoResponse;
 
     async fn run(service: &Arc<Service>, request: PackageRequest, _: &Progress) -> Result<InfoResponse, Problem> {
+        service.settings_now().await?;
         let parts = service.parts();
         let named = resolve::package(parts, &Reference::parse(&request.reference)?)?;
         let state = &named.history.state;

@@ -155,6 +155,7 @@ impl Verb for Status {
     type Response = StatusResponse;
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<StatusResponse, Problem> {
+        service.settings_now().await?;
         let parts = service.parts();
         let running = service.doors().is_some();
         let who = identity::show(parts)?;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
-use crate::witness::{self, Witnesses};
+use crate::witness::{self, Shortfall, Witnesses};
 
 /// The setting that holds the list.
 const KEY: &str = "witnesses";
@@ -40,6 +40,9 @@ pub struct WitnessesResponse {
     pub is_witness: bool,
     /// Whether nothing was changed because nothing should be, or nothing was to be.
     pub changed: bool,
+    /// What people should be told: what is asked of this list in vain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Verb for ListWitnesses {
@@ -52,6 +55,7 @@ impl Verb for ListWitnesses {
     type Response = WitnessesResponse;
 
     async fn run(service: &Arc<Service>, _: Empty, _: &Progress) -> Result<WitnessesResponse, Problem> {
+        service.settings_now().await?;
         let witnesses = &service.parts().witnesses;
         Ok(response(witnesses, &witnesses.listed(), false))
     }
@@ -152,5 +156,6 @@ fn response(witnesses: &Witnesses, listed: &[WitnessKey], changed: bool) -> Witn
         own: witnesses.key().to_string(),
         is_witness: witnesses.is_witness(),
         changed,
+        warnings: Shortfall::of(&policy, listed.len()).iter().map(ToString::to_string).collect(),
     }
 }

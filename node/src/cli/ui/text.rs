@@ -49,7 +49,7 @@ pub(in crate::cli) fn freshness(witnessed: &WitnessedInfo, now: Timestamp) -> St
     let WitnessedInfo { by, of, needed, at_ms } = witnessed;
     match at_ms {
         Some(at) => format!("witnessed {} ago by {by} of {of}", ago(now.0.saturating_sub(*at))),
-        None if *of == 0 => "unknown".to_owned(),
+        None if *of == 0 && *needed <= 1 => "unknown".to_owned(),
         None => format!("unknown: witnessed by {by} of {of}, {needed} are needed"),
     }
 }
