@@ -11,7 +11,8 @@ use crate::problem::Problem;
 /// Follows the file back from release to release, along what each was made from, through
 /// renames that changed no byte, over at most 64 releases. Of a release that merged a proposal
 /// it says who proposed that. Of a file that is no text, or
-/// one of more than 1 MiB, only the release that changed it last is told.
+/// one of more than 1 MiB, only the release that changed it last is told. `seen here` is the
+/// time at which this node first had that release (`first_seen_ms` in JSON).
 ///
 /// Examples:
 ///   syncra blame @alice/rocket src/main.syn
@@ -42,7 +43,7 @@ impl Args {
 }
 
 fn human(blamed: &BlameResponse) -> String {
-    let when = |release: &BlamedRelease| release.first_seen_ms.map(|at| format!(", seen {}", text::utc(at)));
+    let when = |release: &BlamedRelease| release.first_seen_ms.map(|at| format!(", seen here {}", text::utc(at)));
     let last = &blamed.last;
     let when = when(last).unwrap_or_default();
     let mut lines = vec![format!("{}: last changed by {} in {}{when}", blamed.path, author(last), last.version)];

@@ -18,7 +18,8 @@ mod graph;
 /// of its writers, and those of its owners' identities.
 ///
 /// `--graph` shows the releases instead, newest first, with lines to what each was made
-/// from, and the branches, tags and channels that point to it.
+/// from, and the branches, tags and channels that point to it. `seen here` is the time at which
+/// this node first had it (`first_seen_ms` in JSON): when somebody published it nobody can prove.
 ///
 /// With `--export-tiles` the same logs are written as C2SP tlog-tiles, which tools that
 /// are not ours can audit: for each log `checkpoint`, `vkey` and `tile/…`, in a directory
@@ -91,7 +92,7 @@ fn described(release: &GraphedRelease) -> String {
         words.push(format!("({})", release.state));
     }
     words.push(release.by.clone());
-    words.extend(release.first_seen_ms.map(text::utc));
+    words.extend(release.first_seen_ms.map(|at| format!("seen here {}", text::utc(at))));
     words.join("  ")
 }
 

@@ -118,6 +118,24 @@ fn what_a_file_says_cannot_steer_the_terminal() {
     assert!(blamed.contains("a\u{fffd}[2Jb") && !blamed.contains('\x1b'), "{blamed}");
 }
 
+/// A release proves no time: what is shown is when this node first had it, and says so.
+#[test]
+fn times_are_said_to_be_those_at_which_this_node_saw_a_release() {
+    let (home, reader) = (Home::new(), Home::new());
+    package(&home, "lamp", "1.0.0", "turn()");
+    let reference = format!("syncra:{}", text(&publish(&home, "lamp"), "package_id"));
+    let file = home.work().join("lamp.syncpack");
+    let file = file.to_str().expect("text");
+    home.json(["export", &reference, "-o", file]);
+    reader.json(["import", file]);
+    for shown in [&["log", &reference, "--graph"][..], &["blame", &reference, "src/main.syn"]] {
+        let shown = reader.run(shown).stdout;
+        assert!(shown.lines().next().is_some_and(|line| line.contains(" seen here 2")), "{shown}");
+    }
+    let graph = reader.json(["log", &reference, "--graph"]);
+    assert!(graph["releases"][0]["first_seen_ms"].is_u64(), "{graph}");
+}
+
 #[test]
 fn a_directory_is_compared_with_its_newest_release() {
     let home = Home::new();

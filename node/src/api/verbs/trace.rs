@@ -52,7 +52,7 @@ pub struct GraphedRelease {
     pub state: String,
     /// Who published it.
     pub by: String,
-    /// When it was first seen here, in milliseconds since 1970.
+    /// When this node first had it, in milliseconds since 1970; nothing says when it was published.
     pub first_seen_ms: Option<u64>,
 }
 
@@ -254,7 +254,7 @@ pub struct BlamedRelease {
     /// What was proposed, and is merged in it: its lines may be the proposer's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposed: Vec<ProposedInfo>,
-    /// When it was first seen here, in milliseconds since 1970.
+    /// When this node first had it, in milliseconds since 1970; nothing says when it was published.
     pub first_seen_ms: Option<u64>,
 }
 
