@@ -18,9 +18,9 @@ use crate::problem::{Code, Problem};
 /// Check a package before publishing it
 ///
 /// Reads `syncra.toml`, applies the ignore rules, and looks at every path that would be
-/// published, also for what looks like a key or password. Of dependencies it says which no
-/// release fits that is known in the home, if there is one; nobody is asked. Prints what would
-/// go out. Changes nothing.
+/// published, also for what looks like a key or password. A dependency that `publish` would
+/// refuse is refused, and one that no release fits that is known in the home is warned about;
+/// nobody is asked. Prints what would go out. Changes nothing.
 ///
 /// Examples:
 ///   syncra check
@@ -87,7 +87,7 @@ impl Args {
             n_files: files.len(),
             files: files.iter().map(FileInfo::from).collect(),
             secrets: secrets(&files)?,
-            warnings: self.needs(context, &manifest).await,
+            warnings: self.needs(context, &manifest).await?,
         };
         checked.warnings.iter().for_each(|warning| context.ui().warning(warning));
         for Secret { path, line, what } in &checked.secrets {
@@ -98,16 +98,18 @@ impl Args {
 }
 
 impl Args {
-    /// What speaks against the dependencies, as far as is known here.
-    async fn needs(&self, context: &Context, manifest: &Manifest) -> Vec<String> {
+    /// What speaks against the dependencies, as far as is known here; a problem if they keep a publish from being one.
+    async fn needs(&self, context: &Context, manifest: &Manifest) -> Result<Vec<String>, Problem> {
         if manifest.dependencies.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        match self.looked_up(context).await {
-            Ok(Some(warnings)) => warnings,
-            Ok(None) => vec!["dependencies were not looked up: there is no home here".to_owned()],
-            Err(problem) => vec![format!("dependencies were not looked up: {}", problem.message)],
-        }
+        let why = match self.looked_up(context).await {
+            Ok(Some(warnings)) => return Ok(warnings),
+            Ok(None) => "there is no home here".to_owned(),
+            Err(problem) if problem.code == Code::DependencyUnknown => return Err(problem),
+            Err(problem) => problem.message,
+        };
+        Ok(vec![format!("dependencies were not looked up: {why}; `syncra publish --dry-run` looks them up")])
     }
 
     /// None without a home: checking makes none.

@@ -41,7 +41,7 @@ use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
 pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
-pub use needs::{Doubt, Unresolved, doubts};
+pub use needs::{Doubt, Unresolved, check as check_needs, doubts};
 
 /// What to publish.
 #[derive(Debug, Clone)]

@@ -70,3 +70,29 @@ fn who_proposes_to_a_package_that_needs_a_strangers_is_told_whom_to_trust() {
     bob.json(["trust", &owner(&carol)]);
     assert_eq!(text(&bob.json(propose), "title"), "faster");
 }
+
+/// Whoever checks before a publish is not refused by that afterwards.
+#[test]
+fn check_refuses_a_dependency_that_publish_refuses() {
+    let home = called("alice");
+    let dir = package(&home, "lamp", "1.0.0", "turn()");
+    needs(&dir, "\"@nobody/lib\" = \"^1\"");
+    let says = |verb: &[&str]| {
+        let (exit, problem) = home.fails(verb);
+        (
+            exit,
+            text(&problem, "code").to_owned(),
+            text(&problem, "message").to_owned(),
+            text(&problem, "hint").to_owned(),
+        )
+    };
+    let refused = says(&["publish", "lamp", "--dry-run"]);
+    assert_eq!((refused.0, refused.1.as_str()), (1, "E0113"));
+    assert_eq!(says(&["check", "lamp"]), refused);
+    // Where there is no home nothing is known, and checking makes none.
+    let away = Home::new();
+    let lamp = dir.to_str().expect("text");
+    let warned = away.json(["check", lamp])["warnings"].to_string();
+    assert!(warned.contains("not looked up") && warned.contains("`syncra publish --dry-run`"), "{warned}");
+    assert!(!away.path().exists());
+}

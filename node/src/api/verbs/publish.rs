@@ -158,7 +158,8 @@ impl Verb for CheckNeeds {
     const METHOD: Method = Method::Post;
     const PATH: &'static str = "/check/needs";
     const SCOPE: Scope = Scope::Publish;
-    const ABOUT: &'static str = "Whether what is known here fits what a directory's manifest needs; asks nobody.";
+    const ABOUT: &'static str =
+        "Whether what is known here fits what a directory's manifest needs, and would be published; asks nobody.";
     type Request = CheckNeedsRequest;
     type Response = CheckNeedsResponse;
 
@@ -166,7 +167,7 @@ impl Verb for CheckNeeds {
         let dir = super::merge::absolute(&request.dir)?;
         let look = move |service: &Service| {
             let manifest = manifest::read(&dir)?;
-            let doubts = manifest.map(|manifest| publish::doubts(service.parts(), &manifest)).transpose()?;
+            let doubts = manifest.map(|manifest| publish::check_needs(service.parts(), &dir, &manifest)).transpose()?;
             Ok(doubts.unwrap_or_default())
         };
         let doubts = service.blocking(look).await?;

@@ -1,6 +1,7 @@
 //! What the names of dependencies mean, and whether anything fits them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use syncra_protocol::fold::Pick;
 use syncra_protocol::id::PackageId;
@@ -9,7 +10,7 @@ use syncra_protocol::reference::QualifiedName;
 use syncra_protocol::version::{Version, VersionReq};
 
 use super::PublishError;
-use crate::flow::checkout::Base;
+use crate::flow::checkout::{self, Base};
 use crate::flow::resolve::{self, ResolveError};
 use crate::flow::{Parts, identity};
 use crate::history::LoadError;
@@ -115,6 +116,17 @@ impl core::fmt::Display for Doubt {
             ),
         }
     }
+}
+
+/// What a publish of the directory would say about the dependencies of its manifest, and what speaks against them besides.
+/// Nobody is asked.
+///
+/// # Errors
+/// [`PublishError`] if a publish would be refused for them.
+pub fn check(parts: &Parts, dir: &Path, manifest: &Manifest) -> Result<Vec<Doubt>, PublishError> {
+    let base = checkout::read(dir)?;
+    manifest.resolve(&resolved(parts, manifest, base.as_ref())?)?;
+    Ok(doubts(parts, manifest)?)
 }
 
 /// What speaks against the dependencies of a manifest. Nobody is asked.
