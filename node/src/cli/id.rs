@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::client::Client;
 use super::context::Context;
+use super::ui::text;
 use crate::api::types::Empty;
 use crate::api::verbs::devices::{Recover, RecoverRequest, RecoverResponse};
 use crate::api::verbs::identity::{
@@ -199,10 +200,13 @@ async fn show(context: &Context, handle: Option<String>, dry_run: bool) -> Resul
             "elsewhere" => " (not on this device)",
             _ => "",
         };
-        format!(
-            "identity: {}\nhandle:   {handle}\npackages: {}…\ndevice:   {}\nrecovery: {}{hint}",
-            found.identity, found.ref_prefix, found.device, found.recovery
-        )
+        let mut lines: Vec<String> = text::silenced(&found.status, found.silenced.as_deref()).into_iter().collect();
+        lines.push(format!("identity: {}", found.identity));
+        lines.push(format!("handle:   {handle}"));
+        lines.push(format!("packages: {}…", found.ref_prefix));
+        lines.push(format!("device:   {}", found.device));
+        lines.push(format!("recovery: {}{hint}", found.recovery));
+        lines.join("\n")
     })
 }
 

@@ -62,9 +62,7 @@ fn reached(reached: &ReachedInfo) -> Vec<String> {
 
 fn human(status: &StatusResponse) -> String {
     let mut lines = Vec::new();
-    if let Some(silenced) = &status.silenced {
-        lines.push(format!("{}: {silenced}", status.device.to_uppercase().replace('_', " ")));
-    }
+    lines.extend(text::silenced(&status.device, status.silenced.as_deref()));
     lines.push(format!("home:    {}", status.home));
     match (status.running, status.pid, status.uptime_ms) {
         (true, Some(pid), Some(uptime)) => {

@@ -7,7 +7,7 @@ use syncra_protocol::entry::{
     recovery_commitment,
 };
 use syncra_protocol::evidence::{EvidenceError, IdentityLog};
-use syncra_protocol::fold::{Device, DeviceStatus, IdentityState};
+use syncra_protocol::fold::{Device, DeviceStatus, IdentityState, PackageState};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::limits::{DEVICE_CUTS, LIFTED_SUSPENSIONS, REVOKED_DEVICES};
@@ -484,6 +484,18 @@ pub fn ensure_manager(parts: &Parts) -> Result<std::sync::Arc<IdentityState>, De
 fn ensure_speaks(parts: &Parts, state: &IdentityState) -> Result<(), DevicesError> {
     let speaks = state.is_active(&parts.device);
     speaks.then_some(()).ok_or(DevicesError::Silenced(state.identity))
+}
+
+/// Whether what this device writes to a package can count: refused if its identity has a role there and this device does not
+/// speak for it. Who has no role is told otherwise.
+///
+/// # Errors
+/// [`DevicesError::Silenced`].
+pub(super) fn ensure_voice(parts: &Parts, state: &PackageState) -> Result<(), DevicesError> {
+    let me = parts.identity();
+    let speaks = state.owners.get(&me).is_some_and(|own| own.is_active(&parts.device));
+    let is_silenced = state.rights.role(&me).is_some() && !speaks;
+    if is_silenced { Err(DevicesError::Silenced(me)) } else { Ok(()) }
 }
 
 /// Appends to this device's log of its identity, having seen what its siblings said.

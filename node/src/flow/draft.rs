@@ -15,6 +15,7 @@ use syncra_protocol::name::RefName;
 use tokio::sync::watch;
 
 use super::checkout::BaseError;
+use super::devices::DevicesError;
 use super::manifest::ReadManifestError;
 use super::pack::PackTreeError;
 use super::release::ReleaseError;
@@ -175,6 +176,9 @@ pub enum DraftError {
     /// This device has no say in the package.
     #[error("this device does not write to `{0}`")]
     NotAWriter(String),
+    /// This device does not speak for its identity.
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
     /// More than this node shows.
     #[error("{DRAFTS} drafts are shown already")]
     TooMany,

@@ -8,6 +8,7 @@ use syncra_protocol::name::RefName;
 use syncra_protocol::origin::Origin;
 
 use super::Parts;
+use super::devices::DevicesError;
 use super::resolve::Named;
 use super::{devices, roles};
 use crate::history::{Draft, LoadError, OwnError};
@@ -18,6 +19,9 @@ pub enum RefError {
     /// What this device's identity may do in the package is not enough for this.
     #[error("this device may not move that in `{0}`")]
     NotAWriter(String),
+    /// This device does not speak for its identity.
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
     /// There is nothing to remove.
     #[error("`{package}` has no {class} `{name}`")]
     NoRef {
@@ -79,6 +83,7 @@ pub async fn set(
         None => false,
     };
     if !may_move {
+        devices::ensure_voice(parts, state)?;
         return Err(RefError::NotAWriter(named.reference.clone()));
     }
     let origin = Origin::package(state.package, parts.device);

@@ -337,6 +337,7 @@ pub(super) fn ensure_owner(parts: &Parts, named: &Named) -> Result<(), RolesErro
     ensure_readable(named)?;
     let role = named.history.state.role(&parts.identity(), &parts.device);
     if role != Some(Role::Owner) {
+        devices::ensure_voice(parts, &named.history.state)?;
         let me = parts.identity();
         let asks = |open: &&Open| open.needs.iter().any(|needs| needs.of.contains(&me)) && makes_owner(open, me);
         let offer = named.history.state.open.iter().find(asks).map(|open| open.entry);

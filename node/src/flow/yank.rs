@@ -9,7 +9,7 @@ use syncra_protocol::reference::Selector;
 use syncra_protocol::version::Version;
 
 use super::Parts;
-use super::devices;
+use super::devices::{self, DevicesError};
 use super::publish::{self, PublishError};
 use super::resolve::{self, Named};
 use crate::blobs::{self, BlobError};
@@ -40,6 +40,9 @@ pub enum YankError {
     /// The package is somebody else's.
     #[error("this device does not write to `{0}`")]
     NotAWriter(String),
+    /// This device does not speak for its identity.
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
     /// The reason is too long.
     #[error(transparent)]
     Prose(Box<PublishError>),
@@ -84,6 +87,7 @@ pub async fn yank(
     let version = state.releases[&release].release.version.clone();
     let origin = Origin::package(state.package, parts.device);
     if !state.may_write(&parts.identity(), &parts.device) {
+        devices::ensure_voice(parts, state)?;
         return Err(YankError::NotAWriter(named.reference.clone()));
     }
     let already = state.yanked.contains_key(&state.canonical(release)) != undo;

@@ -18,6 +18,7 @@ impl From<DraftError> for Problem {
             DraftError::Release(error) => return error.into(),
             DraftError::Blob(error) => return error.into(),
             DraftError::OpenBlobs(error) => return error.into(),
+            DraftError::Devices(error) => return error.into(),
             DraftError::Load(error) => return error.into(),
             DraftError::Apply(error) => return error.into(),
             DraftError::NoPackage(_) => (Code::ManifestMissing, "name the package by `--package PKG`"),

@@ -433,6 +433,7 @@ impl From<YankError> for Problem {
             YankError::Blob(error) => error.into(),
             YankError::OpenBlobs(error) => error.into(),
             YankError::Own(error) => error.into(),
+            YankError::Devices(error) => error.into(),
             YankError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
             YankError::Entry(_) => Self::from_error(Code::Failed, &error),
             YankError::NoRelease(_) => {
@@ -487,6 +488,7 @@ impl From<RefError> for Problem {
         match error {
             RefError::Own(error) => error.into(),
             RefError::Load(error) => error.into(),
+            RefError::Devices(error) => error.into(),
             RefError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
             RefError::Entry(_) => Self::from_error(Code::Failed, &error),
             RefError::NoRef { .. } => Self::from_error(Code::NotFound, &error),

@@ -104,8 +104,19 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     laptop.json(["import", &export(&desk, &exact, "three.syncpack")]);
     let status = laptop.run(["status"]).stdout;
     assert!(status.starts_with("SUSPENDED: ") && status.contains("`syncra id recover --lift`"), "{status}");
+    assert!(laptop.run(["id"]).stdout.starts_with("SUSPENDED: "), "{}", laptop.run(["id"]).stdout);
     package(&laptop, "lamp", "1.1.0", "turn(2)");
-    assert_eq!(code(&laptop.fails(["publish", "lamp", "--yes"])), (4, "E0409"));
+    let (version, me) = (format!("{exact}@1.0.0"), text(&laptop.json(["id"]), "identity").to_owned());
+    for verb in [
+        &["publish", "lamp", "--yes"][..],
+        &["channel", &exact, "next", "1.0.0"],
+        &["tag", &exact, "first", "1.0.0"],
+        &["branch", &exact, "side", "1.0.0"],
+        &["yank", &version, "--reason", "broken"],
+        &["role", &exact, &me, "maintainer"],
+    ] {
+        assert_eq!(code(&laptop.fails(verb)), (4, "E0409"), "{verb:?}");
+    }
 
     desk.json(["id", "recover", "--lift", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "active");

@@ -117,7 +117,7 @@ async fn push(service: &Service, request: PushDraftRequest) -> Result<PushDraftR
     if request.end {
         let package = match draft::named(parts, &dir, package.as_ref()) {
             // Of somebody else's nothing is shown here either.
-            Err(DraftError::NotAWriter(_)) => return Err(DraftError::NotShown(name).into()),
+            Err(DraftError::NotAWriter(_) | DraftError::Devices(_)) => return Err(DraftError::NotShown(name).into()),
             found => found?.0,
         };
         if request.held && !request.dry_run {

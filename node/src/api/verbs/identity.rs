@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncra_protocol::fold::DeviceStatus;
 use syncra_protocol::name::Handle;
 use syncra_protocol::reference::OwnerKey;
 use utoipa::ToSchema;
 
+use super::devices;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
@@ -26,6 +28,12 @@ pub struct IdentityResponse {
     pub identity: String,
     /// This device's key.
     pub device: String,
+    /// Whether this device speaks for it: `active`, `suspended`, `revoked`, or `not_admitted` as far as is known here.
+    #[serde(default)]
+    pub status: String,
+    /// If it does not: what that means, and the way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<String>,
     /// What the identity calls itself.
     pub handle: Option<String>,
     /// What references to its packages begin with.
@@ -185,11 +193,37 @@ pub(super) fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
         identity::Recovery::Saved => "saved",
         identity::Recovery::Elsewhere => "elsewhere",
     };
+    let (status, silenced) = voice(parts)?;
     Ok(IdentityResponse {
+        status: status.to_owned(),
+        silenced: silenced.map(str::to_owned),
         identity: parts.identity().to_string(),
         device: parts.device.to_string(),
         handle: identity::handle(parts)?.map(|handle| handle.to_string()),
         ref_prefix: format!("{}/", identity::owner_text(&parts.histories, parts.identity())?),
         recovery: recovery.to_owned(),
     })
+}
+
+/// Whether this device speaks for its identity, and what to do if it does not.
+fn voice(parts: &Parts) -> Result<(&'static str, Option<&'static str>), Problem> {
+    let own = parts.histories.identity(parts.identity())?;
+    let status = own.as_ref().and_then(|own| own.devices.get(&parts.device)).map(|known| &known.status);
+    let way_out = match status {
+        Some(DeviceStatus::Active) => None,
+        Some(DeviceStatus::Suspended { .. }) => Some(
+            "nothing that this device publishes counts for anybody; the recovery key ends that, here or on another device \
+             of yours: `syncra id recover --lift`",
+        ),
+        Some(DeviceStatus::Revoked) => Some(
+            "nothing that this device publishes counts for anybody, for ever; begin anew in a fresh home: \
+             `syncra --home DIR pair CODE` with a code from `syncra pair` on another device of yours, or \
+             `syncra --home DIR id recover IDENTITY` with the recovery key",
+        ),
+        None => Some(
+            "nothing that this device publishes counts until another device of yours has added it, and that is known \
+             here: `syncra devices add KEY --label NAME` there, with the key that `syncra id` shows here",
+        ),
+    };
+    Ok((status.map_or("not_admitted", devices::status_text), way_out))
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use syncra_protocol::fold::DeviceStatus;
 use syncra_protocol::id::PackageId;
 use utoipa::ToSchema;
 
+use super::follow;
 use super::identity::{self, IdentityResponse};
 use super::proposals;
-use super::{devices, follow};
 
 use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
@@ -159,7 +158,6 @@ impl Verb for Status {
         let parts = service.parts();
         let running = service.doors().is_some();
         let who = identity::show(parts)?;
-        let (device, silenced) = voice(parts)?;
         let packages = counts(parts)?;
         let (listen, n_peers) = reached(parts).await;
         let uptime = clock::now().since(service.started());
@@ -185,8 +183,8 @@ impl Verb for Status {
             }),
             identity: who.identity,
             handle: who.handle,
-            device: device.to_owned(),
-            silenced: silenced.map(str::to_owned),
+            device: who.status,
+            silenced: who.silenced,
             recovery: who.recovery,
             packages,
             witnesses: witnesses(parts)?,
@@ -229,29 +227,6 @@ impl From<net::Routing> for DhtInfo {
     fn from(net::Routing { n_nodes, is_server, n_records }: net::Routing) -> Self {
         Self { n_nodes, is_server, n_records }
     }
-}
-
-/// Whether this device speaks for its identity, and what to do if it does not.
-fn voice(parts: &Parts) -> Result<(&'static str, Option<&'static str>), Problem> {
-    let own = parts.histories.identity(parts.identity())?;
-    let status = own.as_ref().and_then(|own| own.devices.get(&parts.device)).map(|known| &known.status);
-    let way_out = match status {
-        Some(DeviceStatus::Active) => None,
-        Some(DeviceStatus::Suspended { .. }) => Some(
-            "nothing that this device publishes counts for anybody; the recovery key ends that, here or on another device \
-             of yours: `syncra id recover --lift`",
-        ),
-        Some(DeviceStatus::Revoked) => Some(
-            "nothing that this device publishes counts for anybody, for ever; begin anew in a fresh home: \
-             `syncra --home DIR pair CODE` with a code from `syncra pair` on another device of yours, or \
-             `syncra --home DIR id recover IDENTITY` with the recovery key",
-        ),
-        None => Some(
-            "nothing that this device publishes counts until another device of yours has added it, and that is known \
-             here: `syncra devices add KEY --label NAME` there, with the key that `syncra id` shows here",
-        ),
-    };
-    Ok((status.map_or("not_admitted", devices::status_text), way_out))
 }
 
 fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {

@@ -54,6 +54,11 @@ pub(in crate::cli) fn freshness(witnessed: &WitnessedInfo, now: Timestamp) -> St
     }
 }
 
+/// That this device does not speak for its identity, and the way out, if so.
+pub(in crate::cli) fn silenced(status: &str, silenced: Option<&str>) -> Option<String> {
+    silenced.map(|why| format!("{}: {why}", status.to_uppercase().replace('_', " ")))
+}
+
 /// A size as people say it: `17 B`, `1.5 MiB`.
 pub(in crate::cli) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()

@@ -12,8 +12,9 @@ use super::repack::{Cache, Withheld, repack};
 use super::{DraftError, Key, speaks};
 use crate::clock;
 use crate::flow::pack::PackTreeError;
+use crate::flow::publish::{self, PublishError};
 use crate::flow::walk::{self, ReadError, Selection, WalkError};
-use crate::flow::{Parts, checkout, manifest, publish, resolve};
+use crate::flow::{Parts, checkout, devices, manifest, resolve};
 
 /// How often a directory in which somebody writes is read again, and how long it is left alone between.
 const ATTEMPTS: usize = 5;
@@ -129,10 +130,13 @@ async fn push_next(parts: &Parts, request: Request, key: Key, cache: &mut Cache)
 /// [`DraftError::NotAWriter`], [`DraftError::NoPackage`].
 pub fn writable(parts: &Parts, dir: &Path, reference: Option<&Reference>) -> Result<PackageId, DraftError> {
     let (package, shown) = named(parts, dir, reference)?;
-    let history = parts.histories.package(package)?;
-    match history.is_some_and(|history| speaks(&history.state, &parts.device)) {
-        true => Ok(package),
-        false => Err(DraftError::NotAWriter(shown)),
+    match parts.histories.package(package)? {
+        Some(history) if speaks(&history.state, &parts.device) => Ok(package),
+        Some(history) => {
+            devices::ensure_voice(parts, &history.state)?;
+            Err(DraftError::NotAWriter(shown))
+        }
+        None => Err(DraftError::NotAWriter(shown)),
     }
 }
 
@@ -151,7 +155,10 @@ pub fn named(parts: &Parts, dir: &Path, reference: Option<&Reference>) -> Result
     }
     let written = manifest::read(dir)?.ok_or_else(|| DraftError::NoPackage(dir.to_owned()))?;
     let name = written.header.name;
-    let history = publish::own_package(parts, &name).ok().flatten();
+    let history = match publish::own_package(parts, &name) {
+        Err(PublishError::Devices(error)) => return Err((*error).into()),
+        found => found.ok().flatten(),
+    };
     let history = history.ok_or_else(|| DraftError::NotAWriter(name.to_string()))?;
     Ok((history.state.package, name.to_string()))
 }

@@ -22,7 +22,7 @@ use super::trees::Checker;
 use super::{GitError, Left, Skip, joined, note, write};
 use crate::blobs::Import;
 use crate::flow::publish::{self, PublishError};
-use crate::flow::{Parts, resolve};
+use crate::flow::{Parts, devices, resolve};
 use crate::history::History;
 use crate::journal::OwnRoot;
 use crate::progress::Progress;
@@ -218,7 +218,10 @@ pub(super) fn may_write(
     }
     match state.may_write(&parts.identity(), &parts.device) {
         true => Ok(()),
-        false => Err(GitError::NotAWriter(name.clone())),
+        false => {
+            devices::ensure_voice(parts, state).map_err(Box::new)?;
+            Err(GitError::NotAWriter(name.clone()))
+        }
     }
 }
 

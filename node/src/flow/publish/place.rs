@@ -7,8 +7,7 @@ use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Origin;
 
 use super::super::checkout::Place;
-use super::super::devices::DevicesError;
-use super::super::{Parts, resolve, roles};
+use super::super::{Parts, devices, resolve, roles};
 use super::{Plan, PublishError, Target};
 use crate::history::LoadError;
 
@@ -16,7 +15,6 @@ use crate::history::LoadError;
 pub(super) fn ensure_writer(parts: &Parts, place: &Place, state: &PackageState) -> Result<(), PublishError> {
     let me = parts.identity();
     let is_protected = state.rights.protected.contains(&(place.class, place.name.clone()));
-    let speaks = state.owners.get(&me).is_some_and(|own| own.is_active(&parts.device));
     match state.role(&me, &parts.device) {
         Some(Role::Maintainer | Role::Owner) => Ok(()),
         Some(Role::Contributor) if place.class == RefClass::Branch && !is_protected => Ok(()),
@@ -24,8 +22,10 @@ pub(super) fn ensure_writer(parts: &Parts, place: &Place, state: &PackageState) 
         None if state.forked.contains_key(&Origin::package(state.package, parts.device)) => {
             Err(PublishError::Forked(resolve::text(&parts.histories, state.package)?))
         }
-        None if state.rights.role(&me).is_some() && !speaks => Err(Box::new(DevicesError::Silenced(me)).into()),
-        None => Err(PublishError::NotAWriter(resolve::text(&parts.histories, state.package)?)),
+        None => {
+            devices::ensure_voice(parts, state).map_err(Box::new)?;
+            Err(PublishError::NotAWriter(resolve::text(&parts.histories, state.package)?))
+        }
     }
 }
 
