@@ -413,11 +413,12 @@ pub fn of(parts: &Parts, history: &History) -> Result<Vec<Standpoint>, LoadError
         let reviews: Vec<(Record, Option<Standing>)> = records
             .iter()
             .filter(about)
-            .filter(|review| !is_blocked(parts, &review.statement().by))
             .map(|review| (review.clone(), standing(parts, review)))
             .filter(|(_, standing)| standing.is_some())
             .collect();
         let state = state_of(history, proposed.as_deref(), record, &reviews);
+        // What somebody who is blocked says is not shown; what it does to a proposal stays done.
+        let reviews = reviews.into_iter().filter(|(review, _)| !is_blocked(parts, &review.statement().by)).collect();
         let standing = standing(parts, record);
         found.push(Standpoint { record: record.clone(), standing, state, reviews });
     }

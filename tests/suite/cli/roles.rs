@@ -288,6 +288,23 @@ fn a_package_is_handed_on_when_the_other_agrees() {
 }
 
 #[test]
+fn who_is_blocked_offers_nothing() {
+    let (alice, exact) = begun();
+    let (bob, carol) = (Home::new(), Home::new());
+    alice.json(["role", &exact, &identity(&carol), "maintainer"]);
+    alice.json(["role", &exact, &identity(&bob), "owner"]);
+    carry(&alice, &[&bob, &carol], &exact);
+    for home in [&bob, &carol] {
+        let [offer] = &waits(home)[..] else { panic!("{:?}", waits(home)) };
+        assert!(offer.contains(" of @"), "{offer}");
+        home.json(["block", &identity(&alice)]);
+        assert_eq!(waits(home), Vec::<String>::new());
+        home.json(["block", &identity(&alice), "--off"]);
+        assert_eq!(waits(home), [offer.as_str()]);
+    }
+}
+
+#[test]
 fn what_is_no_role_or_change_is_refused() {
     let (alice, exact) = begun();
     let me = identity(&alice);

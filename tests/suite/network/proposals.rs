@@ -152,6 +152,15 @@ fn proposals_are_taken_back_and_turned_down_by_those_who_may_and_by_nobody_else(
     assert_eq!(word(one(&holder.json(["review", &package])), "state"), "closed");
     // What is proposed after that is another proposal, and said to be.
     stranger.json(["review", &package]);
+    // Who wants to hear no word of whoever closed it sees it closed all the same.
+    let owners = word(&owner.json(["id"]), "identity");
+    stranger.json(["block", &owners]);
+    let unheard = stranger.json(["review", &proposal, "--offline"]);
+    assert_eq!(
+        (word(one(&unheard), "state"), one(&unheard)["reviews"].as_array().map(Vec::len)),
+        ("closed".to_owned(), Some(0))
+    );
+    stranger.json(["block", &owners, "--off"]);
     let would = stranger.json(["propose", "mine", "--dry-run"]);
     assert_eq!((&would["ref"], word(&would["ended"], "state")), (&Value::Null, "closed".to_owned()));
     let anew = stranger.json(["propose", "mine", "--offline"]);

@@ -11,6 +11,7 @@ use syncra_protocol::origin::Subject;
 use super::super::{packages, roles};
 use crate::clock;
 use crate::flow::{Parts, resolve};
+use crate::journal::Regard;
 use crate::problem::Problem;
 
 /// Packages that are looked at: those that the user has to do with first. A mirror knows more than a glance is worth.
@@ -28,8 +29,12 @@ pub(super) fn lines(parts: &Parts) -> Result<Vec<String>, Problem> {
     for package in looked_at(parts)? {
         let Some(history) = parts.histories.package(package)? else { continue };
         let state = &history.state;
+        // Of whom one wants to hear nothing one hears of no offer, unless the package is one's own too.
+        if parts.is_blocked(state) && state.rights.role(&parts.identity()) != Some(Role::Owner) {
+            continue;
+        }
         let reference = resolve::text(&parts.histories, package)?;
-        for open in &state.open {
+        for open in state.open.iter().filter(|open| !is_blocked(parts, &open.by)) {
             changes.extend(change(parts, state, open, &reference)?);
         }
         given.extend(new_role(parts, state, &reference));
@@ -39,6 +44,10 @@ pub(super) fn lines(parts: &Parts) -> Result<Vec<String>, Problem> {
     }
     let see = ["`syncra role PKG` lists them", "`syncra role PKG` shows yours", "`syncra channel PKG` shows them"];
     Ok([changes, given, diverged].into_iter().zip(see).flat_map(|(lines, see)| bounded(lines, see)).collect())
+}
+
+fn is_blocked(parts: &Parts, who: &IdentityId) -> bool {
+    parts.histories.journal().truth().regard(who) == Regard::Blocked
 }
 
 /// The packages that the user writes to, follows or has installed, then others.
