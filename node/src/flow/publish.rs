@@ -42,6 +42,7 @@ use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
 pub use needs::{Doubt, Unresolved, check as check_needs, doubts};
+pub use place::{is_leaving, void};
 
 /// What to publish.
 #[derive(Debug, Clone)]

@@ -287,6 +287,34 @@ fn a_package_is_handed_on_when_the_other_agrees() {
     assert!(text(&named, "ref").contains(&identity(&bob)[..12]), "it is called by whom it belongs to: {named}");
 }
 
+/// Who hands a package on cannot know when the other has agreed: publishing says so before, and status afterwards.
+#[test]
+fn what_is_published_after_a_package_was_handed_on_is_not_void_without_a_word() {
+    let (alice, exact) = begun();
+    let bob = Home::new();
+    let handed = alice.json(["transfer", &exact, &identity(&bob), "--yes"]);
+    carry(&alice, &[&bob], &exact);
+    assert_eq!(bob.json(["endorse", &exact, text(&handed, "change")])["in_effect"], true);
+
+    let warns = |said: &Value, what: &str| said["warnings"].to_string().contains(what);
+    package(&alice, "lamp", "1.1.0", "still mine?");
+    let would = alice.json(["publish", "lamp", "--dry-run"]);
+    let done = publish(&alice, "lamp");
+    for said in [&would, &done] {
+        assert!(warns(said, "a change waits that ends your role"), "{said}");
+    }
+    let status = alice.json(["status"]);
+    assert!(!warns(&status, "counts for nobody"), "it is not known here: {status}");
+    carry(&bob, &[&alice], &exact);
+    let status = alice.json(["status"]);
+    assert!(warns(&status, "1.1.0 of @") && warns(&status, "counts for nobody"), "{status}");
+    assert!(!warns(&bob.json(["status"]), "counts for nobody"));
+    // The package goes on without it.
+    publish_to(&bob, &exact, "1.2.0", &[]);
+    carry(&bob, &[&alice], &exact);
+    assert!(!warns(&alice.json(["status"]), "counts for nobody"));
+}
+
 #[test]
 fn who_is_blocked_offers_nothing() {
     let (alice, exact) = begun();

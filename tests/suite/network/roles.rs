@@ -72,3 +72,30 @@ fn two_people_publish_to_one_package_and_a_stranger_takes_both_for_it() {
     assert!(log.to_string().contains("1.1.0"), "{log}");
     drop((alices, bobs, visiting));
 }
+
+/// What was agreed to while the first owner was away is heard before the next release is signed, not after.
+#[test]
+fn who_handed_a_package_on_is_refused_as_soon_as_anybody_connected_knows() {
+    let (alice, bob) = (wired(), wired());
+    let first = publish(&alice, "1.0.0", 1_000);
+    let (package, _) = first.reference.rsplit_once('@').expect("a version");
+    let exact = format!("syncra:{}", word(&alice.json(["info", package]), "package_id"));
+    let handed = alice.json(["transfer", &exact, &identity(&bob), "--yes"]);
+    let file = alice.work().join("handed.syncpack");
+    alice.json(["export", &exact, "-o", text(&file)]);
+    bob.json(["import", text(&file)]);
+    bob.json(["endorse", &exact, &word(&handed, "change")]);
+
+    let bobs = bob.up(LOOPBACK);
+    let alices = alice.up(LOOPBACK);
+    std::fs::write(first.dir.join("terrain.bin"), noise(9, 1_000)).expect("a file");
+    std::fs::write(
+        first.dir.join("syncra.toml"),
+        "[package]\nname = \"world\"\nversion = \"1.1.0\"\nkind = \"asset\"\n",
+    )
+    .expect("a file");
+    alice.json(["connect", address(&bobs)]);
+    let (exit, error) = alice.fails(["publish", text(&first.dir), "--yes"]);
+    assert_eq!((exit, word(&error, "code")), (4, "E0407".to_owned()), "{error}");
+    drop((alices, bobs));
+}

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::RefClass;
+use syncra_protocol::fold::PackageState;
 use syncra_protocol::manifest::PackageKind;
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::version::Version;
@@ -19,6 +21,9 @@ use crate::flow::publish::Doubt;
 use crate::flow::{Parts, manifest, publish, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
+
+/// How long a publish waits for what peers know of the package.
+const NEWS: Duration = Duration::from_secs(2);
 
 /// Says what would be published.
 #[derive(Debug)]
@@ -187,6 +192,7 @@ impl Verb for PlanPublish {
     async fn run(service: &Arc<Service>, request: PublishRequest, _: &Progress) -> Result<Self::Response, Problem> {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
+        hear(parts, &plan).await;
         let version = publish::check(parts, &plan)?;
         publish::check_secrets(&plan).await?;
         let warnings = warnings(parts, &plan).await?;
@@ -271,7 +277,32 @@ async fn warnings(parts: &Parts, plan: &publish::Plan) -> Result<Vec<String>, Pr
     let doubts = publish::doubts(parts, &plan.manifest)?;
     // An id that the author wrote down needs no history here.
     let unsatisfied = doubts.iter().filter(|doubt| matches!(doubt, Doubt::Unsatisfied { .. }));
-    Ok(overwritten.iter().map(ToString::to_string).chain(unsatisfied.map(ToString::to_string)).collect())
+    let leaving = publish::is_leaving(parts, plan)?.then(|| {
+        "a change waits that ends your role in this package (`syncra role PKG` shows it); once others have agreed to it, which \
+         may be so already, what you publish counts for nobody"
+            .to_owned()
+    });
+    let others = overwritten.iter().map(ToString::to_string).chain(unsatisfied.map(ToString::to_string));
+    Ok(leaving.into_iter().chain(others).collect())
+}
+
+/// What the newest release that this device wrote to a package lacks, if it counts for nobody.
+pub(super) fn void(parts: &Parts, state: &PackageState) -> Result<Option<String>, Problem> {
+    let Some(version) = publish::void(parts, state) else { return Ok(None) };
+    let reference = resolve::text(&parts.histories, state.package)?;
+    Ok(Some(format!(
+        "{version} of {reference}, which this device published, counts for nobody: your role in the package had ended before; \
+         `syncra propose` from a checkout of it offers your changes"
+    )))
+}
+
+/// Takes in what whoever is connected knows of the package that is published to: whether that is still this identity's, and
+/// what points where, is better known before something is signed.
+async fn hear(parts: &Parts, plan: &publish::Plan) {
+    if let (Some(online), Some(package)) = (parts.online(), plan.package) {
+        // Who does not answer at once keeps nobody from publishing.
+        drop(tokio::time::timeout(NEWS, online.sync.refresh(package, None)).await);
+    }
 }
 
 async fn publish(service: &Service, request: PublishRequest, progress: &Progress) -> Result<PublishResponse, Problem> {
@@ -279,12 +310,13 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
     // A merge that began while files are read would be published half done.
     let _lock = DirLock::of_checkout(&super::merge::absolute(&request.dir)?)?;
     let plan = plan(parts, &request).await?;
+    hear(parts, &plan).await;
     let Place { class, name } = plan.place();
     let (channel, branch) = match class {
         RefClass::Branch => (None, Some(name.to_string())),
         RefClass::Channel | RefClass::Tag => (Some(name.to_string()), None),
     };
-    let (warnings, is_checkout) = (warnings(parts, &plan).await?, plan.base.is_some());
+    let (mut warnings, is_checkout) = (warnings(parts, &plan).await?, plan.base.is_some());
     let dir = plan.dir.clone();
     let done = publish::publish(parts, plan, progress).await?;
     // A checkout says itself what it is based on.
@@ -293,6 +325,10 @@ async fn publish(service: &Service, request: PublishRequest, progress: &Progress
     }
     let version = done.release.version.to_string();
     let history = parts.histories.package(done.package)?;
+    // What came between the look and the signature.
+    if let Some(history) = &history {
+        warnings.extend(void(parts, &history.state)?);
+    }
     let selector = history.map(|history| resolve::release_selector(&history.state, done.release_id));
     let selector = selector.unwrap_or_else(|| version.clone());
     let reference = format!("{}@{selector}", resolve::text(&parts.histories, done.package)?);

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::follow;
 use super::identity::{self, IdentityResponse};
-use super::proposals;
+use super::{proposals, publish};
 
 use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
@@ -277,6 +277,11 @@ async fn warnings(
     }
     if !running && !own::written(parts).is_empty() {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
+    }
+    for package in own::written(parts) {
+        if let Some(history) = parts.histories.package(package)? {
+            warnings.extend(publish::void(parts, &history.state)?);
+        }
     }
     let n_waiting = proposals::waiting(parts)?;
     if n_waiting > 0 {

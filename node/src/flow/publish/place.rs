@@ -1,14 +1,15 @@
 //! What points to a release: who may move it, from where it moves, and whether the move waits for agreement.
 
 use syncra_protocol::entry::{Body, RefClass, RefMove, Role};
-use syncra_protocol::fold::{PackageState, Published, RefState, Standing};
-use syncra_protocol::id::{EntryId, PackageId, ReleaseId, TreeId};
+use syncra_protocol::fold::{OpenChange, PackageState, Published, RefState, Standing, VersionState};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId, TreeId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Origin;
+use syncra_protocol::version::Version;
 
 use super::super::checkout::Place;
 use super::super::{Parts, devices, resolve, roles};
-use super::{Plan, PublishError, Target};
+use super::{Plan, PublishError, Target, package_of};
 use crate::history::LoadError;
 
 /// Whoever maintains the package publishes as it likes; who contributes has the branches that are not protected.
@@ -66,6 +67,31 @@ pub(super) fn ref_move(plan: &Plan, target: &Target<'_>, release: ReleaseId) -> 
         old,
         new: Some(release),
     }))
+}
+
+/// Whether a change waits that takes from this device's identity the right to publish what was planned: others may have agreed
+/// to it where this device has not heard of it.
+///
+/// # Errors
+/// [`PublishError`].
+pub fn is_leaving(parts: &Parts, plan: &Plan) -> Result<bool, PublishError> {
+    let Some(history) = package_of(parts, plan)? else { return Ok(false) };
+    let me = parts.identity();
+    let loses = |(who, role): &(IdentityId, Option<Role>)| *who == me && *role < Some(Role::Maintainer);
+    let mut open = history.state.open.iter();
+    Ok(open.any(|open| matches!(&open.change, OpenChange::Roles(roles) if roles.changes.iter().any(loses))))
+}
+
+/// The version of this device's newest release, if that counts for nobody because its identity had lost its role in the
+/// package before that was known here. Nothing once something newer counts: then the package goes on without it.
+pub fn void<'a>(parts: &Parts, state: &'a PackageState) -> Option<&'a Version> {
+    let origin = Origin::package(state.package, parts.device);
+    let is_void = |known: &&Published| known.writer == origin && known.standing == Standing::Revoked;
+    let newest = state.releases.values().filter(is_void).map(|known| &known.release.version).max()?;
+    let is_settled = |(_, known): &(&Version, &VersionState)| matches!(known, VersionState::Settled(_));
+    let counts = state.versions.iter().filter(is_settled).map(|(version, _)| version).next_back();
+    let has_role = state.rights.role(&parts.identity()) >= Some(Role::Maintainer);
+    (!has_role && counts.is_none_or(|counts| counts < newest)).then_some(newest)
 }
 
 /// The move by this device that waits for owners to agree, if what it moves is protected.
