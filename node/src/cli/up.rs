@@ -184,7 +184,8 @@ fn human(ready: &Ready) -> String {
     lines.extend(ready.listen.iter().map(|address| format!("listening on {address}")));
     lines.extend(api_lines(&ready.api).into_iter().map(|address| format!("api at {address}")));
     lines.extend(ready.gateway.iter().map(|address| format!("gateway at http://{address}/")));
-    lines.join(", ")
+    // Nothing stands right behind an address: it is taken from here to be given to others.
+    lines.join(" | ")
 }
 
 /// Where the API is, as `--api` takes it.
@@ -237,5 +238,26 @@ impl Stop {
             _ = self.interrupt.recv() => {}
             _ = self.close.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_the_ready_line_can_be_taken_as_they_stand() {
+        let addresses = ["/ip4/192.0.2.7/tcp/4001/p2p/12D3", "/ip6/2001:db8::7/udp/4001/quic-v1/p2p/12D3"];
+        let listen = addresses.map(str::to_owned).to_vec();
+        let api = ApiAddresses { socket: Some("/run/me/api.sock".to_owned()), tcp: Some("127.0.0.1:4711".to_owned()) };
+        let gateway = Some("0.0.0.0:80".to_owned());
+        let ready = human(&Ready { peer_id: "12D3".to_owned(), listen, api, gateway });
+        assert!(ready.starts_with("ready: ") && !ready.contains('\n'), "{ready}");
+        let words: Vec<&str> = ready.split(' ').collect();
+        for word in addresses.iter().chain(&["unix:/run/me/api.sock", "127.0.0.1:4711", "http://0.0.0.0:80/"]) {
+            assert!(words.contains(word), "{word}: {ready}");
+        }
+        let alone = Ready { peer_id: "12D3".to_owned(), listen: vec![], api: ApiAddresses::default(), gateway: None };
+        assert_eq!(human(&alone), "ready: 12D3");
     }
 }
