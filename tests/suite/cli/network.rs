@@ -36,7 +36,12 @@ fn one_node_gets_from_another_by_address() {
     // Nobody is connected: nobody knows.
     let target = bob.work().join("out");
     let target = target.to_str().expect("UTF-8");
-    assert_eq!(bob.fails(["get", &reference, "-o", target]).1["code"], "E0304");
+    for verb in [&["get", &reference, "-o", target][..], &["info", &reference], &["add", &reference]] {
+        let nobody = bob.fails(verb).1;
+        assert_eq!(nobody["code"], "E0304");
+        let hint = nobody["hint"].as_str().expect("a hint");
+        assert!(hint.contains("`syncra open LINK`") && hint.contains("`syncra connect ADDRESS`"), "{verb:?}: {hint}");
+    }
     bob.json(["connect", &address]);
     let got = bob.json(["get", &reference, "-o", target]);
     assert_eq!(got["release_id"], published["release_id"]);
@@ -46,6 +51,10 @@ fn one_node_gets_from_another_by_address() {
     // A network is more than this machine.
     let status = bob.run(["status"]).stdout;
     assert!(status.contains("reached: from this machine alone") && !status.contains("own network"), "{status}");
+
+    // Somebody was asked: that is another way to know nothing.
+    let unknown = bob.fails(["info", "@nobody~abcdefghijkl/nothing"]).1;
+    assert!(unknown["code"] == "E0304" && !unknown["hint"].to_string().contains("open LINK"), "{unknown}");
 
     // With the other gone, what was fetched is still here.
     assert_eq!(alice_up.stop().0, 0);

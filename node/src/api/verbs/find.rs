@@ -74,6 +74,10 @@ pub(super) async fn in_time<T>(patience: Duration, work: impl Future<Output = T>
     tokio::time::timeout(patience, work).await.map_err(|_| timeout())
 }
 
+/// How somebody gets to be asked, where nobody is.
+const FIRST_PEER: &str = "nobody is connected who could be asked: `syncra open LINK`, with a link that `syncra share` made, or `syncra \
+     connect ADDRESS`, as `syncra status` shows it there, reaches a first peer; nodes on one network find each other";
+
 /// Takes in what connected peers know of a package; a package or release that is not known yet is looked for, by a node
 /// started for it if none runs.
 pub(super) async fn look_around(service: &Service, reference: &Reference, patience: Duration) -> Result<(), Problem> {
@@ -95,6 +99,12 @@ pub(super) async fn look_around(service: &Service, reference: &Reference, patien
             let found = reach::find(parts, &online, reference, patience).await;
             if !found.is_complete && matches!(resolve::package(parts, reference), Err(ResolveError::Unknown(_))) {
                 return in_time(Duration::ZERO, std::future::pending()).await;
+            }
+            let is_alone = async || online.net.peers().await.unwrap_or_default().is_empty();
+            if let Err(error @ ResolveError::Unknown(_)) = resolve::package(parts, reference)
+                && is_alone().await
+            {
+                return Err(Problem::from(error).with_hint(FIRST_PEER));
             }
         }
         // Whoever chooses should see all that could be meant; a node that runs can ask without delay.

@@ -153,7 +153,10 @@ pub(super) async fn infos(parts: &Parts) -> Result<Vec<FollowInfo>, Problem> {
 async fn named(service: &Service, request: &FollowRequest) -> Result<(PackageId, Option<RefName>), Problem> {
     let reference = Reference::parse(&request.reference)?;
     if !request.offline && !request.off {
-        find::look_around(service, &reference, find::patience(request.timeout_s)).await?;
+        match find::look_around(service, &reference, find::patience(request.timeout_s)).await {
+            Err(problem) if find::is_unknown(&problem) && matches!(reference, Reference::Package(..)) => {}
+            looked => looked?,
+        }
     }
     let (package, selector) = match reference {
         Reference::Package(package, selector) => (package, selector),
