@@ -336,6 +336,10 @@ impl Task {
         match &fault {
             // Whoever has not heard yet of what was published a moment ago.
             Fault::Rollback { .. } => tracing::debug!(peer = peer.fmt_short(), ?fault, "a peer is behind"),
+            Fault::Fork(proof) => {
+                let (origin, sizes) = (proof.origin(), [proof.older().size(), proof.newer().size()]);
+                tracing::warn!(%origin, ?sizes, "the key of a log has signed two histories");
+            }
             _ => tracing::warn!(peer = peer.fmt_short(), ?fault, "a peer's answer was refused"),
         }
         if let Fault::Fork(proof) = &fault

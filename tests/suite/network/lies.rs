@@ -188,6 +188,12 @@ fn a_forked_log_is_frozen_for_ever_and_what_both_histories_hold_stays() {
     };
     check("while the node runs");
     assert_eq!(bob_up.stop().0, 0);
+    // Of the proof the log has a line that can be read.
+    let log = std::fs::read_to_string(bob.path().join("log/node.log")).expect("a log");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("two histories")).collect();
+    assert!(told.iter().any(|line| line.contains("syncra/pkg/") && line.contains("sizes=[")), "{log}");
+    let longest = log.lines().map(str::len).max();
+    assert!(longest < Some(512), "{longest:?}: {log}");
     check("without a node");
     let _bob_up = bob.up(LOOPBACK);
     check("after a restart");
