@@ -4,7 +4,7 @@ use super::client::Client;
 use super::context::Context;
 use super::ui::text;
 use crate::api::types::Empty;
-use crate::api::verbs::status::{DhtInfo, PackageCounts, ReachedInfo, Status, StatusResponse};
+use crate::api::verbs::status::{DhtInfo, PackageCounts, ReachedInfo, ShownDraft, Status, StatusResponse};
 use crate::clock;
 use crate::problem::Problem;
 
@@ -87,6 +87,10 @@ fn human(status: &StatusResponse) -> String {
     lines.push(format!("packages: {own} yours, {installed} installed, {followed} followed, {known} known"));
     lines.push(format!("fresh:   {}", text::freshness(&status.witnesses.witnessed, clock::now())));
     lines.extend(status.witnesses.own.iter().map(|key| format!("witness: this node, as {key}")));
+    lines.extend(status.drafts.iter().map(|ShownDraft { reference, name, public }| {
+        let whom = if *public { "everybody" } else { "whoever has a role in it" };
+        format!("draft:   `{name}` of {reference} is shown to {whom}")
+    }));
     lines.push(format!("tokens:  {}", status.n_tokens));
     lines.push(format!("version: {}", status.version));
     lines.extend(status.troubles.iter().map(|trouble| format!("trouble: {trouble}")));

@@ -324,6 +324,12 @@ impl Drafts {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Every draft that is shown, and whether everybody may see it.
+    #[must_use]
+    pub fn list(&self) -> Vec<(PackageId, RefName, bool)> {
+        self.shown().iter().map(|((package, name), found)| (*package, name.clone(), found.is_public)).collect()
+    }
+
     /// The newest draft of this name, if one is shown.
     fn newest(&self, key: &Key) -> Option<Draft> {
         self.shown().get(key).map(|shown| shown.draft.clone())

@@ -185,11 +185,17 @@ fn what_is_saved_here_is_there_however_it_is_saved() {
     two.until_equal(&mut follow);
     assert!(!two.live().join("deep").exists(), "directories that are empty go too");
     assert_eq!(wanted().count(), files(&two.live()).len());
+    // Whoever looks how the node is sees that the directory is shown.
+    let shown = two.alice.json(["status"])["drafts"].clone();
+    assert_eq!((shown[0]["name"].as_str(), shown[0]["public"].as_bool()), (Some("draft"), Some(true)), "{shown}");
+    assert!(two.alice.run(["status"]).stdout.contains("\ndraft:   `draft` of @"));
+    assert!(two.bob.json(["status"])["drafts"].is_null(), "who follows shows nothing");
     // It is no history, until it is published.
     assert_eq!(two.alice.json(["info", &two.package])["releases"].as_array().map(Vec::len), Some(1));
     show.end();
     let (code, error) = two.bob.fails(["draft", &two.package, "--follow", "-o", "late", "--once"]);
     assert_eq!((code, error["code"].as_str()), (6, Some("E0600")), "it ended with its command: {error}");
+    assert!(!two.alice.run(["status"]).stdout.contains("\ndraft:"));
     let manifest = fs::read_to_string(island.join("syncra.toml")).expect("there").replace("0.1.0", "0.2.0");
     fs::write(island.join("syncra.toml"), manifest).expect("written");
     two.alice.json(["publish", "island"]);

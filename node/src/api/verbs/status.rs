@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::id::PackageId;
+use syncra_protocol::name::RefName;
 use utoipa::ToSchema;
 
 use super::follow;
@@ -16,7 +17,7 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
 use crate::flow::share::{self, Doubt};
-use crate::flow::{Parts, own};
+use crate::flow::{Parts, own, resolve};
 use crate::net;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -78,6 +79,9 @@ pub struct StatusResponse {
     pub packages: PackageCounts,
     /// Witnesses: this node's own part, and how new what is installed or followed is.
     pub witnesses: WitnessStatus,
+    /// Working directories that this node shows as they are saved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drafts: Vec<ShownDraft>,
     /// How many API tokens there are.
     pub n_tokens: usize,
     /// What the node cannot do as it should; `syncra doctor` tells what to do.
@@ -102,6 +106,18 @@ pub struct WitnessStatus {
     pub freshness: String,
     /// What the listed witnesses say of them.
     pub witnessed: WitnessedInfo,
+}
+
+/// A working directory that this node shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShownDraft {
+    /// The package's reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The draft's name.
+    pub name: String,
+    /// Whether everybody may see it; else who has a role in the package.
+    pub public: bool,
 }
 
 /// The place in the distributed hash table.
@@ -188,6 +204,7 @@ impl Verb for Status {
             recovery: who.recovery,
             packages,
             witnesses: witnesses(parts)?,
+            drafts: drafts(parts)?,
             n_tokens: service.tokens().list().len(),
             troubles: index.into_iter().chain(broken).collect(),
         })
@@ -227,6 +244,13 @@ impl From<net::Routing> for DhtInfo {
     fn from(net::Routing { n_nodes, is_server, n_records }: net::Routing) -> Self {
         Self { n_nodes, is_server, n_records }
     }
+}
+
+fn drafts(parts: &Parts) -> Result<Vec<ShownDraft>, Problem> {
+    let shown = |(package, name, public): (PackageId, RefName, bool)| {
+        Ok(ShownDraft { reference: resolve::text(&parts.histories, package)?, name: name.to_string(), public })
+    };
+    parts.drafts.list().into_iter().map(shown).collect()
 }
 
 fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {
