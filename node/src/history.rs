@@ -18,7 +18,7 @@ use syncra_protocol::log::note::NoteError;
 use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::broadcast;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, OwnLog};
 use crate::logs::{Logs, LogsError};
 use crate::witness::Witnesses;
 
@@ -256,6 +256,24 @@ impl Histories {
             entries.extend(found.entries.into_iter().map(Arc::from));
         }
         Ok(entries)
+    }
+
+    /// Whether a log of the package is known to go further than what lies on this disk: a restored home has its head and none of
+    /// its entries.
+    ///
+    /// # Errors
+    /// [`LogsError`].
+    pub fn is_incomplete(&self, package: PackageId) -> Result<bool, LogsError> {
+        for origin in self.origins(Subject::Package(package)) {
+            let (held, known) = {
+                let truth = self.0.journal.truth();
+                (truth.own_log(&origin).map_or(0, OwnLog::size), truth.head(&origin).map_or(0, |head| head.size))
+            };
+            if held < known && !self.0.logs.missing(&origin, held..known)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn origins(&self, subject: Subject) -> Vec<Origin> {

@@ -14,7 +14,8 @@ use crate::api::verbs::devices::{Recover, RecoverRequest, RecoverResponse};
 use crate::api::verbs::identity::{
     Adopt, AdoptRequest, IdentityResponse, Recovery, RecoveryRequest, SetHandle, SetHandleRequest, ShowIdentity,
 };
-use crate::flow::backup;
+use crate::flow::backup::{self, Restored};
+use crate::flow::own;
 use crate::home::Layout;
 use crate::problem::{Code, Problem};
 
@@ -171,6 +172,19 @@ struct Sealed {
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
+    /// Packages whose history is not in the backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_missing: Option<usize>,
+}
+
+/// What a restored home has not, and what brings that back.
+fn missing(restored: &Restored) -> Option<String> {
+    let missing = match restored.n_missing {
+        0 if restored.n_own == 0 => return None,
+        0 => "the files of your releases".to_owned(),
+        n => format!("all files, and what others wrote to {}", text::count(n as u64, "package")),
+    };
+    Some(format!("not in a backup, and so not here: {missing}; {}", own::COMES_BACK))
 }
 
 impl Args {
@@ -236,7 +250,8 @@ impl BackupArgs {
         let file = self.file.clone();
         let work = move || backup::backup(&layout, &file, &passphrase);
         let bytes = blocking(work).await??;
-        let done = Sealed { file: self.file.display().to_string(), bytes: Some(bytes), device: None };
+        let file = self.file.display().to_string();
+        let done = Sealed { file, bytes: Some(bytes), device: None, n_missing: None };
         context.ui().data("id-backup", &done, |done| format!("wrote {}", done.file))
     }
 }
@@ -246,8 +261,13 @@ impl RestoreArgs {
         let root = context.home()?;
         context.ui().confirm("make this device the one of the backup? The old one must never be used again").await?;
         let passphrase = passphrase(context, false).await?;
-        let device = backup::restore(&root, &self.file, &passphrase).await?;
-        let done = Sealed { file: self.file.display().to_string(), bytes: None, device: Some(device.to_string()) };
+        let restored = backup::restore(&root, &self.file, &passphrase).await?;
+        if let Some(missing) = missing(&restored) {
+            context.ui().note(&missing);
+        }
+        let device = Some(restored.device.to_string());
+        let file = self.file.display().to_string();
+        let done = Sealed { file, bytes: None, device, n_missing: Some(restored.n_missing) };
         context.ui().data("id-restore", &done, |done| format!("restored {}", done.device.clone().unwrap_or_default()))
     }
 }

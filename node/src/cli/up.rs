@@ -12,7 +12,7 @@ use crate::api::gateway::Gateway;
 use crate::api::types::ApiAddresses;
 use crate::config::Profile;
 use crate::event::Event;
-use crate::flow::reach;
+use crate::flow::{own, reach};
 use crate::home::Home;
 use crate::net::{Multiaddr, Reach};
 use crate::node;
@@ -94,6 +94,13 @@ impl Args {
             None => None,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
+        match own::n_incomplete(service.parts()) {
+            Ok(0) => {}
+            Ok(n) => {
+                tracing::warn!(n_packages = n, "histories are not whole here, as after a restore: {}", own::COMES_BACK)
+            }
+            Err(error) => tracing::warn!(%error, "whether histories are whole is not known"),
+        }
         service.emit(Event::NodeStarted);
         let api = doors.addresses().clone();
         let ready = Ready { peer_id, listen, api, gateway: service.gateway().map(|address| address.to_string()) };

@@ -4,6 +4,7 @@
 //! A backup replaces a lost device; it is not a second one. Two devices with one key would sign two histories, and
 //! every reader would refuse both. Content is not in it: `export` takes that along.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -12,12 +13,13 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 use syncra_protocol::codec::{self, CodecError};
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::origin::{Origin, Subject};
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::durable::{self, WriteError};
 use crate::home::{Home, HomeError, KeyError, Layout};
-use crate::journal::{self, AppendError, HomeOrigin, Journal};
+use crate::journal::{self, AppendError, HomeOrigin, Journal, KnownHead, Truth};
 
 /// What every backup begins with; the last byte is the format's version.
 const MAGIC: &[u8; 8] = b"SYNBACK\x01";
@@ -109,11 +111,22 @@ pub fn backup(layout: &Layout, path: &Path, passphrase: &str) -> Result<u64, Bac
     Ok(bytes.len() as u64)
 }
 
-/// Makes the home at `root` from the backup at `path`, and says that it is at home there. Returns the device's key.
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The device.
+    pub device: DeviceKey,
+    /// Packages that the device has written to.
+    pub n_own: usize,
+    /// Packages of whose history no more is here than what the device wrote itself: others wrote to them too.
+    pub n_missing: usize,
+}
+
+/// Makes the home at `root` from the backup at `path`, and says that it is at home there.
 ///
 /// # Errors
 /// [`BackupError`]; a home that has been used is left alone.
-pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<DeviceKey, BackupError> {
+pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<Restored, BackupError> {
     let content = open(path, passphrase)?;
     let mut home = Home::open(root)?;
     let layout = home.layout().clone();
@@ -128,10 +141,20 @@ pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<Devic
     let here = HomeOrigin { fingerprint: home.origin_fingerprint()?, device };
     let (journal, _) = Journal::open(&layout.journal(), here)?;
     let adopted = journal.append(here).await;
+    let (n_own, n_missing) = packages(&journal.truth());
     journal.close().await;
     adopted?;
     home.finish_first_start()?;
-    Ok(device)
+    Ok(Restored { device, n_own, n_missing })
+}
+
+/// The packages that were written to here, and those of which others' logs are known, how many each.
+fn packages(truth: &Truth) -> (usize, usize) {
+    let is_package = |origin: &Origin| matches!(origin.subject, Subject::Package(_));
+    let n_own = truth.own_logs().filter(|(origin, _)| is_package(origin)).count();
+    let is_missing = |head: &&KnownHead| truth.own_log(&head.origin).is_none_or(|own| own.size() < head.size);
+    let missing = truth.heads().filter(is_missing).map(|head| head.origin).filter(is_package);
+    (n_own, missing.map(|origin| origin.subject).collect::<BTreeSet<_>>().len())
 }
 
 /// The files to keep: keys, and a journal that reads back.
@@ -196,7 +219,12 @@ fn open(path: &Path, passphrase: &str) -> Result<Content, BackupError> {
     let (head, sealed) = bytes.split_at(head_bytes);
     let (salt, nonce) = head[MAGIC.len()..].split_at(SALT_BYTES);
     let payload = Payload { msg: sealed, aad: head };
-    let plain = cipher(passphrase, salt)?.decrypt(XNonce::from_slice(nonce), payload);
+    let cipher = match cipher(passphrase, salt) {
+        // Nothing was ever sealed with so short a one: it is a wrong one like any other.
+        Err(BackupError::ShortPassphrase) => return Err(BackupError::Sealed),
+        cipher => cipher?,
+    };
+    let plain = cipher.decrypt(XNonce::from_slice(nonce), payload);
     let plain = Zeroizing::new(plain.map_err(|_| BackupError::Sealed)?);
     Ok(codec::decode(&plain, BACKUP_BYTES)?)
 }

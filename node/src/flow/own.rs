@@ -12,6 +12,11 @@ use syncra_protocol::origin::{Origin, Subject};
 
 use super::Parts;
 use crate::history::LoadError;
+use crate::logs::LogsError;
+
+/// What brings back what a restored home has not.
+pub const COMES_BACK: &str =
+    "it comes back once a node runs (`syncra up`) and is connected to whoever has it, or by `syncra import`";
 
 /// What is known of this device's identity; nothing if it cannot be read.
 fn state(parts: &Parts) -> Option<Arc<IdentityState>> {
@@ -84,6 +89,22 @@ pub fn n_owned(parts: &Parts) -> Result<usize, LoadError> {
         n_owned += usize::from(history.is_none_or(|history| history.state.rights.role(&me) == Some(Role::Owner)));
     }
     Ok(n_owned)
+}
+
+/// How many packages that the user has to do with have a history that is not whole on this disk, see
+/// [`crate::history::Histories::is_incomplete`].
+///
+/// # Errors
+/// [`LogsError`].
+pub fn n_incomplete(parts: &Parts) -> Result<usize, LogsError> {
+    let mut packages = written(parts);
+    packages.extend(of_siblings(parts));
+    packages.extend(parts.histories.journal().truth().follows().map(|(package, _)| *package));
+    let mut n = 0;
+    for package in packages {
+        n += usize::from(parts.histories.is_incomplete(package)?);
+    }
+    Ok(n)
 }
 
 const fn package_of(origin: &Origin) -> Option<PackageId> {

@@ -145,7 +145,7 @@ impl Histories {
         let n_stored = from + entries.len() as u64;
         if n_stored < head.size() {
             let (origin, size) = (head.origin(), head.size());
-            tracing::warn!(%origin, stored = n_stored, size, "entries are missing and will be fetched again");
+            tracing::debug!(%origin, stored = n_stored, size, "entries are missing and will be fetched again");
             return Ok(None);
         }
         Ok(Some(entries))

@@ -291,12 +291,58 @@ fn an_identity_has_a_handle_a_recovery_secret_and_a_backup() {
     assert_eq!(home.fails(["id", "backup", "x"]).0, 2, "nobody can be asked");
     let restore = ["id", "restore", "me.backup", "--yes", "--home"];
     let (wrong, right) = ([&restore[..], &["wrong-home"]].concat(), [&restore[..], &["new-home"]].concat());
-    let refused = run(&wrong, "wrong").error();
-    assert_eq!(code(&refused), (4, "E0408"));
+    // One that is too short to be anybody's is wrong like any other.
+    std::fs::write(home.work().join("short"), "short\n").expect("written");
+    for phrase in ["wrong", "short"] {
+        assert_eq!(code(&run(&wrong, phrase).error()), (4, "E0408"), "{phrase}");
+    }
+    assert_eq!(code(&run(&["id", "backup", "other.backup"], "short").error()), (2, "E0202"));
     assert_eq!(run(&right, "phrase").data()["device"], me["device"]);
     assert_eq!(run(&right, "phrase").error().0, 7, "the home is used now");
     let restored = run(&["id", "--home", "new-home"], "phrase").data();
     assert_eq!((&restored["identity"], &restored["handle"]), (&me["identity"], &me["handle"]));
     package(&home, "lamp", "1.1.0", "turn(twice)");
     assert_eq!(run(&["publish", "lamp", "--home", "new-home"], "phrase").data()["version"], "1.1.0");
+}
+
+/// What a backup has not is said once, to whoever restores it, and not again and again to a log.
+#[test]
+fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
+    let (home, other) = (Home::new(), Home::new());
+    std::fs::write(home.work().join("phrase"), "a long passphrase\n").expect("written");
+    let home = home.with("SYNCRA_PASSPHRASE_FILE", "phrase".to_owned());
+    package(&home, "lamp", "1.0.0", "turn()");
+    publish(&home, "lamp");
+    let theirs = ["door", "wall"].map(|name| {
+        package(&other, name, "1.0.0", "stand()");
+        format!("syncra:{}", text(&publish(&other, name), "package_id"))
+    });
+    let mut files = Vec::new();
+    for (name, theirs) in ["door", "wall"].into_iter().zip(theirs) {
+        let file = other.work().join(name).with_extension("syncpack");
+        let file = file.to_str().expect("text").to_owned();
+        other.json(["export", &theirs, "-o", &file]);
+        home.json(["import", &file]);
+        home.json(["follow", &theirs]);
+        files.push(file);
+    }
+    home.json(["id", "backup", "me.backup"]);
+    let in_new = |args: &[&str]| home.run(args.iter().copied().chain(["--home", "new-home"]));
+    let restored = in_new(&["id", "restore", "me.backup", "--yes"]);
+    assert!(
+        restored.stderr.contains("what others wrote to 2 packages") && restored.stderr.contains("`syncra import`"),
+        "{}",
+        restored.stderr
+    );
+    let incomplete = || {
+        let status = in_new(&["status"]);
+        assert!(!status.stderr.contains("WARN"), "{}", status.stderr);
+        let mut lines = status.stdout.lines().map(str::to_owned);
+        lines.find(|line| line.starts_with("warning: ") && line.contains("not whole here"))
+    };
+    assert!(incomplete().is_some_and(|line| line.contains("2 in all") && line.contains("`syncra import`")));
+    for file in &files {
+        assert_eq!(in_new(&["import", file]).code, 0);
+    }
+    assert_eq!(incomplete(), None);
 }

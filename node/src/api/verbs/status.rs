@@ -18,6 +18,7 @@ use crate::api::{Scope, Service, Verb};
 use crate::clock;
 use crate::flow::share::{self, Doubt};
 use crate::flow::{Parts, own, resolve};
+use crate::history::LoadError;
 use crate::net;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -301,6 +302,14 @@ async fn warnings(
     }
     if !running && !own::written(parts).is_empty() {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
+    }
+    let n_incomplete = own::n_incomplete(parts).map_err(LoadError::from)?;
+    if n_incomplete > 0 {
+        warnings.push(format!(
+            "packages that are yours or that you follow have a history that is not whole here, {n_incomplete} in all, as after a \
+             restore: {}",
+            own::COMES_BACK
+        ));
     }
     for package in own::written(parts) {
         if let Some(history) = parts.histories.package(package)? {
