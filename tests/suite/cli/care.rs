@@ -346,3 +346,20 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
     }
     assert_eq!(incomplete(), None);
 }
+
+/// Two sticks of one author come in any order: what the older one says of its author is known already.
+#[test]
+fn an_older_stick_of_somebody_is_taken_in_after_a_newer_one() {
+    let (home, author) = (Home::new(), Home::new());
+    let sticks = ["door", "wall"].map(|name| {
+        package(&author, name, "1.0.0", "stand()");
+        let exact = format!("syncra:{}", text(&publish(&author, name), "package_id"));
+        let file = author.work().join(name).with_extension("syncpack");
+        author.json(["export", &exact, "-o", file.to_str().expect("text")]);
+        (exact, file)
+    });
+    for (exact, file) in sticks.iter().rev() {
+        home.json(["import", file.to_str().expect("text")]);
+        assert_eq!(home.json(["info", exact])["releases"].as_array().map(Vec::len), Some(1));
+    }
+}

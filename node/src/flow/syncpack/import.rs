@@ -223,7 +223,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
                 points.extend(part(&mut evidence, log));
                 continue;
             }
-            match grow(&mut evidence, log) {
+            match share_held(parts, &mut evidence, &log.head).and_then(|()| grow(&mut evidence, log)) {
                 Err(ImportError::Evidence { source: EvidenceError::NoDevice, .. }) if later.len() + 1 < n_open => {
                     later.push(log);
                 }
@@ -261,6 +261,17 @@ fn part(evidence: &mut Evidence, file: &SurveyedLog) -> Option<ForkPoint> {
     let ours = evidence.log(origin).zip(evidence.head(origin))?;
     let point = ForkPoint::of(ours, (&whole(file)?, &file.head))?;
     evidence.learn_point(point.clone()).then_some(point)
+}
+
+/// An identity's log may be held for another package of theirs, and go further than in this file, which is older.
+fn share_held(parts: &Parts, evidence: &mut Evidence, head: &Head) -> Result<(), ImportError> {
+    let origin = head.origin();
+    let is_forked = || parts.histories.journal().truth().fork_proof(origin).is_some();
+    if matches!(origin.subject, Subject::Package(_)) || evidence.log(origin).is_some() || is_forked() {
+        return Ok(());
+    }
+    let Some(held) = parts.histories.identity_log(origin)? else { return Ok(()) };
+    evidence.share(&held).map_err(|source| ImportError::Evidence { origin: *origin, source })
 }
 
 /// Adds what is new of a log; none if all of it is held.
