@@ -70,6 +70,8 @@ struct Inner {
     witnesses: Arc<Witnesses>,
     /// Held while an own log grows: one writer, one history.
     writing: tokio::sync::Mutex<own::Ready>,
+    /// Held while another's log grows, by its key's first byte.
+    committing: [tokio::sync::Mutex<()>; 16],
     known: Mutex<Known>,
     changes: broadcast::Sender<Change>,
 }
@@ -151,7 +153,8 @@ impl Histories {
         }
         let (changes, _) = broadcast::channel(CHANGES);
         let (writing, known) = (tokio::sync::Mutex::default(), Mutex::new(known));
-        let inner = Inner { journal, logs, secret, witnesses, writing, known, changes };
+        let committing = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        let inner = Inner { journal, logs, secret, witnesses, writing, committing, known, changes };
         let histories = Self(Arc::new(inner));
         histories.sign_unsigned().await?;
         Ok(histories)

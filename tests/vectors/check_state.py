@@ -79,6 +79,7 @@ RECORDS = {
     14: lambda r: (r.id(), r.id(), r.flag()),
     15: lambda r: (r.origin(), r.number(), r.id(), r.blob(), r.number()),
     16: lambda r: (r.origin(), [witnessed(r) for _ in range(r.number())]),
+    17: lambda r: (r.origin(), r.blob(), r.blob()),
 }
 OWN, FOREIGN = ("package", 6, 1), ("identity", 5, 2)
 EXPECTED = [
@@ -110,6 +111,7 @@ EXPECTED = [
             ],
         ),
     ),
+    (17, (FOREIGN, b"\1\2\3", b"\4\5")),
 ]
 
 

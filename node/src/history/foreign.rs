@@ -8,7 +8,7 @@ use syncra_protocol::origin::Origin;
 
 use super::{Histories, body_of};
 use crate::clock;
-use crate::journal::{self, FirstSeen, ForkCommon, ForkPointShown, ForkedLog, KnownHead};
+use crate::journal::{self, FirstSeen, ForkCommon, ForkPointShown, ForkedLog, KnownHead, OwnLog};
 use crate::logs::LogsError;
 
 /// Why a verified continuation was not kept.
@@ -17,6 +17,9 @@ pub enum CommitError {
     /// The store of entries fails.
     #[error("the entries cannot be stored")]
     Logs(#[from] LogsError),
+    /// Another history of the log was kept meanwhile: its key has signed two.
+    #[error("another history of this log was kept meanwhile")]
+    OtherHistory,
     /// The journal refuses or fails.
     #[error("the head cannot be remembered")]
     Journal(#[from] journal::AppendError),
@@ -33,6 +36,10 @@ impl Histories {
         if self.0.journal.truth().own_log(&origin).is_some_and(|own| own.size() >= head.size()) {
             return Ok(());
         }
+        // Several packages may bring the log of one identity at a time, and its key may have signed two.
+        let turn = usize::from(origin.key.as_bytes()[0]) % self.0.committing.len();
+        let _turn = self.0.committing[turn].lock().await;
+        self.make_room(&origin, from, entries)?;
         self.0.logs.append(&origin, from, entries)?;
         self.0.logs.sync()?;
         let now = clock::now();
@@ -45,6 +52,27 @@ impl Histories {
         self.0.journal.append(known).await?;
         self.changed(head);
         Ok(())
+    }
+
+    /// What is stored already beyond the remembered head is the rest of a write that was interrupted; if it is of another history
+    /// it goes. What is remembered stays.
+    fn make_room(&self, origin: &Origin, from: u64, entries: &[Vec<u8>]) -> Result<(), CommitError> {
+        let logs = &self.0.logs;
+        let stored = logs.read(origin, from..from + entries.len() as u64, usize::MAX)?.entries;
+        let Some(differs) = stored.iter().zip(entries).position(|(stored, entry)| stored != entry) else {
+            return Ok(());
+        };
+        let (n_own, n_known) = {
+            let truth = self.0.journal.truth();
+            (truth.own_log(origin).map_or(0, OwnLog::size), truth.head(origin).map_or(0, |head| head.size))
+        };
+        if n_known > from + differs as u64 {
+            return Err(CommitError::OtherHistory);
+        }
+        // Of an own log only what was written elsewhere lies here.
+        let known = logs.read(origin, n_own..n_known.max(n_own), usize::MAX)?.entries;
+        logs.forget(origin)?;
+        Ok(logs.append(origin, n_own, &known)?)
     }
 
     /// Keeps a fork proof for ever; from now on the log counts only as far as it is known to be settled. Who listens for
@@ -129,4 +157,66 @@ impl Histories {
 
 fn is_release(entry: &[u8]) -> bool {
     matches!(body_of(entry), Some(syncra_protocol::entry::Body::Release(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::id::{LogHash, PackageId};
+    use syncra_protocol::key::DeviceSecret;
+    use syncra_protocol::log::Log;
+    use syncra_protocol::log::checkpoint::Head;
+    use syncra_protocol::origin::Origin;
+
+    use super::{CommitError, Histories};
+    use crate::flow::fixture::open;
+
+    /// A history of one key's log: so many entries that all of them have, then others.
+    fn history(n_common: u8, own: u8, n_entries: u8) -> (Vec<Vec<u8>>, Head) {
+        let secret = DeviceSecret::from_seed(&[7; 32]);
+        let mut log = Log::new(Origin::package(PackageId::from_bytes([8; 32]), secret.public()));
+        let entries: Vec<Vec<u8>> =
+            (0..n_entries).map(|n| if n < n_common { vec![n; 9] } else { vec![own, n] }).collect();
+        for entry in &entries {
+            log.append(entry).unwrap();
+        }
+        (entries, Head::sign(&secret, log.checkpoint()).unwrap())
+    }
+
+    /// The root over what is stored of a log.
+    fn root_of(histories: &Histories, head: &Head) -> LogHash {
+        let mut log = Log::new(*head.origin());
+        for entry in histories.entries(head.origin(), 0, u64::MAX).unwrap() {
+            log.append(&entry).unwrap();
+        }
+        log.root()
+    }
+
+    #[tokio::test]
+    async fn two_histories_that_come_at_a_time_are_not_mixed() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let ((one, head), (other, longer)) = (history(3, 1, 6), history(3, 2, 9));
+        let histories = &parts.histories;
+        histories.commit(0, &one[..3], &history(3, 1, 3).1).await.unwrap();
+        // Both were verified against the first three.
+        let (a, b) = tokio::join!(histories.commit(3, &one[3..], &head), histories.commit(3, &other[3..], &longer));
+        assert!(a.is_ok() && matches!(b, Err(CommitError::OtherHistory)), "{a:?} {b:?}");
+        assert_eq!(histories.note(head.origin()).unwrap(), head.note());
+        assert_eq!(root_of(histories, &head), head.root());
+        parts.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_an_interrupted_commit_keeps_no_other_history_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let ((one, _), (other, head)) = (history(3, 1, 6), history(3, 2, 9));
+        let histories = &parts.histories;
+        histories.commit(0, &one[..3], &history(3, 1, 3).1).await.unwrap();
+        histories.0.logs.append(head.origin(), 3, &one[3..]).unwrap();
+        histories.commit(3, &other[3..], &head).await.unwrap();
+        assert_eq!(histories.note(head.origin()).unwrap(), head.note());
+        assert_eq!(root_of(histories, &head), head.root());
+        parts.close().await;
+    }
 }

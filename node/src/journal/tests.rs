@@ -140,8 +140,8 @@ fn records_survive_their_encoding_and_unknown_ones_are_named() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=16).collect::<Vec<u8>>());
-    assert_eq!(Record::decode(17, &[]), Err(RecordError::Kind(17)));
+    assert_eq!(kinds, (1..=17).collect::<Vec<u8>>());
+    assert_eq!(Record::decode(18, &[]), Err(RecordError::Kind(18)));
     assert_eq!(Record::decode(segment::SEAL, &[]), Err(RecordError::Kind(0)));
 }
 

@@ -96,6 +96,7 @@ impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Logs(error) => error.into(),
+            CommitError::OtherHistory => Self::from_error(Code::Forked, &error),
             CommitError::Journal(error) => error.into(),
         }
     }
