@@ -6,7 +6,7 @@ use super::client::Client;
 use super::context::Context;
 use crate::api::types::Empty;
 use crate::api::verbs::devices::{
-    AddDevice, AddDeviceRequest, DeviceInfo, DeviceResponse, Devices, DevicesResponse, NameDevicePackage,
+    AddDevice, AddDeviceRequest, DeviceInfo, DeviceResponse, Devices, DevicesResponse, GoesOn, NameDevicePackage,
     NamePackageRequest, SuspendDevice, SuspendDeviceRequest,
 };
 use crate::problem::Problem;
@@ -141,6 +141,15 @@ impl AddArgs {
     }
 }
 
+/// Of a forked log a cut says which history goes on: the one that is here, which may be the thief's.
+pub(super) fn warn_of_forks(context: &Context, goes_on: &[GoesOn]) {
+    for GoesOn { reference, version } in goes_on {
+        context.ui().warning(&format!(
+            "its key has signed two histories of {reference}; the one that is here goes on, up to {version}: if that is not yours, say so with `--before {reference}@VERSION` and the first release that is not"
+        ));
+    }
+}
+
 impl SuspendArgs {
     async fn run(self, context: &Context) -> Result<(), Problem> {
         if !self.dry_run {
@@ -156,6 +165,7 @@ impl SuspendArgs {
                 "{version} counts all the same, for another device has built on it: only the recovery key takes it back, `syncra id recover --revoke DEVICE --before PKG@{version}`"
             ));
         }
+        warn_of_forks(context, &done.goes_on);
         context.ui().data("devices-suspend", &done, |done: &DeviceResponse| {
             let did = match (done.already, done.dry_run) {
                 (true, _) if n_before > 0 => "had no voice before, and that does not count already",

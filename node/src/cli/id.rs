@@ -332,6 +332,7 @@ async fn say(context: &Context, verb: &str, request: RecoverRequest, is_other: b
     let secret = recovery_secret(context, &client, is_other).await?;
     let request = RecoverRequest { secret: secret.map(|secret| secret.to_string()), ..request };
     let done = client.call::<Recover>(context, request).await?;
+    super::devices::warn_of_forks(context, &done.goes_on);
     context.ui().data(verb, &done, |done: &RecoverResponse| {
         let mut lines = vec![format!("identity: {}", done.identity)];
         let would = if done.dry_run { "would be " } else { "" };

@@ -21,7 +21,7 @@ use crate::history::{CommitError, Draft, LoadError, OwnError};
 
 mod cuts;
 
-pub use cuts::counting;
+pub use cuts::{counting, going_on};
 use cuts::{cuts, ensure_theirs};
 
 /// Characters of a device's key that are enough to name it, as of a change's or a proposal's id.

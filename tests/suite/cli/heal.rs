@@ -78,6 +78,14 @@ fn a_home_that_was_copied_and_used_twice_is_healed_from_another_device() {
 
     let would = laptop.json(["heal", &exact, "--dry-run"]);
     assert_eq!((&would["versions"], &would["in_effect"]), (&serde_json::json!(["1.1.0"]), &Value::Bool(false)));
+    // A cut of the desk's voice would say the same; whoever says that hears it.
+    let key = text(&desk.json(["id"]), "device").to_owned();
+    for cut in [&["devices", "suspend", &key, "--dry-run"][..], &["id", "recover", "--revoke", &key, "--dry-run"]] {
+        let would = laptop.json(cut);
+        assert_eq!(would["goes_on"][0]["version"], "1.1.0", "{would}");
+        let told = laptop.run(cut).stderr;
+        assert!(told.contains("two histories of") && told.contains("--before"), "{told}");
+    }
     assert_eq!(code(&laptop.fails(["heal", &exact])), (2, "E0204"));
     assert_eq!(code(&laptop.fails(["get", &wanted("1.1.0"), "-o", "out"])), (5, "E0504"), "nothing was said yet");
     assert_eq!(laptop.json(["heal", &exact, "--yes"])["in_effect"], true);

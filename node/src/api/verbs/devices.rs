@@ -141,6 +141,24 @@ pub struct DeviceResponse {
     /// Releases that were named and count all the same, for others have built on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+    /// Packages of which the history that is held here goes on, though the device's key has signed another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goes_on: Vec<GoesOn>,
+}
+
+/// One of two histories that is to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GoesOn {
+    /// The package's reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The newest version in that history.
+    pub version: String,
+}
+
+fn goes_on(parts: &Parts, devices: &[DeviceKey]) -> Result<Vec<GoesOn>, Problem> {
+    let going_on = devices::going_on(parts, devices)?;
+    Ok(going_on.into_iter().map(|(reference, version)| GoesOn { reference, version }).collect())
 }
 
 impl Verb for AddDevice {
@@ -159,7 +177,13 @@ impl Verb for AddDevice {
         service
             .finish(move |service| async move {
                 let did = devices::add(service.parts(), added, dry_run).await?;
-                Ok(DeviceResponse { device: key.to_string(), already: !did, dry_run, kept: Vec::new() })
+                Ok(DeviceResponse {
+                    device: key.to_string(),
+                    already: !did,
+                    dry_run,
+                    kept: Vec::new(),
+                    goes_on: Vec::new(),
+                })
             })
             .await
     }
@@ -202,9 +226,10 @@ impl Verb for SuspendDevice {
         let before = releases(service.parts(), &before)?;
         service
             .finish(move |service| async move {
+                let goes_on = goes_on(service.parts(), &[known.key])?;
                 let did = devices::suspend(service.parts(), known.key, &before, dry_run).await?;
                 let kept = if dry_run { Vec::new() } else { devices::counting(service.parts(), &before)? };
-                Ok(DeviceResponse { device: known.key.to_string(), already: !did, dry_run, kept })
+                Ok(DeviceResponse { device: known.key.to_string(), already: !did, dry_run, kept, goes_on })
             })
             .await
     }
@@ -324,6 +349,9 @@ pub struct RecoverResponse {
     pub rotated: bool,
     /// Whether nothing was written because nothing should be.
     pub dry_run: bool,
+    /// Packages of which the history that is held here goes on, though a revoked device's key has signed another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goes_on: Vec<GoesOn>,
 }
 
 impl Verb for Recover {
@@ -364,6 +392,7 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
     };
     let label = label.map(|label| RefName::parse(&label)).transpose()?;
     let wanted = Recovery { revoke, before: releases(parts, &before)?, lift, label, rotate };
+    let goes_on = goes_on(parts, &wanted.revoke)?;
     let done = devices::recover(parts, identity, &secret, &wanted, dry_run).await?;
     Ok(RecoverResponse {
         identity: identity.to_string(),
@@ -372,6 +401,7 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
         n_lifted: done.n_lifted,
         rotated: done.rotated,
         dry_run,
+        goes_on,
     })
 }
 

@@ -5,10 +5,10 @@ use syncra_protocol::fold::DeviceStatus;
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits::DEVICE_CUTS;
-use syncra_protocol::origin::Origin;
+use syncra_protocol::origin::{Origin, Subject};
 
 use super::{DevicesError, state};
-use crate::flow::Parts;
+use crate::flow::{Parts, resolve};
 use crate::history::History;
 
 /// Of these releases those that no cut has taken back: what others have built on stays, whatever a sibling says.
@@ -25,6 +25,27 @@ pub fn counting(parts: &Parts, releases: &[(PackageId, ReleaseId)]) -> Result<Ve
         }
     }
     Ok(counting)
+}
+
+/// Of which packages a cut of these devices says that the history held here goes on, though their keys have signed another: with the
+/// newest version in it. Whoever cuts a thief's history must know.
+///
+/// # Errors
+/// [`DevicesError`].
+pub fn going_on(parts: &Parts, devices: &[DeviceKey]) -> Result<Vec<(String, String)>, DevicesError> {
+    let forked: Vec<Origin> = parts.histories.journal().truth().forked_logs().copied().collect();
+    let mut going_on = Vec::new();
+    for origin in forked.into_iter().filter(|origin| devices.contains(&origin.key)) {
+        let Subject::Package(package) = origin.subject else { continue };
+        let Some(history) = parts.histories.package(package)? else { continue };
+        let common = history.evidence.n_common(&origin).unwrap_or(0);
+        let written = history.state.releases.values().filter(|known| known.writer == origin && known.index >= common);
+        if let Some(newest) = written.max_by_key(|known| known.index) {
+            let name = resolve::text(&parts.histories, package).unwrap_or_else(|_| package.to_string());
+            going_on.push((name, newest.release.version.to_string()));
+        }
+    }
+    Ok(going_on)
 }
 
 /// That each release was written by one of these devices.
