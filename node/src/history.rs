@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncra_protocol::entry::{self, Body, Decoded, SeenHead};
 use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, Identity, IdentityLog};
-use syncra_protocol::fold::{IdentityState, OpenChange, PackageState};
+use syncra_protocol::fold::{End, IdentityState, OpenChange, PackageState};
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::Log;
@@ -339,7 +339,10 @@ pub fn seen(history: &History) -> Vec<SeenHead> {
                 state.owners.get(&identity).and_then(|owner| owner.devices.get(&origin.key)).map(|device| device.until)
             }
         };
-        let fixed = if evidence.is_forked(&origin) { evidence.n_common(&origin).unwrap_or(0) } else { u64::MAX };
+        // Of a device that was cut everybody who knows the cut knows which history is meant.
+        let is_cut = state.writers.get(&origin).is_some_and(|writer| writer.end.is_some_and(|end| end != End::Forked));
+        let is_open = evidence.is_forked(&origin) && !is_cut;
+        let fixed = if is_open { evidence.n_common(&origin).unwrap_or(0) } else { u64::MAX };
         let size = head.size.min(until.unwrap_or(u64::MAX)).min(fixed);
         let root = evidence.log(&origin)?.root_at(size).filter(|_| size > 0)?;
         Some(SeenHead { origin, size, root })

@@ -330,10 +330,13 @@ impl Witnesses {
     #[must_use]
     pub fn dress(&self, head: &Head) -> Head {
         let origin = head.origin();
-        let truth = self.journal.truth();
-        let fork = truth.fork_proof(origin).and_then(|proof| ForkProof::verify(proof).ok());
-        let point = fork.clone().zip(truth.fork_point(origin));
-        let point = point.and_then(|(proof, point)| ForkPoint::verify(proof, point).ok());
+        // Copied out: what follows asks the journal again, which must not happen within a look at it.
+        let (fork, point) = {
+            let truth = self.journal.truth();
+            (truth.fork_proof(origin).map(<[u8]>::to_vec), truth.fork_point(origin).map(<[u8]>::to_vec))
+        };
+        let fork = fork.and_then(|proof| ForkProof::verify(&proof).ok());
+        let point = fork.clone().zip(point).and_then(|(proof, point)| ForkPoint::verify(proof, &point).ok());
         let own = self.is_witness().then(|| self.own().cosignature(&self.secret, origin)).flatten();
         let testimony = self.testimony(origin);
         let heard = testimony::cosignatures(&testimony, head, &self.listed());

@@ -113,6 +113,6 @@ fn human(info: &InfoResponse) -> String {
     lines.push(text::table(["VERSION", "STATE", "SIZE", "FILES", "FIRST SEEN"], &rows));
     // What its version does not name.
     let by_id = |r: &ReleaseInfo| Some(format!("{} ({}) is got as {}", r.version, r.state, r.by.as_ref()?));
-    lines.extend(all().filter(|r| r.state != "revoked").filter_map(by_id));
+    lines.extend(all().filter(|r| r.state != "revoked" && r.state != "forked").filter_map(by_id));
     lines.join("\n")
 }

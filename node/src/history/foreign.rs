@@ -37,8 +37,7 @@ impl Histories {
             return Ok(());
         }
         // Several packages may bring the log of one identity at a time, and its key may have signed two.
-        let turn = usize::from(origin.key.as_bytes()[0]) % self.0.committing.len();
-        let _turn = self.0.committing[turn].lock().await;
+        let _turn = self.turn(&origin).await;
         self.make_room(&origin, from, entries)?;
         self.0.logs.append(&origin, from, entries)?;
         self.0.logs.sync()?;
@@ -52,6 +51,11 @@ impl Histories {
         self.0.journal.append(known).await?;
         self.changed(head);
         Ok(())
+    }
+
+    async fn turn(&self, origin: &Origin) -> tokio::sync::MutexGuard<'_, ()> {
+        let turns = &self.0.committing;
+        turns[usize::from(origin.key.as_bytes()[0]) % turns.len()].lock().await
     }
 
     /// What is stored already beyond the remembered head is the rest of a write that was interrupted; if it is of another history
@@ -102,6 +106,7 @@ impl Histories {
     /// [`CommitError`].
     pub async fn keep_fork_point(&self, point: &ForkPoint) -> Result<(), CommitError> {
         let (origin, n_common) = (*point.origin(), point.n_common());
+        let _turn = self.turn(&origin).await;
         // Of what cannot be read nothing is known; whoever needs it is told.
         let log = self.log(&origin).ok().flatten().map(|(log, _)| log);
         let is_in = |point: &ForkPoint| log.as_ref().is_some_and(|log| point.is_in(log));

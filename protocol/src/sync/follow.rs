@@ -252,6 +252,7 @@ pub struct Follower {
     fetches: BTreeMap<Origin, Fetch>,
     /// Other histories of forked logs, being compared with ours.
     branches: BTreeMap<Origin, branch::Branch>,
+    compared: BTreeMap<Origin, branch::Compared>,
     /// Fork proofs of logs of which nothing was held when they came: one history is fetched all the same, since what is in
     /// both stays settled. Then the log is frozen.
     warned: BTreeMap<Origin, Warned>,
@@ -323,6 +324,7 @@ impl Follower {
             peers: BTreeMap::new(),
             fetches: BTreeMap::new(),
             branches: BTreeMap::new(),
+            compared: BTreeMap::new(),
             warned: BTreeMap::new(),
             committing: BTreeMap::new(),
             resting: BTreeMap::new(),

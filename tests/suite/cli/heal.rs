@@ -118,4 +118,12 @@ fn a_home_that_was_copied_and_used_twice_is_healed_from_another_device() {
     aside.json(["import", &export(&laptop, &wanted("1.1.0"), "old.syncpack")]);
     aside.json(["get", &wanted("1.1.0"), "-o", "out"]);
     assert_eq!(code(&aside.fails(["get", &wanted("1.2.0"), "-o", "other"])), (3, "E0305"));
+
+    // The channel points to two places as long as nobody may build on what was healed: until the forked key has no voice.
+    let is_diverged = || laptop.run(["channel", &exact]).stdout.contains("diverged");
+    assert!(is_diverged());
+    laptop.json(["devices", "suspend", &key, "--yes"]);
+    package(&laptop, "lamp", "1.4.0", "turn(5)");
+    publish(&laptop, "lamp");
+    assert!(!is_diverged());
 }

@@ -136,6 +136,30 @@ fn a_point_that_is_not_on_the_history_held_keeps_nobody_from_comparing() {
     assert_eq!(shown, [6, 3]);
 }
 
+/// A reader took the thief's history for the log; the thief shows it another that parts late.
+#[test]
+fn a_late_point_on_the_history_held_keeps_nobody_from_comparing_with_the_honest_one() {
+    let (world, thiefs, releases) = forked(8, 3, 5);
+    let (log, origin) = (world.writers[0].fork(9), thiefs.origin());
+    let mut other = thiefs.fork(6);
+    other.append(vec![], release("6.6.6", 66));
+    let point = point_of(&thiefs, &other);
+    let mut sim = Sim::seeded(75, World::new(1));
+    sim.world.writers[0] = thiefs.fork(thiefs.size());
+    let thief = sim.server(Manner::Honest);
+    let reader = sim.reader();
+    sim.run_for(10 * SECOND);
+    tell(&mut sim, reader, thief, &thiefs, &point);
+    sim.run_for(10 * SECOND);
+    assert_eq!(n_common(&sim, reader, &origin), Some(6));
+    let honest = sim.server(Manner::Honest);
+    sim.nodes[honest].store.insert(origin, Stored::of(&log, 9));
+    sim.run_for(10 * SECOND);
+    assert_eq!(n_common(&sim, reader, &origin), Some(3));
+    assert_eq!(installable(&sim, reader, &releases[..3]), [true, true, false]);
+    assert_eq!(sim.nodes[reader].points.last().map(ForkPoint::n_common), Some(3));
+}
+
 /// Of several points the first on the history held counts; bare roots that part early displace it for nobody whose history
 /// they are not in.
 #[test]

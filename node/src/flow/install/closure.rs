@@ -196,7 +196,11 @@ impl<'a> Solver<'a> {
 fn is_void_by_fork(state: &PackageState, installed: &Slot) -> bool {
     match state.select(&Pick::Release(installed.release)) {
         Err(SelectError::Forked { .. }) => true,
-        Err(SelectError::NoRelease(_)) => !state.forked.is_empty(),
+        // Where somebody was cut the writer's right may have gone with that.
+        Err(SelectError::NoRelease(_)) => {
+            let mut devices = state.owners.values().flat_map(|owner| owner.devices.values());
+            !state.forked.is_empty() && devices.all(|device| device.cuts.is_none())
+        }
         _ => false,
     }
 }

@@ -1,8 +1,11 @@
 //! After a fork: how far the two histories are one. What stands in both stays settled, so an old release of an author
 //! who forked the log later can still be installed.
 
+use std::collections::BTreeSet;
+
 use super::{ASK_TIMEOUT, Ask, Effect, Fault, Follower, LOG_FETCH_BYTES};
 use crate::Timestamp;
+use crate::id::LogHash;
 use crate::log::Log;
 use crate::log::checkpoint::Head;
 use crate::log::fork_point::ForkPoint;
@@ -23,6 +26,25 @@ pub(super) struct Branch {
     end: Option<Head>,
 }
 
+/// Heads of a forked log whose histories were compared with ours: nobody is asked for these again.
+#[derive(Debug, Default)]
+pub(super) struct Compared(BTreeSet<(u64, LogHash)>);
+
+impl Compared {
+    /// Whoever has the key can sign any number; more than these are not remembered, nor asked for.
+    const MOST: usize = 64;
+
+    pub(super) fn is_known(&self, head: &Head) -> bool {
+        self.0.len() >= Self::MOST || self.0.contains(&(head.size(), head.root()))
+    }
+
+    fn insert(&mut self, head: &Head) {
+        if self.0.len() < Self::MOST {
+            self.0.insert((head.size(), head.root()));
+        }
+    }
+}
+
 impl Branch {
     /// Whether these entries are asked of this peer.
     pub(super) fn is_asked(&self, peer: Peer, from: u64) -> bool {
@@ -31,15 +53,12 @@ impl Branch {
 }
 
 impl Follower {
-    /// Asks a peer for its history of a forked log, once, unless the common part is known and can be shown.
+    /// Asks a peer for its history of a forked log, once: a key may have signed more than two.
     pub(super) fn start_branch(&mut self, now: Timestamp, peer: Peer, origin: Origin) {
         let Some(evidence) = &self.evidence else { return };
-        // A point that is not in the history held says only that there are others.
-        let shown = evidence.fork_point(&origin).map(ForkPoint::n_common);
-        let is_known = evidence.n_common(&origin).is_some() && evidence.n_common(&origin) == shown;
         let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_barred) else { return };
-        let is_needed = !is_known && evidence.size(&origin) > 0;
-        if is_needed && !self.branches.contains_key(&origin) && state.branches_asked.insert(origin) {
+        let is_held = evidence.size(&origin) > 0;
+        if is_held && !self.branches.contains_key(&origin) && state.branches_asked.insert(origin) {
             let (deadline, work) = (now.after(ASK_TIMEOUT), Log::new(origin));
             self.branches.insert(origin, Branch { peer, deadline, work, n_bytes: 0, n_common: None, end: None });
             self.effects.push_back(Effect::AskEntries { peer, origin, from: 0 });
@@ -70,6 +89,9 @@ impl Follower {
         let end = branch.end.get_or_insert(head);
         // Ours, all of it: nothing to compare.
         let is_done = branch.n_common.is_none() && reached >= n_ours;
+        if is_done || reached >= end.size() || branch.n_bytes > LOG_FETCH_BYTES {
+            self.compared.entry(origin).or_default().insert(end);
+        }
         if reached >= end.size() && branch.n_common.is_some() {
             self.show_point(&branch.work, end);
         } else if reached < end.size() && !is_done && branch.n_bytes <= LOG_FETCH_BYTES {
@@ -81,9 +103,12 @@ impl Follower {
 
     fn on_common(&mut self, origin: Origin, n_common: u64) {
         let evidence = self.evidence.as_mut().expect("a log is held");
+        let known = evidence.n_common(&origin);
         evidence.settle_fork(&origin, n_common);
-        self.effects.push_back(Effect::Common { origin, n_common });
-        self.refold();
+        if evidence.n_common(&origin) != known {
+            self.effects.push_back(Effect::Common { origin, n_common });
+            self.refold();
+        }
     }
 
     /// Shows to those who have heard of the fork only where the history that is held and another part.

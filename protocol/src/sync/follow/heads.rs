@@ -232,6 +232,8 @@ impl Follower {
         let log = self.evidence.as_ref().and_then(|evidence| evidence.log(head.origin()));
         match log.map(|log| log.compare(&head)) {
             Some(Standing::Same) => self.on_cosigned(head),
+            Some(Standing::Behind) => {}
+            _ if self.compared.get(head.origin()).is_some_and(|compared| compared.is_known(&head)) => {}
             _ => self.start_branch(now, peer, *head.origin()),
         }
     }
