@@ -9,5 +9,5 @@ fn an_independent_decoder_reads_the_log_vectors() {
     let Ok(run) = run else { return syncra_tests::skip("an_independent_decoder_reads_the_log_vectors", "no python3") };
     let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}");
-    assert_eq!(said.trim(), "log.json: 11 leaves, 12 roots, 3 proofs, 3 notes, 1 fork proof");
+    assert_eq!(said.trim(), "log.json: 11 leaves, 12 roots, 3 proofs, 4 notes, 1 fork proof, 1 fork point");
 }
