@@ -19,13 +19,12 @@ use crate::id::{EntryId, IdentityId, PackageId};
 use crate::key::DeviceKey;
 use crate::limits::EVIDENCE_LOGS;
 use crate::log::checkpoint::Head;
-use crate::log::fork::ForkProof;
-use crate::log::fork_point::ForkPoint;
 use crate::log::{ExtendError, Log};
 use crate::origin::{Origin, Subject};
 
 mod causal;
 mod first;
+mod forks;
 mod frontier;
 mod held;
 mod identity;
@@ -34,9 +33,9 @@ mod quorum;
 mod room;
 
 pub use first::FirstEntryError;
+pub use forks::KnownFork;
 pub use frontier::{Frontier, FrontierError, FrontierHead};
 pub use identity::{Identity, IdentityLog};
-pub use logs::KnownFork;
 pub use quorum::Quorum;
 pub use room::{STRANGER_LOGS, UNKNOWN_LOGS};
 
@@ -493,60 +492,6 @@ impl Evidence {
     pub fn extend(&mut self, entries: &[impl AsRef<[u8]>], head: &Head) -> Result<(), EvidenceError> {
         let extension = self.verify(entries, head)?;
         self.apply(extension)
-    }
-
-    /// Keeps a fork proof for ever: nothing newer of that log is accepted.
-    pub fn freeze(&mut self, proof: ForkProof) {
-        self.freeze_all([proof.into()]);
-    }
-
-    /// [`Evidence::freeze`], [`Evidence::settle_fork`] and [`Evidence::learn_point`] of several logs at once.
-    pub fn freeze_all(&mut self, forks: impl IntoIterator<Item = KnownFork>) {
-        if self.logs.freeze(forks) {
-            self.learn_all();
-        }
-    }
-
-    /// Says that the first `n_common` entries of a forked log are known to be in both histories: they stay settled. The
-    /// later ones count only where another owner's `seen` fixes them. Without effect on a log that is not forked.
-    pub fn settle_fork(&mut self, origin: &Origin, n_common: u64) {
-        if self.logs.settle_fork(origin, n_common) {
-            self.learn_all();
-        }
-    }
-
-    /// Takes in where two histories of a forked log part: what is held of it up to there stays settled, if it is in them. Whether
-    /// that says more than what is known. Without effect on a log that is not forked.
-    pub fn learn_point(&mut self, point: ForkPoint) -> bool {
-        let (origin, known) = (*point.origin(), self.n_common(point.origin()));
-        let is_news = self.logs.learn_point(point);
-        if self.n_common(&origin) != known {
-            self.learn_all();
-        }
-        is_news
-    }
-
-    /// Where the histories of a forked log part, if that was shown.
-    #[must_use]
-    pub fn fork_point(&self, origin: &Origin) -> Option<&ForkPoint> {
-        self.logs.forks.get(origin)?.point.as_ref()
-    }
-
-    /// The entries of a forked log that are known to be in both histories.
-    #[must_use]
-    pub fn n_common(&self, origin: &Origin) -> Option<u64> {
-        self.logs.forks.get(origin)?.n_common
-    }
-
-    /// The fork proofs held.
-    pub fn forks(&self) -> impl Iterator<Item = &ForkProof> {
-        self.logs.forks.values().map(|fork| &fork.proof)
-    }
-
-    /// Whether a fork proof against `origin` is held.
-    #[must_use]
-    pub fn is_forked(&self, origin: &Origin) -> bool {
-        self.logs.forks.contains_key(origin)
     }
 
     /// The logs with entries that do not count, and why.

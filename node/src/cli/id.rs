@@ -184,7 +184,10 @@ fn missing(restored: &Restored) -> Option<String> {
         0 => "the files of your releases".to_owned(),
         n => format!("all files, and what others wrote to {}", text::count(n as u64, "package")),
     };
-    Some(format!("not in a backup, and so not here: {missing}; {}", own::COMES_BACK))
+    // Nothing here tells whether there is any.
+    let signed_since = "what this device has signed since is not here either: be connected to whoever has it before you publish, \
+         or its key signs two histories";
+    Some(format!("not in a backup, and so not here: {missing}; {}. And {signed_since}", own::COMES_BACK))
 }
 
 impl Args {

@@ -109,17 +109,11 @@ impl Histories {
         let _turn = self.turn(&origin).await;
         // Of what cannot be read nothing is known; whoever needs it is told.
         let log = self.log(&origin).ok().flatten().map(|(log, _)| log);
-        let is_in = |point: &ForkPoint| log.as_ref().is_some_and(|log| point.is_in(log));
-        // See `Evidence::learn_point`.
-        let says_more = match self.fork(&origin).and_then(|fork| fork.point) {
-            None => true,
-            Some(known) if is_in(&known) => is_in(point) && n_common < known.n_common(),
-            Some(_) => is_in(point),
-        };
-        if !says_more {
+        let known = self.fork(&origin).and_then(|fork| fork.point);
+        if !point.says_more(known.as_ref(), log.as_ref()) {
             return Ok(());
         }
-        if is_in(point) {
+        if log.is_some_and(|log| point.is_in(&log)) {
             self.0.journal.append(ForkCommon { origin, n_common }).await?;
         }
         let shown = ForkPointShown { origin, proof: point.proof().encode(), point: point.encode() };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Log;
 use super::checkpoint::Head;
-use super::note::{self, Note, NoteError};
+use super::note::{EvidenceLine, NoteError};
 use super::proof::{PrefixProof, ProofError};
 use crate::codec::{self, CodecError};
 use crate::id::LogHash;
@@ -17,10 +17,8 @@ use crate::origin::Origin;
 
 /// First byte of an encoded fork proof.
 const FORMAT: u8 = 1;
-/// The name of the line that carries one in a note.
-const LINE_NAME: &str = "syncra/fork";
-/// What C2SP asks to follow the type byte 0xff, "signature types without an identifier byte assigned".
-const LINE_TYPE: &[u8] = b"syncra fork proof v1";
+/// Carries one in a note.
+const LINE: EvidenceLine = EvidenceLine { name: "syncra/fork", kind: "syncra fork proof v1" };
 
 /// A verified fork proof. Whoever holds one accepts nothing newer of this log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,15 +144,13 @@ impl ForkProof {
     /// believed. Nobody's signature; the proof verifies by itself, and readers that do not know it skip the line.
     #[must_use]
     pub fn line(&self) -> String {
-        note::signature_line(LINE_NAME, line_id(), &self.encode())
+        LINE.print(&self.encode())
     }
 
     /// The fork proof that a head's note carries against its own log, if it does and verifies.
     #[must_use]
     pub fn carried_by(head: &Head) -> Option<Self> {
-        let note = Note::parse(head.note()).expect("a head's note was parsed or printed when it was made");
-        let line = note.signatures().iter().find(|line| line.name == LINE_NAME && line.key_id == line_id())?;
-        Self::verify(&line.signature).ok().filter(|proof| proof.origin() == head.origin())
+        Self::verify(&LINE.find(head.note())?).ok().filter(|proof| proof.origin() == head.origin())
     }
 
     /// Whose log is forked.
@@ -174,8 +170,4 @@ impl ForkProof {
     pub fn newer(&self) -> &Head {
         &self.newer
     }
-}
-
-fn line_id() -> [u8; 4] {
-    note::key_id(LINE_NAME, 0xff, LINE_TYPE)
 }

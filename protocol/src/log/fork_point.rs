@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Log;
 use super::checkpoint::Head;
 use super::fork::ForkProof;
-use super::note::{self, Note};
+use super::note::EvidenceLine;
 use super::proof::{InclusionProof, ProofError};
 use crate::codec::{self, CodecError};
 use crate::id::LogHash;
@@ -19,10 +19,8 @@ use crate::origin::Origin;
 
 /// First byte of an encoded fork point.
 const FORMAT: u8 = 1;
-/// The name of the line that carries one in a note.
-const LINE_NAME: &str = "syncra/fork-point";
-/// What C2SP asks to follow the type byte 0xff, "signature types without an identifier byte assigned".
-const LINE_TYPE: &[u8] = b"syncra fork point v1";
+/// Carries one in a note.
+const LINE: EvidenceLine = EvidenceLine { name: "syncra/fork-point", kind: "syncra fork point v1" };
 
 /// A verified fork point: the fork proof, and how many entries its two histories have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,23 +139,20 @@ impl ForkPoint {
     /// A line for notes of this log beside the fork proof's, without its newline.
     #[must_use]
     pub fn line(&self) -> String {
-        note::signature_line(LINE_NAME, line_id(), &self.encode())
+        LINE.print(&self.encode())
     }
 
     /// The fork point that a head's note carries beside a fork proof against its own log, if it does and both verify.
     #[must_use]
     pub fn carried_by(head: &Head) -> Option<Self> {
-        let note = Note::parse(head.note()).expect("a head's note was parsed or printed when it was made");
-        let line = note.signatures().iter().find(|line| line.name == LINE_NAME && line.key_id == line_id())?;
-        Self::verify(ForkProof::carried_by(head)?, &line.signature).ok()
+        let bytes = LINE.find(head.note())?;
+        Self::verify(ForkProof::carried_by(head)?, &bytes).ok()
     }
 
     /// Whether a head's note carries this very point, so that nothing of it need be verified again.
     #[must_use]
     pub fn is_carried_by(&self, head: &Head) -> bool {
-        let note = Note::parse(head.note()).expect("a head's note was parsed or printed when it was made");
-        let mut lines = note.signatures().iter().filter(|line| line.name == LINE_NAME);
-        lines.next().is_some_and(|line| line.signature == self.encode()) && lines.next().is_none()
+        LINE.find(head.note()).is_some_and(|bytes| bytes == self.encode())
     }
 
     /// Whose log is forked.
@@ -189,8 +184,16 @@ impl ForkPoint {
     pub fn is_in(&self, log: &Log) -> bool {
         log.origin() == self.origin() && log.root_at(self.n_common()) == Some(self.root())
     }
-}
 
-fn line_id() -> [u8; 4] {
-    note::key_id(LINE_NAME, 0xff, LINE_TYPE)
+    /// Whether it says more of the history that is held than the point that is known: one that is in that history says more
+    /// than one that is not, and of those the first. Others are of no use here, and the first that came is kept for others.
+    #[must_use]
+    pub fn says_more(&self, known: Option<&Self>, held: Option<&Log>) -> bool {
+        let is_in = |point: &Self| held.is_some_and(|log| point.is_in(log));
+        match known {
+            None => true,
+            Some(known) if is_in(known) => is_in(self) && self.n_common() < known.n_common(),
+            Some(_) => is_in(self),
+        }
+    }
 }

@@ -182,6 +182,31 @@ pub(super) fn signature_line(name: &str, key_id: [u8; 4], signature: &[u8]) -> S
     format!("{LINE_START}{name} {}", BASE64.encode(&[&key_id[..], signature].concat()))
 }
 
+/// A line that is nobody's signature: what it carries verifies by itself, and readers that do not know it skip it.
+pub(super) struct EvidenceLine {
+    pub(super) name: &'static str,
+    /// What C2SP asks to follow the type byte 0xff, "signature types without an identifier byte assigned".
+    pub(super) kind: &'static str,
+}
+
+impl EvidenceLine {
+    /// The line without its newline.
+    pub(super) fn print(&self, evidence: &[u8]) -> String {
+        signature_line(self.name, self.id(), evidence)
+    }
+
+    /// What the first such line of a note that is known to be one carries.
+    pub(super) fn find(&self, note: &[u8]) -> Option<Vec<u8>> {
+        let note = Note::parse(note).expect("a head's note was parsed or printed when it was made");
+        let line = note.signatures.into_iter().find(|line| line.name == self.name && line.key_id == self.id())?;
+        Some(line.signature)
+    }
+
+    fn id(&self) -> [u8; 4] {
+        key_id(self.name, 0xff, self.kind.as_bytes())
+    }
+}
+
 /// `SHA-256(name ‖ 0x0A ‖ type ‖ key)[..4]`: tells keys apart, proves nothing.
 pub(super) fn key_id(name: &str, key_type: u8, key: &[u8]) -> [u8; 4] {
     let mut hasher = Sha256::new();

@@ -330,7 +330,9 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
     let in_new = |args: &[&str]| home.run(args.iter().copied().chain(["--home", "new-home"]));
     let restored = in_new(&["id", "restore", "me.backup", "--yes"]);
     assert!(
-        restored.stderr.contains("what others wrote to 2 packages") && restored.stderr.contains("`syncra import`"),
+        restored.stderr.contains("what others wrote to 2 packages")
+            && restored.stderr.contains("`syncra import`")
+            && restored.stderr.contains("or its key signs two histories"),
         "{}",
         restored.stderr
     );
