@@ -1,5 +1,6 @@
 //! What the verbs do, one file each: free functions over the node's [`Parts`], none of which keeps state of its own.
 
+pub mod adopt;
 pub mod backup;
 pub mod blame;
 pub mod catalogue;

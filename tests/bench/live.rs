@@ -82,15 +82,7 @@ async fn release(parts: &Parts, n: u32, patch: u32) -> Published {
     let manifest = format!("[package]\nname = \"thing-{n}\"\nversion = \"1.0.{patch}\"\nkind = \"script\"\n");
     std::fs::write(dir.path().join("syncra.toml"), manifest).expect("a file");
     std::fs::write(dir.path().join("main.syn"), format!("thing {n} {patch}")).expect("a file");
-    let request = publish::Request {
-        dir: dir.path().to_owned(),
-        name: None,
-        kind: None,
-        version: None,
-        place: None,
-        note: None,
-        allow_secrets: Vec::new(),
-    };
+    let request = publish::Request::of(dir.path().to_owned());
     let plan = publish::plan(parts, request).await.expect("a plan");
     publish::publish(parts, plan, &Progress::unwatched()).await.expect("publishes")
 }

@@ -105,6 +105,12 @@ struct RestoreArgs {
 /// the other copy is used again after this, two histories are signed, and everybody
 /// refuses both.
 ///
+/// What this device has signed since the copy or the backup was made is with others: whoever
+/// is connected, or is found, is asked first, and it is taken in. Without a running node a
+/// short-lived one looks for neighbours. If nobody has one of the device's packages, nothing
+/// changes (exit 6); `--offline` asks nobody: say so only if the device has signed nothing
+/// since, or nobody has it any more.
+///
 /// Examples:
 ///   syncra id adopt --yes
 #[derive(Debug, clap::Args)]
@@ -184,10 +190,7 @@ fn missing(restored: &Restored) -> Option<String> {
         0 => "the files of your releases".to_owned(),
         n => format!("all files, and what others wrote to {}", text::count(n as u64, "package")),
     };
-    // Nothing here tells whether there is any.
-    let signed_since = "what this device has signed since is not here either: be connected to whoever has it before you publish, \
-         or its key signs two histories";
-    Some(format!("not in a backup, and so not here: {missing}; {}. And {signed_since}", own::COMES_BACK))
+    Some(format!("not in a backup, and so not here: {missing}; {}", own::COMES_BACK))
 }
 
 impl Args {
@@ -268,6 +271,9 @@ impl RestoreArgs {
         if let Some(missing) = missing(&restored) {
             context.ui().note(&missing);
         }
+        context.ui().note(
+            "nothing is signed here before `syncra id adopt`, which asks others for what this device has signed since the backup",
+        );
         let device = Some(restored.device.to_string());
         let file = self.file.display().to_string();
         let done = Sealed { file, bytes: None, device, n_missing: Some(restored.n_missing) };
@@ -278,10 +284,13 @@ impl RestoreArgs {
 impl AdoptArgs {
     async fn run(self, context: &Context) -> Result<(), Problem> {
         if !self.dry_run {
-            context.ui().confirm("is this the only copy of the home that will ever be used again?").await?;
+            let signed_nothing = if context.offline() { ", and has its device signed nothing since" } else { "" };
+            let question = format!("is this the only copy of the home that will ever be used again{signed_nothing}?");
+            context.ui().confirm(&question).await?;
         }
         let client = Client::open(context).await?;
-        let done = client.call::<Adopt>(context, AdoptRequest { dry_run: self.dry_run }).await?;
+        let done =
+            client.call::<Adopt>(context, AdoptRequest { dry_run: self.dry_run, offline: context.offline() }).await?;
         context.ui().data("id-adopt", &done, |done| {
             let did = match (done.already, self.dry_run) {
                 (true, _) => "the home is where it belongs",

@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// A path in the package that may hold what looks like a secret; may be given several times
     #[arg(long = "allow-secret", value_name = "PATH")]
     allow_secrets: Vec<String>,
+    /// Publish beside what is missing of the package's history, as after a restore
+    #[arg(long)]
+    incomplete: bool,
     /// Say what would be published, publish nothing
     #[arg(long)]
     dry_run: bool,
@@ -111,6 +114,7 @@ impl Args {
             branch: self.branch,
             note: self.note,
             allow_secrets: self.allow_secrets,
+            incomplete: self.incomplete,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! One of the demo's people: a home and a node of their own.
 
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use syncra_protocol::id::PackageId;
@@ -93,10 +93,7 @@ impl Host {
     }
 
     pub(super) async fn publish(&self, dir: &Path) -> Result<Published, DemoError> {
-        let (name, kind, version, note) = (None, None, None, None);
-        let (dir, place, allow_secrets): (PathBuf, _, _) = (dir.to_owned(), None, Vec::new());
-        let request = publish::Request { dir, name, kind, version, place, note, allow_secrets };
-        let plan = publish::plan(self.parts(), request).await?;
+        let plan = publish::plan(self.parts(), publish::Request::of(dir.to_owned())).await?;
         Ok(publish::publish(self.parts(), plan, &Progress::unwatched()).await?)
     }
 

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::durable::{self, WriteError};
-use crate::home::{Home, HomeError, KeyError, Layout};
+use crate::home::{Fingerprint, Home, HomeError, KeyError, Layout};
 use crate::journal::{self, AppendError, HomeOrigin, Journal, KnownHead, Truth};
 
 /// What every backup begins with; the last byte is the format's version.
@@ -122,7 +122,8 @@ pub struct Restored {
     pub n_missing: usize,
 }
 
-/// Makes the home at `root` from the backup at `path`, and says that it is at home there.
+/// Makes the home at `root` from the backup at `path`. It signs nothing before it is adopted, see [`super::adopt`]: what the
+/// device has signed since the backup is not known here.
 ///
 /// # Errors
 /// [`BackupError`]; a home that has been used is left alone.
@@ -138,12 +139,13 @@ pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<Resto
         durable::replace(&target, bytes)?;
     }
     let device = home.device_secret()?.public();
-    let here = HomeOrigin { fingerprint: home.origin_fingerprint()?, device };
-    let (journal, _) = Journal::open(&layout.journal(), here)?;
-    let adopted = journal.append(here).await;
+    // Not even where a place looks like the one that the backup was made at.
+    let nowhere = HomeOrigin { fingerprint: Fingerprint::nowhere(), device };
+    let (journal, _) = Journal::open(&layout.journal(), nowhere)?;
+    let displaced = journal.append(nowhere).await;
     let (n_own, n_missing) = packages(&journal.truth());
     journal.close().await;
-    adopted?;
+    displaced?;
     home.finish_first_start()?;
     Ok(Restored { device, n_own, n_missing })
 }

@@ -50,15 +50,7 @@ impl<'a> Draft<'a> {
         for (path, bytes) in self.files {
             std::fs::write(dir.path().join(path), bytes).unwrap();
         }
-        let request = publish::Request {
-            dir: dir.path().to_owned(),
-            name: None,
-            kind: None,
-            version: None,
-            place: None,
-            note: None,
-            allow_secrets: Vec::new(),
-        };
+        let request = publish::Request::of(dir.path().to_owned());
         let plan = publish::plan(parts, request).await.unwrap();
         publish::publish(parts, plan, &Progress::unwatched()).await.unwrap()
     }

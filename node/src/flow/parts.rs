@@ -130,7 +130,7 @@ impl Parts {
             Provenance::Unclaimed => return Err(StartError::JournalLost { path: layout.journal() }),
             Provenance::OtherKey { journal } => return Err(StartError::OtherKey { journal }),
             Provenance::Copied => {
-                tracing::warn!("this home was copied or moved: nothing is signed until it is adopted");
+                tracing::info!("this home was restored, copied or moved: nothing is signed until it is adopted");
             }
         }
         let (index, found) = Index::open(&layout.index());
@@ -227,21 +227,6 @@ impl Parts {
     pub fn provenance(&self) -> Result<Provenance, HomeError> {
         let here = HomeOrigin { fingerprint: self.home.origin_fingerprint()?, device: self.device };
         Ok(self.histories.journal().truth().provenance(&here))
-    }
-
-    /// Says that this place is where the home belongs from now on, and takes in what this device wrote elsewhere and others
-    /// have. False if there is nothing to say. With `dry_run` nothing is written.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn adopt(&self, dry_run: bool) -> Result<bool, StartError> {
-        let is_elsewhere = self.provenance()? != Provenance::Own;
-        if is_elsewhere && !dry_run {
-            let here = HomeOrigin { fingerprint: self.home.origin_fingerprint()?, device: self.device };
-            self.histories.journal().append(here).await?;
-        }
-        let n_behind = self.histories.catch_up(dry_run).await?;
-        Ok(is_elsewhere || n_behind > 0)
     }
 
     /// Where things are in the home.

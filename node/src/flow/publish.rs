@@ -8,6 +8,7 @@ mod error;
 mod line;
 mod needs;
 mod place;
+mod request;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ use super::checkout::{self, Base, Place};
 use super::devices::{self, DevicesError};
 use super::pack::PackTreeError;
 use super::walk::{self, Selection, SourceFile};
-use super::{Parts, manifest, merge, pack, resolve, secrets};
+use super::{Parts, manifest, merge, pack, secrets};
 use crate::blobs::Import;
 use crate::clock;
 use crate::history::{self, Draft, History, LoadError};
@@ -43,25 +44,7 @@ pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
 pub use needs::{Doubt, Unresolved, check as check_needs, doubts};
 pub use place::{is_leaving, void};
-
-/// What to publish.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The directory.
-    pub dir: PathBuf,
-    /// Name of a plain folder; the manifest's counts where there is one.
-    pub name: Option<PackageName>,
-    /// Kind of a plain folder.
-    pub kind: Option<PackageKind>,
-    /// Version of a plain folder; by default one patch above the last.
-    pub version: Option<Version>,
-    /// The branch or channel that will point to it; none: that of the checkout, else the channel `stable`.
-    pub place: Option<Place>,
-    /// What changed, for people.
-    pub note: Option<String>,
-    /// Paths (inside the package) that may hold what looks like a secret.
-    pub allow_secrets: Vec<String>,
-}
+pub use request::Request;
 
 /// What would be published: shown and confirmed before a package's first publish.
 #[derive(Debug, Clone)]
@@ -144,12 +127,12 @@ async fn planned(
     written: Option<Manifest>,
 ) -> Result<Plan, PublishError> {
     if let Some(manifest) = &written {
-        agrees(&request, manifest)?;
+        request.agrees(manifest)?;
     }
     let is_plain = written.is_none();
     let manifest = match written {
         Some(manifest) => manifest,
-        None => plain_manifest(parts, &request, base.as_ref())?,
+        None => request.plain_manifest(parts, base.as_ref())?,
     };
     let package = match &base {
         Some(base) => Some(base.package),
@@ -184,6 +167,7 @@ async fn planned(
 /// [`PublishError`].
 pub fn check(parts: &Parts, plan: &Plan) -> Result<Version, PublishError> {
     let history = package_of(parts, plan)?;
+    place::ensure_whole(parts, plan, history.as_deref())?;
     let target = Target::choose(parts, plan, history.as_deref())?;
     not_moved_on(parts, plan, &target, &target.parents)?;
     Ok(target.version)
@@ -223,6 +207,7 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
     // What a version or a name means is decided and signed by one publish after the other, however many read and cut.
     let _turn = parts.publishing.lock().await;
     let history = package_of(parts, &plan)?;
+    place::ensure_whole(parts, &plan, history.as_deref())?;
     let target = Target::choose(parts, &plan, history.as_deref())?;
     based::has_changed(parts, &plan, &packed.index)?;
     let resolved = resolve(&plan, &target)?;
@@ -386,35 +371,6 @@ fn is_own_claim(parts: &Parts, name: &PackageName, package: PackageId) -> bool {
 
 fn own_names(parts: &Parts) -> Result<BTreeMap<PackageName, PackageId>, LoadError> {
     Ok(parts.histories.identity(parts.identity())?.map(|state| state.names.clone()).unwrap_or_default())
-}
-
-/// What is said of a plain folder may be said of one with a manifest too, if that says the same.
-fn agrees(request: &Request, manifest: &Manifest) -> Result<(), PublishError> {
-    let header = &manifest.header;
-    let said = [
-        ("name", request.name.as_ref().map(ToString::to_string), header.name.to_string()),
-        ("kind", request.kind.map(|kind| kind.as_str().to_owned()), header.kind.as_str().to_owned()),
-        ("version", request.version.as_ref().map(ToString::to_string), header.version.to_string()),
-    ];
-    for (what, given, written) in said {
-        if let Some(given) = given.filter(|given| *given != written) {
-            return Err(PublishError::Contradicts { what, given, written });
-        }
-    }
-    Ok(())
-}
-
-fn plain_manifest(parts: &Parts, request: &Request, base: Option<&Base>) -> Result<Manifest, PublishError> {
-    let missing = |missing| PublishError::Plain { dir: request.dir.clone(), missing };
-    let (mut name, mut kind) = (request.name.clone(), request.kind);
-    if let Some(base) = base {
-        name = name.or(resolve::name_of(&parts.histories, base.package)?.map(|(_, name)| name));
-        kind = kind.or(parts.histories.package(base.package)?.map(|history| history.state.genesis.kind));
-    }
-    let name = name.ok_or_else(|| missing("name"))?;
-    let kind = kind.ok_or_else(|| missing("kind"))?;
-    let version = request.version.clone().unwrap_or_else(|| Version::new(1, 0, 0));
-    Ok(Manifest::plain(name, version, kind))
 }
 
 /// One patch above the highest version there is, unless the user said one.

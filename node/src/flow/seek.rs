@@ -3,6 +3,7 @@
 //! The table is a hint. Who is connected is asked at once, the table beside them or a little later; the first answer that
 //! verifies serves, wherever it came from.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -36,6 +37,19 @@ pub async fn until(online: &Online, package: PackageId, is_enough: impl Fn() -> 
     let connected = async { drop(online.sync.refresh(package, None).await) };
     let ask = |peer| async move { drop(online.sync.refresh(package, Some(vec![peer])).await) }.boxed();
     providers(online, package.into(), connected, ask, is_enough).await
+}
+
+/// Takes in news of a package, from everybody who is connected or provides it, for as long as `within`. True if anybody has it.
+pub async fn anybody(online: &Online, package: PackageId, within: Duration) -> bool {
+    let is_answered = AtomicBool::new(false);
+    let ask = |peers| async {
+        // A network that ends brings nothing.
+        let answered = online.sync.refresh(package, peers).await.is_ok_and(|told| told.n_answered > 0);
+        is_answered.fetch_or(answered, Ordering::Relaxed);
+    };
+    let asking = providers(online, package.into(), ask(None), |peer| ask(Some(vec![peer])).boxed(), || false);
+    drop(tokio::time::timeout(within, Box::pin(asking)).await);
+    is_answered.into_inner()
 }
 
 /// Asks those who are connected, and beside them everybody who provides `key`, until that is enough. False when nobody is

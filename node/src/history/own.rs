@@ -103,17 +103,17 @@ impl Histories {
     }
 
     /// Takes in what others have of this device's logs and this home has not: it was written before the home was copied or
-    /// restored. Returns how many logs that were; with `dry_run` nothing is written.
+    /// restored.
     ///
     /// Only whoever uses the device knows that it was them, and not somebody who has its key.
     ///
     /// # Errors
     /// [`OwnError`].
-    pub async fn catch_up(&self, dry_run: bool) -> Result<usize, OwnError> {
+    pub async fn catch_up(&self) -> Result<(), OwnError> {
         let mut ready = self.0.writing.lock().await;
         let device = self.0.secret.public();
         let behind: Vec<KnownHead> = self.0.journal.truth().behind(&device).cloned().collect();
-        for known in behind.iter().filter(|_| !dry_run) {
+        for known in behind {
             let (head, origin) = (Head::verify(&known.note)?, known.origin);
             let OwnLog { mut log, .. } = self.own_log(&mut ready, origin)?;
             let from = log.size();
@@ -132,7 +132,13 @@ impl Histories {
             self.0.journal.append(OwnNote { origin, size, root, note: head.note().to_vec() }).await?;
             self.changed(head);
         }
-        Ok(behind.len())
+        Ok(())
+    }
+
+    /// Whether this device is known to have signed more than what is here, see [`Histories::catch_up`].
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.0.journal.truth().behind(&self.0.secret.public()).next().is_some()
     }
 
     /// Nothing is added to a log that goes on elsewhere.

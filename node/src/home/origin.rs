@@ -24,6 +24,12 @@ impl Fingerprint {
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+
+    /// What no place has.
+    #[must_use]
+    pub const fn nowhere() -> Self {
+        Self([0; 32])
+    }
 }
 
 pub(super) fn fingerprint(dir: &Path) -> io::Result<Fingerprint> {

@@ -13,7 +13,7 @@ use syncra_protocol::sync::follow::Fault;
 use super::*;
 use crate::flow::follow::{self, Followed};
 use crate::flow::publish::{self, Published};
-use crate::flow::{release, unpack};
+use crate::flow::{adopt, release, unpack};
 use crate::home::Home;
 use crate::net::Multiaddr;
 use crate::progress::Progress;
@@ -73,15 +73,7 @@ impl Host {
     }
 
     async fn publish(&self, dir: &Path) -> Published {
-        let request = publish::Request {
-            dir: dir.to_owned(),
-            name: None,
-            kind: None,
-            version: None,
-            place: None,
-            note: Some("as it was".to_owned()),
-            allow_secrets: Vec::new(),
-        };
+        let request = publish::Request { note: Some("as it was".to_owned()), ..publish::Request::of(dir.to_owned()) };
         let plan = publish::plan(self.node.parts(), request).await.unwrap();
         publish::publish(self.node.parts(), plan, &Progress::unwatched()).await.unwrap()
     }
@@ -217,7 +209,8 @@ async fn of_a_forked_log_the_common_part_counts_also_after_a_restart() {
     one.end().await;
 
     let other = start(copied).await;
-    assert!(other.node.parts().adopt(false).await.unwrap(), "a copy is noticed");
+    assert!(adopt::is_wanted(other.node.parts()).unwrap(), "a copy is noticed");
+    adopt::adopt(other.node.parts(), None, &Progress::unwatched()).await.unwrap();
     other.publish(package("1.1.0", b"other").path()).await;
     let heard = bob.learn(&other, common.package).await;
     assert!(heard.faults.iter().any(|(_, fault)| matches!(fault, Fault::Fork(_))), "{:?}", heard.faults);

@@ -111,7 +111,7 @@ codes! {
     "E0405" ReadOnlyHome Permission false
         "the home cannot be written" "check its owner and mode, or choose another by `--home DIR`"
     "E0406" HomeCopied Permission false
-        "the home is a copy, restored or moved, so nothing is signed: two homes with one key would sign two histories" "if no other copy will ever be used again, say so by `syncra id adopt`"
+        "the home is a copy, restored or moved, so nothing is signed: two homes with one key would sign two histories" "if no other copy will ever be used again, say so by `syncra id adopt`, which takes in first what others have of it"
     "E0407" NotAWriter Permission false
         "what this device's identity may do in the package is not enough" "`syncra role PKG` shows who owns it; ask one of them for `syncra role PKG IDENTITY maintainer` with the identity that `syncra id` shows"
     "E0408" WrongPassphrase Permission false
@@ -146,6 +146,8 @@ codes! {
         "the content is not on this device, and nobody who has it was reached" "connect to somebody who has it, or `syncra import` it"
     "E0604" OnlyRelayed Unreachable true
         "the content is too large for the relay through which its provider is reached" "try again later, forward a port on one side (`syncra status` tells whether this node is reached), or carry it by `syncra export`"
+    "E0605" Unheard Unreachable true
+        "nobody was reached who has a package of this device, so what it has signed since its home was copied or backed up is not known" "connect to somebody who has it and run `syncra id adopt` again; if what is here, perhaps by `syncra import`, is all that the device has signed, say so by `syncra id adopt --offline`"
 
     "E0700" Conflict Conflict false
         "two things contradict each other" ""

@@ -14,6 +14,7 @@ use crate::flow::get::GetError;
 use crate::flow::heal::HealError;
 use crate::flow::identity::IdentityError;
 use crate::flow::manifest::ReadManifestError;
+use crate::flow::own::COMES_BACK;
 use crate::flow::pack::PackTreeError;
 use crate::flow::peek::PeekError;
 use crate::flow::publish::{PublishError, Unresolved};
@@ -240,6 +241,10 @@ impl From<PublishError> for Problem {
             PublishError::Devices(error) => return (*error).into(),
             PublishError::NotHere { package, .. } => {
                 let hint = format!("connect to a device that has it, then `syncra info syncra:{package}`");
+                return Self::from_error(Code::NotHeld, &error).with_hint(hint);
+            }
+            PublishError::Incomplete(_) => {
+                let hint = format!("{COMES_BACK}. `--incomplete` publishes beside it, for when nobody has it any more");
                 return Self::from_error(Code::NotHeld, &error).with_hint(hint);
             }
             PublishError::DivergedName { .. } => {

@@ -1,6 +1,7 @@
 //! How errors about people and their devices become problems: who is meant, who may what.
 
 use super::{Code, Problem};
+use crate::flow::adopt::AdoptError;
 use crate::flow::devices::{BRING_A_PACKAGE, DevicesError};
 use crate::flow::pair::PairError;
 use crate::flow::regard::RegardError;
@@ -49,6 +50,18 @@ impl From<DevicesError> for Problem {
             DevicesError::Unheeded => Self::from_error(Code::Conflict, &error)
                 .with_hint("`syncra devices` shows what counts; run `syncra id recover` on another device"),
             DevicesError::Nothing => Self::from_error(Code::Usage, &error),
+        }
+    }
+}
+
+impl From<AdoptError> for Problem {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Home(error) => error.into(),
+            AdoptError::Journal(error) => error.into(),
+            AdoptError::Own(error) => error.into(),
+            AdoptError::Load(error) => error.into(),
+            AdoptError::Unheard { .. } => Self::from_error(Code::Unheard, &error),
         }
     }
 }

@@ -49,6 +49,8 @@ impl Message {
 pub struct Refreshed {
     /// Peers that were asked.
     pub n_peers: usize,
+    /// Those among them who know the package, of what was heard before nobody waited any more.
+    pub n_answered: usize,
     /// What some of them did that they may not.
     pub faults: Vec<(Peer, Fault)>,
 }
@@ -158,7 +160,10 @@ impl Task {
 
     fn on_done(&mut self, input: Input) {
         match &input {
-            Input::Heads { .. } => self.answered_at = Some(Instant::now()),
+            Input::Heads { .. } => {
+                self.answered_at = Some(Instant::now());
+                self.refreshed.n_answered += usize::from(!self.waiting.is_empty());
+            }
             Input::Failed { ask: Ask::Heads, failure, .. } => {
                 // Both were silent until the end.
                 if !matches!(failure, Failure::Lost | Failure::Slow) {

@@ -230,7 +230,10 @@ fn a_copied_home_is_noticed_and_signs_nothing_until_adopted() {
     assert!(looked.code == 1 && looked.stdout.contains("syncra id adopt"), "{}", looked.stdout);
     assert_eq!(on_copy(&["list"]).data()["packages"][0]["latest"], "1.0.0");
     assert_eq!(on_copy(&["id", "adopt"]).error().0, 2, "it is asked first");
-    assert_eq!(on_copy(&["id", "adopt", "--yes"]).data()["already"], false);
+    let unheard = on_copy(&["id", "adopt", "--yes"]).error();
+    assert!(code(&unheard) == (6, "E0605") && text(&unheard.1, "message").contains("/lamp"), "{}", unheard.1);
+    assert_eq!(code(&on_copy(&["publish", "lamp"]).error()), (4, "E0406"), "nobody was asked what was signed since");
+    assert_eq!(on_copy(&["id", "adopt", "--yes", "--offline"]).data()["already"], false);
     assert_eq!(on_copy(&["publish", "lamp"]).data()["version"], "1.1.0");
     assert_eq!(home.json(["id", "adopt", "--yes"])["already"], true);
 }
@@ -302,7 +305,10 @@ fn an_identity_has_a_handle_a_recovery_secret_and_a_backup() {
     let restored = run(&["id", "--home", "new-home"], "phrase").data();
     assert_eq!((&restored["identity"], &restored["handle"]), (&me["identity"], &me["handle"]));
     package(&home, "lamp", "1.1.0", "turn(twice)");
-    assert_eq!(run(&["publish", "lamp", "--home", "new-home"], "phrase").data()["version"], "1.1.0");
+    let publish = || run(&["publish", "lamp", "--home", "new-home"], "phrase");
+    assert_eq!(code(&publish().error()), (4, "E0406"), "what was signed since the backup is not known");
+    let _ = run(&["id", "adopt", "--yes", "--offline", "--home", "new-home"], "phrase").data();
+    assert_eq!(publish().data()["version"], "1.1.0");
 }
 
 /// What a backup has not is said once, to whoever restores it, and not again and again to a log.
@@ -332,7 +338,7 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
     assert!(
         restored.stderr.contains("what others wrote to 2 packages")
             && restored.stderr.contains("`syncra import`")
-            && restored.stderr.contains("or its key signs two histories"),
+            && restored.stderr.contains("`syncra id adopt`"),
         "{}",
         restored.stderr
     );
@@ -342,6 +348,7 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
         let mut lines = status.stdout.lines().map(str::to_owned);
         lines.find(|line| line.starts_with("warning: ") && line.contains("not whole here"))
     };
+    assert!(in_new(&["status"]).stdout.contains("nothing is signed here before `syncra id adopt`"));
     assert!(incomplete().is_some_and(|line| line.contains("2 in all") && line.contains("`syncra import`")));
     for file in &files {
         assert_eq!(in_new(&["import", file]).code, 0);

@@ -263,7 +263,42 @@ fn a_restored_device_publishes_nothing_before_it_knows_that_it_may() {
     let file = export(&desk, &exact, "again.syncpack");
     let _ = in_new(&["import", &file]).data();
     assert_eq!(text(&in_new(&["status"]).data(), "device"), "active");
+    assert_eq!(code(&in_new(&["publish", "torch", "--yes"]).error()), (4, "E0406"));
+    let _ = in_new(&["id", "adopt", "--yes", "--offline"]).data();
     assert_eq!(in_new(&["publish", "torch", "--yes"]).data()["version"], "1.0.0");
+}
+
+/// Beside the newest release, which another device made and a backup has not, nothing is published by mistake.
+#[test]
+fn a_restored_device_publishes_nothing_beside_what_its_sibling_wrote() {
+    let (desk, laptop, exact) = desk_and_laptop();
+    package(&laptop, "lamp", "2.0.0", "turn(2)");
+    publish(&laptop, "lamp");
+    let newest = export(&laptop, &exact, "newest.syncpack");
+    desk.json(["import", &newest]);
+    std::fs::write(desk.work().join("phrase"), "a long passphrase\n").expect("written");
+    let phrase = desk.work().join("phrase").to_str().expect("text").to_owned();
+    let desk = desk.with("SYNCRA_PASSPHRASE_FILE", phrase);
+    desk.json(["id", "backup", "me.backup"]);
+    let in_new = |args: &[&str]| desk.run(args.iter().copied().chain(["--home", "new-home", "--json"]));
+    let _ = in_new(&["id", "restore", "me.backup", "--yes"]).data();
+    let _ = in_new(&["id", "adopt", "--yes", "--offline"]).data();
+
+    package(&desk, "lamp", "2.1.0", "turn(3)");
+    for verb in [&["publish", "lamp"][..], &["publish", "lamp", "--dry-run"]] {
+        let refused = in_new(verb).error();
+        assert!(code(&refused) == (6, "E0603") && text(&refused.1, "hint").contains("--incomplete"), "{}", refused.1);
+    }
+    assert_eq!(in_new(&["publish", "lamp", "--incomplete", "--dry-run"]).data()["version"], "2.1.0");
+    let _ = in_new(&["import", &newest]).data();
+    assert_eq!(in_new(&["publish", "lamp"]).data()["version"], "2.1.0");
+    laptop.json(["import", &{
+        let file = desk.work().join("after.syncpack").to_str().expect("text").to_owned();
+        let _ = in_new(&["export", &exact, "-o", &file]).data();
+        file
+    }]);
+    let channel = laptop.run(["channel", &exact]).stdout;
+    assert!(channel.contains("2.1.0") && !channel.contains("diverged"), "{channel}");
 }
 
 #[test]

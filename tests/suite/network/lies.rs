@@ -157,7 +157,7 @@ fn a_forked_log_is_frozen_for_ever_and_what_both_histories_hold_stays() {
     // The same key in two places, which is what a fork is.
     let twin = Home::new();
     copy(alice.path(), twin.path());
-    twin.json(["id", "adopt", "--yes"]);
+    twin.json(["id", "adopt", "--yes", "--offline"]);
     publish(&alice, "1.1.0", 100_000);
     publish(&twin, "1.2.0", 100_000);
 
@@ -230,6 +230,41 @@ fn a_home_that_was_put_back_takes_in_what_others_have_of_it_and_goes_on() {
     publish(&back, "1.2.0", 10_000);
     assert_eq!(bob.json(["update", package(&published)])["changes"][0]["to"], "1.2.0");
     assert_eq!(bob.run(["verify"]).code, 0, "no second history was signed");
+}
+
+/// What the device has signed since a backup was made only others know: they are asked before it signs anything.
+#[test]
+fn a_restored_device_signs_nothing_before_others_told_what_it_has_signed_since() {
+    let phrase = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(phrase.path(), "a long passphrase\n").expect("written");
+    let with_phrase = |home: Home| home.with("SYNCRA_PASSPHRASE_FILE", text(phrase.path()).to_owned());
+    let (alice, bob, back) = (with_phrase(wired()), wired(), with_phrase(Home::new()));
+    let published = publish(&alice, "1.0.0", 10_000);
+    let backup = back.work().join("me.backup");
+    alice.json(["id", "backup", text(&backup)]);
+    publish(&alice, "1.1.0", 10_000);
+    let (alice_up, bob_up) = (alice.up(LOOPBACK), bob.up(LOOPBACK));
+    bob.json(["connect", address(&alice_up)]);
+    bob.json(["add", package(&published)]);
+    drop(alice_up.kill());
+
+    back.json(["id", "restore", text(&backup), "--yes"]);
+    let back_up = back.up(LOOPBACK);
+    let (exit, error) = back.fails(["id", "adopt", "--yes"]);
+    assert_eq!((exit, error["code"].as_str()), (6, Some("E0605")), "{error}");
+    let dir = back.work().join("world");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::write(dir.join("syncra.toml"), "[package]\nname = \"world\"\nversion = \"1.2.0\"\nkind = \"asset\"\n")
+        .expect("a file");
+    let (exit, error) = back.fails(["publish", text(&dir), "--yes"]);
+    assert_eq!((exit, error["code"].as_str()), (4, Some("E0406")), "{error}");
+    back.json(["connect", address(&bob_up)]);
+    assert_eq!(back.json(["id", "adopt", "--yes"])["already"], false);
+    assert!(back.json(["info", package(&published)]).to_string().contains("1.1.0"));
+    publish(&back, "1.2.0", 10_000);
+    assert_eq!(bob.json(["update", package(&published)])["changes"][0]["to"], "1.2.0");
+    assert_eq!(bob.run(["verify"]).code, 0, "no second history was signed");
+    drop(back_up.kill());
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn of_a_forked_log_what_the_readers_witnesses_have_seen_can_be_installed() {
     let (alice, bob, twin) = (wired(), wired(), Home::new());
     let published = publish(&alice, "1.0.0", 10_000);
     crate::lies::copy(alice.path(), twin.path());
-    twin.json(["id", "adopt", "--yes"]);
+    twin.json(["id", "adopt", "--yes", "--offline"]);
     let newer = publish(&alice, "1.1.0", 10_000);
     publish(&twin, "1.2.0", 10_000);
 
@@ -186,7 +186,7 @@ fn a_proof_of_a_fork_is_a_file_and_reaches_who_never_met_the_forker() {
     let published = publish(&alice, "1.0.0", 10_000);
     let twin = Home::new();
     crate::lies::copy(alice.path(), twin.path());
-    twin.json(["id", "adopt", "--yes"]);
+    twin.json(["id", "adopt", "--yes", "--offline"]);
     publish(&alice, "1.1.0", 10_000);
     publish(&twin, "1.2.0", 10_000);
     let bob_up = bob.up(LOOPBACK);

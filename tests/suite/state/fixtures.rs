@@ -147,7 +147,7 @@ fn kept_homes_are_read_and_go_on() {
         fs::remove_dir_all(home.path().join("index")).expect("removed");
         answers("without an index");
         // A copy signs nothing until it is the only one; then its history goes on.
-        home.json(["id", "adopt", "--yes"]);
+        home.json(["id", "adopt", "--yes", "--offline"]);
         assert_eq!(publish(&home, "boat", "1.2.0"), own.replace("@1.1.0", "@1.2.0"));
         home.json(["remove", &others]);
         home.json(["rollback"]);

@@ -265,15 +265,7 @@ async fn plan(service: &Service, dir: &str) -> Result<publish::Plan, Problem> {
     if !path.is_absolute() {
         return Err(Problem::new(Code::BadArgument, format!("`{dir}` is not an absolute path")));
     }
-    let request = publish::Request {
-        dir: path,
-        name: None,
-        kind: None,
-        version: None,
-        place: None,
-        note: None,
-        allow_secrets: Vec::new(),
-    };
+    let request = publish::Request::of(path);
     Ok(publish::look(parts, request).await?)
 }
 

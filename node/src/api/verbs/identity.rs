@@ -12,8 +12,8 @@ use super::devices;
 use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::flow::Parts;
 use crate::flow::identity::{self, IdentityError};
+use crate::flow::{Parts, adopt, own};
 use crate::problem::Problem;
 use crate::progress::Progress;
 
@@ -159,6 +159,9 @@ pub struct AdoptRequest {
     /// Only look whether there is anything to adopt.
     #[serde(default)]
     pub dry_run: bool,
+    /// Ask nobody what this device has signed since the home was copied or backed up: it has signed nothing.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// What was adopted.
@@ -179,10 +182,18 @@ impl Verb for Adopt {
     type Request = AdoptRequest;
     type Response = AdoptResponse;
 
-    async fn run(service: &Arc<Service>, request: AdoptRequest, _: &Progress) -> Result<AdoptResponse, Problem> {
+    async fn run(service: &Arc<Service>, request: AdoptRequest, progress: &Progress) -> Result<AdoptResponse, Problem> {
         let parts = service.parts();
-        let device = parts.device.to_string();
-        let already = !parts.adopt(request.dry_run).await?;
+        let (device, already) = (parts.device.to_string(), !adopt::is_wanted(parts)?);
+        if already || request.dry_run {
+            return Ok(AdoptResponse { device, already });
+        }
+        // Of what nobody can have nobody needs to be asked.
+        let online = match request.offline || own::written(parts).is_empty() {
+            true => None,
+            false => Some(service.reach().await?),
+        };
+        adopt::adopt(parts, online.as_ref(), progress).await?;
         Ok(AdoptResponse { device, already })
     }
 }

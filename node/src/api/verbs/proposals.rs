@@ -219,15 +219,7 @@ impl Verb for Propose {
         let dir = absolute(&request.dir)?;
         let parts = service.parts();
         let lock = if request.dry_run { None } else { DirLock::of_checkout(&dir)? };
-        let asked = publish::Request {
-            dir,
-            name: None,
-            kind: None,
-            version: None,
-            place: None,
-            note: request.note.clone(),
-            allow_secrets: Vec::new(),
-        };
+        let asked = publish::Request { note: request.note.clone(), ..publish::Request::of(dir) };
         let mut plan = publish::plan(parts, asked).await?.into_proposal();
         let Some(base) = plan.base.clone() else {
             return Err(propose::ProposeError::NoCheckout(request.dir).into());

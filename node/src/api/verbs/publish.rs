@@ -60,6 +60,9 @@ pub struct PublishRequest {
     /// Paths inside the package that may hold what looks like a secret.
     #[serde(default)]
     pub allow_secrets: Vec<String>,
+    /// Publish also where the package's history is not whole here: beside what is missing.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// What would be published.
@@ -269,6 +272,7 @@ fn parse(request: &PublishRequest) -> Result<publish::Request, Problem> {
         place,
         note: request.note.clone(),
         allow_secrets: request.allow_secrets.clone(),
+        incomplete: request.incomplete,
     })
 }
 

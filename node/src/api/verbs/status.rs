@@ -17,7 +17,7 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
 use crate::flow::share::{self, Doubt};
-use crate::flow::{Parts, own, resolve};
+use crate::flow::{Parts, adopt, own, resolve};
 use crate::history::LoadError;
 use crate::net;
 use crate::problem::Problem;
@@ -294,6 +294,13 @@ async fn warnings(
     who: &IdentityResponse,
 ) -> Result<Vec<String>, Problem> {
     let mut warnings = Vec::new();
+    if adopt::is_wanted(parts)? {
+        warnings.push(
+            "this home was restored, copied or moved, or put back: nothing is signed here before `syncra id adopt`, which asks \
+             others for what this device has signed elsewhere"
+                .to_owned(),
+        );
+    }
     if who.recovery == "unsaved" {
         warnings.push("the recovery secret is only on this device; write it down: `syncra id recovery`".to_owned());
     }

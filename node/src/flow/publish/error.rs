@@ -115,6 +115,9 @@ pub enum PublishError {
         /// What it means.
         package: PackageId,
     },
+    /// More of the package's history is known to exist than what is on this device, as after a restore.
+    #[error("the history of `{0}` is not whole on this device: what was written to it elsewhere is missing")]
+    Incomplete(String),
     /// Two devices gave the name to two packages.
     #[error("two of your devices gave the name `{name}` to different packages: {}", .packages.join(" and "))]
     DivergedName {

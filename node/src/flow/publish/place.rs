@@ -10,7 +10,7 @@ use syncra_protocol::version::Version;
 use super::super::checkout::Place;
 use super::super::{Parts, devices, resolve, roles};
 use super::{Plan, PublishError, Target, package_of};
-use crate::history::LoadError;
+use crate::history::{History, LoadError};
 
 /// Whoever maintains the package publishes as it likes; who contributes has the branches that are not protected.
 pub(super) fn ensure_writer(parts: &Parts, place: &Place, state: &PackageState) -> Result<(), PublishError> {
@@ -27,6 +27,16 @@ pub(super) fn ensure_writer(parts: &Parts, place: &Place, state: &PackageState) 
             devices::ensure_voice(parts, state).map_err(Box::new)?;
             Err(PublishError::NotAWriter(resolve::text(&parts.histories, state.package)?))
         }
+    }
+}
+
+/// What others wrote to the package, or this device where it was before, decides what a release follows and which versions are
+/// taken: of what is known to be missing nothing is guessed.
+pub(super) fn ensure_whole(parts: &Parts, plan: &Plan, history: Option<&History>) -> Result<(), PublishError> {
+    let Some(History { state, .. }) = history.filter(|_| !plan.request.incomplete) else { return Ok(()) };
+    match parts.histories.is_incomplete(state.package).map_err(LoadError::from)? {
+        true => Err(PublishError::Incomplete(resolve::text(&parts.histories, state.package)?)),
+        false => Ok(()),
     }
 }
 

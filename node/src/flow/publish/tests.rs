@@ -21,15 +21,7 @@ fn package(version: &str) -> tempfile::TempDir {
 }
 
 fn request(dir: &Path) -> Request {
-    Request {
-        dir: dir.to_owned(),
-        name: None,
-        kind: None,
-        version: None,
-        place: None,
-        note: None,
-        allow_secrets: Vec::new(),
-    }
+    Request::of(dir.to_owned())
 }
 
 async fn published(parts: &Parts, dir: &Path) -> Result<Published, PublishError> {

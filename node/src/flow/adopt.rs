@@ -1,0 +1,88 @@
+//! A home that was restored from a backup, copied, moved or put back signs again.
+//!
+//! What its device has signed since is with others, and nothing here tells of it: a signature beside it makes a second history.
+//! So whoever may have it is asked before, package by package.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use syncra_protocol::id::PackageId;
+
+use super::{Parts, own, resolve, seek};
+use crate::history::{LoadError, OwnError};
+use crate::home::HomeError;
+use crate::journal::{AppendError, HomeOrigin, Provenance};
+use crate::node::Online;
+use crate::progress::Progress;
+
+/// Packages that are asked for at the same time.
+const AT_ONCE: usize = 8;
+/// How long a package has to be heard of.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why nothing is signed yet.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The place of the home cannot be told.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The journal does not take it.
+    #[error(transparent)]
+    Journal(#[from] AppendError),
+    /// What this device signed elsewhere is not taken in.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// A history cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Nobody who was reached has some of the device's packages.
+    #[error("nobody who was reached has {}, and so what this device has signed there since is not known", .packages.join(", "))]
+    Unheard {
+        /// The packages that nobody has, by name.
+        packages: Vec<String>,
+    },
+}
+
+/// Whether there is anything to say: the home is not known to be in its place, or behind what its device has signed.
+///
+/// # Errors
+/// [`AdoptError::Home`].
+pub fn is_wanted(parts: &Parts) -> Result<bool, AdoptError> {
+    Ok(parts.provenance()? != Provenance::Own || parts.histories.is_behind())
+}
+
+/// Says that this place is where the home belongs from now on, and takes in what its device has signed elsewhere and others
+/// have. With `online` they are asked for it first, and each package must be known to somebody; without, what is here already
+/// has to do.
+///
+/// # Errors
+/// [`AdoptError`]; then nothing is signed here.
+pub async fn adopt(parts: &Parts, online: Option<&Online>, progress: &Progress) -> Result<(), AdoptError> {
+    if let Some(online) = online {
+        hear(parts, online, progress).await?;
+    }
+    if parts.provenance()? != Provenance::Own {
+        let here = HomeOrigin { fingerprint: parts.home().origin_fingerprint()?, device: parts.device };
+        parts.histories.journal().append(here).await?;
+    }
+    parts.histories.catch_up().await?;
+    Ok(())
+}
+
+/// Takes in what others have of the packages that this device has written to.
+async fn hear(parts: &Parts, online: &Online, progress: &Progress) -> Result<(), AdoptError> {
+    let packages = own::written(parts);
+    let (n_packages, n_done) = (packages.len() as u64, AtomicUsize::new(0));
+    let asked = stream::iter(packages).map(async |package| {
+        let is_heard = Box::pin(seek::anybody(online, package, PATIENCE)).await;
+        let n_done = n_done.fetch_add(1, Ordering::Relaxed) as u64 + 1;
+        progress.items("ask", n_done, Some(n_packages));
+        (package, is_heard)
+    });
+    let asked: Vec<(PackageId, bool)> = asked.buffered(AT_ONCE).collect().await;
+    let unheard = asked.into_iter().filter(|(_, is_heard)| !is_heard);
+    let packages: Vec<String> =
+        unheard.map(|(package, _)| resolve::text(&parts.histories, package)).collect::<Result<_, _>>()?;
+    if packages.is_empty() { Ok(()) } else { Err(AdoptError::Unheard { packages }) }
+}
