@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncra_protocol::entry::{self, Body, Decoded, SeenHead};
 use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, Identity, IdentityLog};
-use syncra_protocol::fold::{End, IdentityState, OpenChange, PackageState};
+use syncra_protocol::fold::{IdentityState, OpenChange, PackageState};
 use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::key::DeviceSecret;
 use syncra_protocol::log::Log;
@@ -325,38 +325,13 @@ impl Known {
     }
 }
 
-/// What an own entry says to have seen: every log of somebody who has to do with the package, as far as it counts. What does
-/// not count, is a stranger's, or is only in one of two histories is not named: others might never hold it, and those who do not
-/// know of the fork would wait.
-#[must_use]
-pub fn seen(history: &History) -> Vec<SeenHead> {
-    let History { evidence, state } = history;
-    let seen = evidence.frontier().0.into_iter().filter(|(origin, _)| evidence.is_peoples(origin));
-    let seen = seen.filter_map(|(origin, head)| {
-        let until = match origin.subject {
-            Subject::Package(_) => state.writers.get(&origin).map(|writer| writer.until),
-            Subject::Identity(identity) => {
-                state.owners.get(&identity).and_then(|owner| owner.devices.get(&origin.key)).map(|device| device.until)
-            }
-        };
-        // Of a device that was cut everybody who knows the cut knows which history is meant.
-        let is_cut = state.writers.get(&origin).is_some_and(|writer| writer.end.is_some_and(|end| end != End::Forked));
-        let is_open = evidence.is_forked(&origin) && !is_cut;
-        let fixed = if is_open { evidence.n_common(&origin).unwrap_or(0) } else { u64::MAX };
-        let size = head.size.min(until.unwrap_or(u64::MAX)).min(fixed);
-        let root = evidence.log(&origin)?.root_at(size).filter(|_| size > 0)?;
-        Some(SeenHead { origin, size, root })
-    });
-    seen.collect()
-}
-
 impl Histories {
-    /// What an own entry of a package says to have seen: [`seen`], but of a log that this device's identity wants cut back,
+    /// What an own entry of a package says to have seen: [`PackageState::seen`], but of a log that this device's identity wants cut back,
     /// and waits for others to agree, no more than the cut leaves. Whoever builds on what it wants to take away lets it stay.
     #[must_use]
     pub fn seen(&self, history: &History) -> Vec<SeenHead> {
-        let mut heads = seen(history);
         let device = self.0.secret.public();
+        let mut heads = history.state.seen(&history.evidence, &device);
         let is_own =
             |who: &IdentityId| history.state.owners.get(who).is_some_and(|owner| owner.devices.contains_key(&device));
         for open in history.state.open.iter().filter(|open| open.agreed.iter().any(is_own)) {

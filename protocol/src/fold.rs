@@ -12,6 +12,7 @@
 //! | `releases` | which versions are settled, contested, yanked |
 //! | `redacted` | whose bytes the owners have taken away |
 //! | `refs` | where branches, tags and channels point |
+//! | `seen` | what a new entry says to have seen |
 //! | `select` | which release a wish means, or why none |
 //! | `changes` | what is new between two states |
 //! | `ancestry` | what releases were made from |
@@ -42,6 +43,7 @@ mod releases;
 mod resolved;
 pub(crate) mod rights;
 mod roles;
+mod seen;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -218,6 +220,17 @@ pub struct Writer {
     pub end: Option<End>,
     /// From which entry on they may do what, ascending.
     pub voices: Vec<(u64, Voice)>,
+    /// Of a log whose key signed two histories, once it was named how far it goes on.
+    pub healed: Option<Healed>,
+}
+
+/// How far a log goes on whose key signed two histories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Healed {
+    /// Entries that count.
+    pub size: u64,
+    /// The logs in which that stands.
+    pub by: BTreeSet<Origin>,
 }
 
 /// What one entry is worth.

@@ -3,6 +3,8 @@
 //! More than half of the reader's list is needed, whatever the reader's policy for installs is: two histories of one log
 //! cannot both have that, unless a witness on the list has signed both.
 
+use std::collections::BTreeMap;
+
 use super::{Evidence, Frontier, Logs};
 use crate::entry::Cut;
 use crate::origin::Origin;
@@ -51,17 +53,17 @@ impl Logs {
         origin: &Origin,
         frontier: &Frontier,
         speaks: impl Fn(&Origin) -> bool,
-        resolved: &[Cut],
+        n_resolved: u64,
     ) -> u64 {
-        let otherwise = self.n_witnessed(origin, frontier).max(self.n_resolved(origin, frontier, resolved));
+        let otherwise = self.n_witnessed(origin, frontier).max(n_resolved);
         self.fixed(origin, frontier, speaks, otherwise)
     }
 
     /// How many entries of the history that is inside the frontier were named to go on; none if another history was named as
     /// well. What names more than is inside says nothing: whoever holds no more could not tell of which history it is.
-    fn n_resolved(&self, origin: &Origin, frontier: &Frontier, resolved: &[Cut]) -> u64 {
+    pub(crate) fn n_resolved(&self, origin: &Origin, frontier: &Frontier, resolved: &BTreeMap<Origin, Cut>) -> u64 {
         let Some(log) = self.log(origin) else { return 0 };
-        let within = || resolved.iter().filter(|cut| cut.size <= frontier.size(origin));
+        let within = || resolved.values().filter(|cut| cut.size <= frontier.size(origin));
         let is_here = within().all(|cut| log.root_at(cut.size) == Some(cut.root));
         within().map(|cut| cut.size).max().filter(|_| is_here).unwrap_or(0)
     }

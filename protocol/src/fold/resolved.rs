@@ -17,8 +17,8 @@ use crate::origin::Origin;
 /// What is said of forked logs.
 #[derive(Default)]
 pub(super) struct Resolved {
-    /// Of each log every history that somebody with authority named last.
-    pub(super) cuts: BTreeMap<DeviceKey, Vec<Cut>>,
+    /// Of each log every history that somebody with authority named last, by the log in which that stands.
+    pub(super) cuts: BTreeMap<DeviceKey, BTreeMap<Origin, Cut>>,
     /// What waits for more owners.
     pub(super) waiting: Vec<Open>,
 }
@@ -71,12 +71,12 @@ pub(super) fn fold(
             }
         }
         for (log, cut) in last {
-            resolved.cuts.entry(log).or_default().push(cut);
+            resolved.cuts.entry(log).or_default().insert(*origin, cut);
         }
     }
     let is_said = |open: &Open| match &open.change {
         OpenChange::ForkResolve(resolve) => {
-            resolved.cuts.get(&resolve.log).is_some_and(|cuts| cuts.contains(&resolve.cut))
+            resolved.cuts.get(&resolve.log).is_some_and(|cuts| cuts.values().any(|cut| *cut == resolve.cut))
         }
         OpenChange::Roles(_) | OpenChange::Ref(_) | OpenChange::Redact(_) => false,
     };

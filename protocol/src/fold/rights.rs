@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::resolved;
 use super::roles::{self, Chain};
-use super::{Device, DeviceStatus, End, IdentityState, Open, Voice, Writer};
+use super::{Device, DeviceStatus, End, Healed, IdentityState, Open, Voice, Writer};
 use crate::entry::{Body, Cut, DeviceRole, Role};
 use crate::evidence::{Evidence, Frontier};
 use crate::id::IdentityId;
@@ -118,6 +118,9 @@ fn granted<'a>(evidence: &Evidence, frontier: &Frontier, owners: &'a Owners, ori
     Some(Grant { identity, from, device })
 }
 
+/// Of a log about which nobody has said anything.
+static NO_CUTS: BTreeMap<Origin, Cut> = BTreeMap::new();
+
 /// The logs of which any entry counts, and which of them; and what waits to be said of forked ones.
 pub(super) fn writers(
     evidence: &Evidence,
@@ -143,16 +146,19 @@ pub(super) fn writers(
         if is_forked && resolved.is_none() {
             resolved = Some(resolved::fold(evidence, frontier, &writers, grants, chain));
         }
-        let cuts = resolved.as_ref().and_then(|resolved| resolved.cuts.get(&origin.key));
+        let cuts = resolved.as_ref().and_then(|resolved| resolved.cuts.get(&origin.key)).unwrap_or(&NO_CUTS);
         let voices = chain.voices(evidence, frontier, origin, grant.identity);
         let Some(first) = voices.iter().find(|(_, voice)| *voice != Voice::None) else { continue };
         let from = first.0.max(grant.from);
-        let (until, end) = until(evidence, frontier, origin, grant.device, speaks, cuts.map_or(&[][..], Vec::as_slice));
+        let n_resolved = evidence.logs().n_resolved(origin, frontier, cuts);
+        let (until, end) = until(evidence, frontier, origin, grant.device, speaks, n_resolved);
+        let is_healed = n_resolved > 0 && end == Some(End::Forked);
+        let healed = is_healed.then(|| Healed { size: n_resolved, by: cuts.keys().copied().collect() });
         // Nothing after the last entry that may do anything will count, unless a change lets it.
         let last = voices.iter().rposition(|(_, voice)| matches!(voice, Voice::Role(_)));
         let silent_from = voices.get(last.map_or(0, |last| last + 1)).map_or(u64::MAX, |(index, _)| *index);
         let (until, end) = if silent_from < until { (silent_from, Some(End::Revoked)) } else { (until, end) };
-        writers.insert(*origin, Writer { identity: grant.identity, from, until, end, voices });
+        writers.insert(*origin, Writer { identity: grant.identity, from, until, end, voices, healed });
     }
     (writers, resolved.map(|resolved| resolved.waiting).unwrap_or_default())
 }
@@ -164,7 +170,7 @@ fn until(
     origin: &Origin,
     device: &Device,
     speaks: impl Fn(&Origin) -> bool,
-    resolved: &[Cut],
+    n_resolved: u64,
 ) -> (u64, Option<End>) {
     let Subject::Package(package) = origin.subject else { return (0, None) };
     match &device.cuts {
@@ -180,7 +186,7 @@ fn until(
             (until, Some(End::Revoked))
         }
         None if evidence.is_forked(origin) => {
-            (evidence.logs().settled_fork(origin, frontier, speaks, resolved), Some(End::Forked))
+            (evidence.logs().settled_fork(origin, frontier, speaks, n_resolved), Some(End::Forked))
         }
         None => (u64::MAX, None),
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use syncra_protocol::entry::{self, Body, Decoded, Entry, SeenHead};
+use syncra_protocol::evidence::FrontierHead;
 use syncra_protocol::id::BlobId;
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::{Checkpoint, Head};
@@ -83,8 +84,7 @@ impl Node {
         Some((entries, after, own.log.size()))
     }
 
-    /// Heads of other logs that count and that the own log has not named: `seen` in `node/src/history.rs`. Those of forked
-    /// logs only as far as both histories go, and in logs of identities only those of the same one.
+    /// Heads of other logs that count and that the own log has not named; in logs of identities only those of the same one.
     fn news(&self, own: &Origin, entries: &[Bytes]) -> Vec<SeenHead> {
         let Some(evidence) = self.up.as_ref().and_then(|up| up.follower.evidence()) else { return Vec::new() };
         let Some(state) = self.up.as_ref().and_then(|up| up.follower.state()) else { return Vec::new() };
@@ -99,25 +99,18 @@ impl Node {
             Subject::Identity(_) => origin.subject == own.subject || names_all,
             Subject::Package(_) => true,
         };
-        let fixed = |origin: &Origin| {
-            let until = match origin.subject {
-                Subject::Package(_) => state.writers.get(origin).map(|writer| writer.until),
-                Subject::Identity(identity) => state
-                    .owners
-                    .get(&identity)
-                    .and_then(|owner| owner.devices.get(&origin.key))
-                    .map(|device| device.until),
-            };
-            let common = if evidence.is_forked(origin) { evidence.n_common(origin).unwrap_or(0) } else { u64::MAX };
-            until.unwrap_or(u64::MAX).min(common)
+        let seen = match names_all {
+            true => {
+                let head =
+                    |(origin, head): (Origin, FrontierHead)| SeenHead { origin, size: head.size, root: head.root };
+                evidence.frontier().0.into_iter().map(head).collect()
+            }
+            false => state.seen(evidence, &self.secret.public()),
         };
-        let news = evidence.frontier().0.into_iter().filter_map(|(origin, head)| {
-            let size = if names_all { head.size } else { head.size.min(fixed(&origin)) };
-            let is_news = origin != *own && concerns(&origin) && size > named.get(&origin).copied().unwrap_or(0);
-            let root = evidence.log(&origin)?.root_at(size).filter(|_| is_news)?;
-            Some(SeenHead { origin, size, root })
-        });
-        news.collect()
+        let is_news = |head: &SeenHead| {
+            head.origin != *own && concerns(&head.origin) && head.size > named.get(&head.origin).copied().unwrap_or(0)
+        };
+        seen.into_iter().filter(is_news).collect()
     }
 
     pub(super) fn publish_step(&mut self, cx: &mut Cx<'_>, publish: Publish) {
