@@ -38,6 +38,7 @@ mod peers;
 mod pending;
 pub(crate) mod probe;
 pub(crate) mod rate;
+mod read_ahead;
 pub mod streams;
 mod supervise;
 mod swarm;

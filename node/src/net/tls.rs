@@ -26,6 +26,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme, SupportedCipherSuite,
 };
 
+use super::read_ahead::ReadAhead;
+
 /// Why this device cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -121,12 +123,12 @@ impl<C> InboundConnectionUpgrade<C> for Tls
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = (PeerId, TlsStream<C>);
+    type Output = (PeerId, TlsStream<ReadAhead<C>>);
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Output>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
-        async move { identified(self.acceptor.accept(socket).await?.into()) }.boxed()
+        async move { identified(self.acceptor.accept(ReadAhead::new(socket)).await?.into()) }.boxed()
     }
 }
 
@@ -134,14 +136,14 @@ impl<C> OutboundConnectionUpgrade<C> for Tls
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = (PeerId, TlsStream<C>);
+    type Output = (PeerId, TlsStream<ReadAhead<C>>);
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Output>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
         // Spec: clients "MUST NOT send any value in the Server Name Indication"; an IP address sends none.
         let nobody = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
-        async move { identified(self.connector.connect(nobody, socket).await?.into()) }.boxed()
+        async move { identified(self.connector.connect(nobody, ReadAhead::new(socket)).await?.into()) }.boxed()
     }
 }
 

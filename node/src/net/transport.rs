@@ -14,6 +14,7 @@ use libp2p::{Multiaddr, PeerId, identity, noise, quic, relay, tcp};
 use super::address::{Scope, scope};
 use super::gate::Refusal;
 use super::limits;
+use super::read_ahead::ReadAhead;
 use super::tls::{Tls, TlsError};
 use super::yamux::Yamux;
 use super::zoned::{self, Zoned};
@@ -92,7 +93,7 @@ struct Security {
 }
 
 /// A secured TCP stream.
-type Secured<C> = futures::future::Either<futures_rustls::TlsStream<C>, noise::Output<C>>;
+type Secured<C> = futures::future::Either<futures_rustls::TlsStream<ReadAhead<C>>, noise::Output<C>>;
 
 const NOISE: &str = "/noise";
 
@@ -134,7 +135,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
 type Upgraded<C> = BoxFuture<'static, io::Result<(PeerId, Secured<C>)>>;
 
 fn by_tls<C: Send + 'static>(
-    upgrade: impl Future<Output = io::Result<(PeerId, futures_rustls::TlsStream<C>)>> + Send + 'static,
+    upgrade: impl Future<Output = io::Result<(PeerId, futures_rustls::TlsStream<ReadAhead<C>>)>> + Send + 'static,
 ) -> Upgraded<C> {
     upgrade.map_ok(|(peer, stream)| (peer, Secured::Left(stream))).boxed()
 }
