@@ -69,5 +69,7 @@ fn human(done: &ImportResponse) -> String {
             format!("took in {entries} and {}, {}", text::count(done.blobs, "new blob"), text::bytes(done.bytes))
         }
     });
+    let forked = |log: &String| format!("left as it is here: {log}, whose key has signed two histories");
+    lines.extend(done.forked.iter().map(forked));
     lines.join("\n")
 }

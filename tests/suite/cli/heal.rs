@@ -125,3 +125,35 @@ fn a_home_that_was_copied_and_used_twice_is_healed_from_another_device() {
         assert!(channel.contains("1.3.0") && !channel.contains("diverged"), "{channel}");
     }
 }
+
+/// A name is an entry about the person: two homes that give names have two histories of that. A file about a package that is new
+/// here brings the other one of a fork that is known here: that stays out, and the package comes.
+#[test]
+fn a_file_with_the_other_history_of_a_known_fork_is_taken_in_but_for_that() {
+    let (desk, _, exact) = two_devices();
+    let twin = Home::new();
+    copy(desk.path(), twin.path());
+    twin.json(["id", "adopt", "--yes", "--offline"]);
+    package(&desk, "door", "1.0.0", "open()");
+    publish(&desk, "door");
+    package(&twin, "key", "1.0.0", "turn()");
+    let key = format!("syncra:{}", text(&publish(&twin, "key"), "package_id"));
+    let reader = Home::new();
+    reader.json(["import", &export(&desk, &exact, "ours.syncpack")]);
+    let theirs = export(&twin, &exact, "theirs.syncpack");
+    assert_eq!(code(&reader.fails(["import", &theirs])), (5, "E0504"), "it hears of the other history");
+
+    let about_key = export(&twin, &key, "key.syncpack");
+    let would = reader.json(["import", &about_key, "--dry-run"]);
+    let done = reader.json(["import", &about_key]);
+    assert_eq!(would["forked"], done["forked"]);
+    assert_eq!(done["forked"].as_array().map(Vec::len), Some(1), "{done}");
+    assert!(done["forked"][0].as_str().is_some_and(|log| log.starts_with("syncra/id/")), "{done}");
+    assert!(done["packages"][0]["ref"].is_string() && done["entries"].as_u64() > Some(0), "{done}");
+    assert!(reader.json(["info", &key])["logs"].is_array());
+    let told = reader.run(["import", &about_key]).stdout;
+    assert!(told.contains("left as it is here: syncra/id/"), "{told}");
+    // What is here stays.
+    reader.json(["get", &format!("{exact}@1.0.0"), "-o", "lamp"]);
+    assert!(reader.json(["import", &theirs])["forked"].is_array());
+}

@@ -112,6 +112,9 @@ pub struct ImportResponse {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Logs in it whose keys have signed two histories: nothing newer of them is taken in, and what is here stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forked: Vec<String>,
     /// If the file is a fork proof: that, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<ForkInfo>,
@@ -160,6 +163,7 @@ impl Verb for Import {
             entries: done.entries,
             blobs: done.blobs,
             bytes: done.bytes,
+            forked: done.forked.iter().map(ToString::to_string).collect(),
             fork: None,
             dry_run,
         })
@@ -176,7 +180,8 @@ async fn take_fork(service: &Service, file: &str, path: &Path, dry_run: bool) ->
         service.parts().histories.keep_fork(&proof).await?;
     }
     let fork = Some(ForkInfo::from(&proof));
-    Ok(ImportResponse { packages: Vec::new(), entries: 0, blobs: 0, bytes: 0, fork, dry_run })
+    let (packages, forked) = (Vec::new(), Vec::new());
+    Ok(ImportResponse { packages, entries: 0, blobs: 0, bytes: 0, forked, fork, dry_run })
 }
 
 fn absolute(file: &str) -> Result<PathBuf, Problem> {

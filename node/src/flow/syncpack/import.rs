@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use syncra_protocol::entry::{Body, Release};
-use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError};
+use syncra_protocol::evidence::{Evidence, EvidenceError, GenesisError, IdentityLog};
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::log::checkpoint::Head;
 use syncra_protocol::log::fork::ForkProof;
@@ -43,6 +43,9 @@ pub struct Imported {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Logs in the file whose keys have signed two histories: what is here of them stays as it is, and of what the file has
+    /// only the settled part counts, if that is here.
+    pub forked: Vec<Origin>,
 }
 
 /// Why nothing was kept.
@@ -121,9 +124,9 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
     let file = path.to_owned();
     let surveyed = tokio::task::spawn_blocking(move || survey::survey(&file)).await;
     let survey = surveyed.map_err(|_| ImportError::Interrupted)??;
-    let mut verified = Vec::new();
+    let mut verified: Vec<Verified> = Vec::new();
     for package in &survey.packages {
-        match verify(parts, package) {
+        match verify(parts, &verified, package) {
             Err(ImportError::Forked { proof, point }) if !dry_run => {
                 parts.histories.keep_fork(&proof).await?;
                 if let Some(point) = &point {
@@ -181,8 +184,10 @@ struct Verified {
     package: PackageId,
     evidence: Evidence,
     growth: Vec<Growth>,
-    /// Releases in logs that are not taken in because their keys signed another history, which is here.
-    left_out: Vec<Release>,
+    /// Releases in the file, those among them that count for nobody here: what is only theirs is not taken in.
+    in_file: Vec<Release>,
+    /// Logs that are not taken in because their keys signed another history, which is here.
+    forked: Vec<Origin>,
     /// Where the histories of such logs part, as the file shows.
     points: Vec<ForkPoint>,
     n_complete: u64,
@@ -197,7 +202,8 @@ struct Growth {
     head: Head,
 }
 
-fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportError> {
+/// Verifies a package of the file, those `before` it taken for held.
+fn verify(parts: &Parts, before: &[Verified], surveyed: &SurveyedPackage) -> Result<Verified, ImportError> {
     let package = surveyed.begin.package;
     let bad = |source| ImportError::Genesis { package, source };
     let mut evidence = match parts.histories.package(package)? {
@@ -207,7 +213,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     for genesis in &surveyed.begin.identities {
         evidence.admit_identity(genesis).map_err(bad)?;
     }
-    let (mut growth, mut left_out, mut points) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut growth, mut in_file, mut forked, mut points) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // Whose rights come from where: identities before packages.
     let is_identity = |log: &&SurveyedLog| matches!(log.head.origin().subject, Subject::Identity(_));
     let (identities, packages): (Vec<_>, Vec<_>) = surveyed.logs.iter().partition(is_identity);
@@ -217,17 +223,26 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
         let n_open = open.len();
         let mut later = Vec::new();
         for log in open {
-            // Nothing newer of it is taken in, and what is here stays as it is.
-            if evidence.is_forked(log.head.origin()) {
-                left_out.extend(releases_of(log));
+            let origin = *log.head.origin();
+            let grown = share_held(parts, before, &mut evidence, &origin).and_then(|()| {
+                if !evidence.is_forked(&origin) {
+                    return grow(&mut evidence, log);
+                }
+                // Nothing newer of it is taken in, and what is here stays as it is.
+                let standing = evidence.log(&origin).map(|held| held.compare(&log.head));
+                let is_held = matches!(standing, Some(Standing::Same | Standing::Behind));
+                forked.extend((!is_held).then_some(origin));
                 points.extend(part(&mut evidence, log));
-                continue;
-            }
-            match share_held(parts, &mut evidence, &log.head).and_then(|()| grow(&mut evidence, log)) {
+                Ok(None)
+            });
+            match grown {
                 Err(ImportError::Evidence { source: EvidenceError::NoDevice, .. }) if later.len() + 1 < n_open => {
                     later.push(log);
                 }
-                grown => growth.extend(grown?),
+                grown => {
+                    growth.extend(grown?);
+                    in_file.extend(releases_of(log));
+                }
             }
         }
         open = later;
@@ -236,7 +251,7 @@ fn verify(parts: &Parts, surveyed: &SurveyedPackage) -> Result<Verified, ImportE
     if evidence.log(&first).is_none() {
         return Err(ImportError::Incomplete(package));
     }
-    Ok(Verified { package, evidence, growth, left_out, points, n_complete: 0, brought: Vec::new() })
+    Ok(Verified { package, evidence, growth, in_file, forked, points, n_complete: 0, brought: Vec::new() })
 }
 
 /// The log as it stands in the file; none if that is not what its head says.
@@ -263,15 +278,26 @@ fn part(evidence: &mut Evidence, file: &SurveyedLog) -> Option<ForkPoint> {
     evidence.learn_point(point.clone()).then_some(point)
 }
 
-/// An identity's log may be held for another package of theirs, and go further than in this file, which is older.
-fn share_held(parts: &Parts, evidence: &mut Evidence, head: &Head) -> Result<(), ImportError> {
-    let origin = head.origin();
-    let is_forked = || parts.histories.journal().truth().fork_proof(origin).is_some();
-    if matches!(origin.subject, Subject::Package(_)) || evidence.log(origin).is_some() || is_forked() {
+/// An identity's log may be held for another package of theirs, and go further than in this file, which is older, or have
+/// another history than there: if that is known, the log is frozen for this package too.
+fn share_held(parts: &Parts, before: &[Verified], evidence: &mut Evidence, origin: &Origin) -> Result<(), ImportError> {
+    let is_frozen = evidence.is_forked(origin) && evidence.log(origin).is_some();
+    if matches!(origin.subject, Subject::Package(_)) || is_frozen {
         return Ok(());
     }
-    let Some(held) = parts.histories.identity_log(origin)? else { return Ok(()) };
-    evidence.share(&held).map_err(|source| ImportError::Evidence { origin: *origin, source })
+    let bad = |source| ImportError::Evidence { origin: *origin, source };
+    let grown: Vec<&Growth> = before.iter().flat_map(|package| &package.growth).collect();
+    let grown = grown.into_iter().filter(|growth| growth.head.origin() == origin);
+    let mut held = parts.histories.identity_log(origin)?;
+    for Growth { entries, head, .. } in grown {
+        let log = held.map_or_else(|| IdentityLog::verify(entries, head), |held| held.extended(entries, head));
+        held = Some(log.map_err(bad)?);
+    }
+    if let Some(held) = held.filter(|held| held.log().size() > evidence.size(origin)) {
+        evidence.share(&held).map_err(bad)?;
+        evidence.freeze_all(parts.histories.fork(origin));
+    }
+    Ok(())
 }
 
 /// Adds what is new of a log; none if all of it is held.
@@ -331,7 +357,7 @@ async fn store(
     let (releases, mut names) = named(verified, survey);
     let mut refused: HashSet<BlobId> = redacted(verified).collect();
     let mut roots: HashSet<BlobId> = releases.iter().map(|release| release.content_root.into()).collect();
-    for release in verified.iter().flat_map(|package| &package.left_out) {
+    for release in verified.iter().flat_map(|package| &package.in_file) {
         roots.insert(release.content_root.into());
         for blob in redact::of_release(release).filter(|blob| !names.contains(blob)).collect::<Vec<_>>() {
             names.insert(blob);
@@ -430,5 +456,65 @@ fn report(parts: &Parts, verified: &[Verified], import: Option<&Import>) -> Impo
     let totals = import.map(Import::totals).unwrap_or_default();
     let entries = verified.iter().flat_map(|package| &package.growth).map(|growth| growth.entries.len() as u64).sum();
     let packages = verified.iter().map(|package| (reference(package.package), package.n_complete)).collect();
-    Imported { packages, entries, blobs: totals.new_blobs, bytes: totals.new_bytes }
+    let mut forked: Vec<Origin> = verified.iter().flat_map(|package| &package.forked).copied().collect();
+    forked.sort_unstable();
+    forked.dedup();
+    Imported { packages, entries, blobs: totals.new_blobs, bytes: totals.new_bytes, forked }
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::entry::{Entry, NameClaim};
+    use syncra_protocol::key::DeviceSecret;
+    use syncra_protocol::name::PackageName;
+
+    use super::*;
+    use crate::flow::fixture::{Draft, open};
+    use crate::flow::syncpack::frame::PackageFrame;
+    use crate::home::Home;
+
+    fn surveyed(parts: &Parts, package: PackageId) -> SurveyedPackage {
+        let history = parts.histories.package(package).unwrap().unwrap();
+        let evidence = &history.evidence;
+        let identities = evidence.identity_genesis_bytes().map(<[u8]>::to_vec).collect();
+        let begin = PackageFrame { package, genesis: evidence.genesis_bytes().to_vec(), identities };
+        let logs = evidence.heads().map(|head| {
+            let entries = parts.histories.entries(head.origin(), 0, head.size()).unwrap();
+            SurveyedLog { head: head.clone(), entries: entries.iter().map(|entry| entry.to_vec()).collect() }
+        });
+        SurveyedPackage { begin, logs: logs.collect() }
+    }
+
+    /// The key's other history: another last entry.
+    fn other_history(log: &mut SurveyedLog, secret: &DeviceSecret) {
+        let name = NameClaim { name: PackageName::parse("other").unwrap(), package: None };
+        *log.entries.last_mut().unwrap() = Entry { seen: Vec::new(), body: Body::Name(name) }.encode().unwrap();
+        let mut other = Log::new(*log.head.origin());
+        for entry in &log.entries {
+            other.append(entry).unwrap();
+        }
+        log.head = Head::sign(secret, other.checkpoint()).unwrap();
+    }
+
+    /// Each is whole alone; kept one after the other the second would fail when the first is kept already.
+    #[tokio::test]
+    async fn two_packages_of_a_file_that_bring_two_histories_of_one_log_prove_that() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let secret = Home::open(there.path()).unwrap().device_secret().unwrap();
+        let (reader, author) = (open(here.path()).await, open(there.path()).await);
+        let mut packages = Vec::new();
+        for name in ["lamp", "door"] {
+            packages.push(Draft::new(name, "1.0.0").publish(&author).await.package);
+        }
+        let [lamp, mut door] = [packages[0], packages[1]].map(|package| surveyed(&author, package));
+        let of_identity =
+            |log: &&mut SurveyedLog| *log.head.origin() == Origin::identity(author.identity(), author.device);
+        other_history(door.logs.iter_mut().find(of_identity).unwrap(), &secret);
+        let before = [verify(&reader, &[], &lamp).unwrap()];
+        assert!(verify(&reader, &[], &door).is_ok());
+        let refused = verify(&reader, &before, &door).err();
+        assert!(matches!(refused, Some(ImportError::Forked { .. })), "{refused:?}");
+        author.close().await;
+        reader.close().await;
+    }
 }
