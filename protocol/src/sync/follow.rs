@@ -47,6 +47,9 @@ pub const HEADS_ASKS: usize = 16;
 pub const HEADS_SILENCE: Duration = Duration::from_millis(500);
 /// Bytes of entries of one log that are held before they are complete.
 pub const LOG_FETCH_BYTES: usize = 64 << 20;
+/// Bytes of entries of another history of a forked log that are asked for, to find where it parts from ours: they are not held,
+/// but cost their way. Of a longer one it is found only if that is within them, and no fork point is made of it.
+pub const COMPARED_BYTES: usize = LOG_FETCH_BYTES;
 
 /// What the node tells the follower.
 #[derive(Debug, Clone)]

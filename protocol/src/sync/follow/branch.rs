@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ASK_TIMEOUT, Ask, Effect, Fault, Follower, LOG_FETCH_BYTES};
+use super::{ASK_TIMEOUT, Ask, COMPARED_BYTES, Effect, Fault, Follower};
 use crate::Timestamp;
 use crate::id::LogHash;
 use crate::log::Log;
@@ -89,12 +89,12 @@ impl Follower {
         let end = branch.end.get_or_insert(head);
         // Ours, all of it: nothing to compare.
         let is_done = branch.n_common.is_none() && reached >= n_ours;
-        if is_done || reached >= end.size() || branch.n_bytes > LOG_FETCH_BYTES {
+        if is_done || reached >= end.size() || branch.n_bytes > COMPARED_BYTES {
             self.compared.entry(origin).or_default().insert(end);
         }
         if reached >= end.size() && branch.n_common.is_some() {
             self.show_point(&branch.work, end);
-        } else if reached < end.size() && !is_done && branch.n_bytes <= LOG_FETCH_BYTES {
+        } else if reached < end.size() && !is_done && branch.n_bytes <= COMPARED_BYTES {
             branch.deadline = now.after(ASK_TIMEOUT);
             self.branches.insert(origin, branch);
             self.effects.push_back(Effect::AskEntries { peer, origin, from: reached });
