@@ -107,6 +107,14 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     assert!(laptop.run(["id"]).stdout.starts_with("SUSPENDED: "), "{}", laptop.run(["id"]).stdout);
     package(&laptop, "lamp", "1.1.0", "turn(2)");
     let (version, me) = (format!("{exact}@1.0.0"), text(&laptop.json(["id"]), "identity").to_owned());
+    #[cfg(unix)]
+    if crate::git::has_git("import git of a suspended device") {
+        let repo = crate::git::Repo::new(&laptop, "lamp-in-git");
+        repo.write("syncra.toml", std::fs::read(laptop.work().join("lamp/syncra.toml")).expect("written"));
+        repo.commit("turn");
+        let import = ["import", "git", repo.path(), "--yes"];
+        assert_eq!(code(&laptop.fails(import)), (4, "E0409"));
+    }
     for verb in [
         &["publish", "lamp", "--yes"][..],
         &["channel", &exact, "next", "1.0.0"],
@@ -117,6 +125,9 @@ fn a_suspended_device_is_silent_until_the_recovery_key_says_otherwise() {
     ] {
         assert_eq!(code(&laptop.fails(verb)), (4, "E0409"), "{verb:?}");
     }
+    let node = laptop.up(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+    assert_eq!(code(&laptop.fails(["draft", "lamp", "--once"])), (4, "E0409"));
+    assert_eq!(node.stop().0, 0);
 
     desk.json(["id", "recover", "--lift", "--yes"]);
     assert_eq!(status_of(&desk, &laptops_key), "active");

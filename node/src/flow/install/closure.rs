@@ -288,3 +288,36 @@ fn slot(name: &str, state: &PackageState, selection: &Selection<'_>, selector: O
         frontier: base32(&state.frontier.digest()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::fixture::{Draft, open};
+
+    /// Where a right rested on a forked log there is no such release any more, whoever wrote it; but whoever was cut is not
+    /// meant, and what nobody has signed twice explains nothing.
+    #[tokio::test]
+    async fn a_release_that_is_gone_is_void_by_a_fork_unless_somebody_was_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = open(dir.path()).await;
+        let lamp = Draft::new("lamp", "1.0.0").publish(&parts).await;
+        let mut state = parts.histories.package(lamp.package).unwrap().unwrap().state.clone();
+        let installed = {
+            let pick = Pick::Release(lamp.release_id);
+            slot("lamp", &state, &state.select(&pick).unwrap(), None)
+        };
+        let device = Origin::identity(parts.identity(), parts.device);
+        state.forked.insert(device, 1);
+        assert!(!is_void_by_fork(&state, &installed), "it counts in spite of that");
+        state.releases.remove(&lamp.release_id);
+        assert!(matches!(state.select(&Pick::Release(lamp.release_id)), Err(SelectError::NoRelease(_))));
+        assert!(is_void_by_fork(&state, &installed));
+
+        let whole = PackageState { forked: BTreeMap::new(), ..state.clone() };
+        assert!(!is_void_by_fork(&whole, &installed));
+        let owner = Arc::make_mut(state.owners.get_mut(&parts.identity()).unwrap());
+        owner.devices.get_mut(&parts.device).unwrap().cuts = Some(BTreeMap::new());
+        assert!(!is_void_by_fork(&state, &installed));
+        parts.close().await;
+    }
+}
