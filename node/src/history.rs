@@ -87,6 +87,17 @@ struct Known {
     identities: HashMap<IdentityId, Identity>,
     /// How often any log grew or was found forked: what was read before it last did may be out of date.
     n_changes: u64,
+    /// The same of any log of an identity: what it says may count in every package.
+    n_identity_changes: u64,
+    /// The same of the logs of each package, as far as they have.
+    n_package_changes: HashMap<PackageId, u64>,
+}
+
+/// As long as it is the same, so is the history of a package: for what is derived from one, in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    n_identity_changes: u64,
+    n_package_changes: u64,
 }
 
 /// Why a history could not be read from this disk.
@@ -182,6 +193,19 @@ impl Histories {
         self.known().origins.keys().filter_map(of_packages).collect()
     }
 
+    /// Whether anything of a package is held.
+    #[must_use]
+    pub fn is_known(&self, package: PackageId) -> bool {
+        self.known().origins.contains_key(&Subject::Package(package))
+    }
+
+    /// Bytes that the entries of another's log take on this disk; none if the index cannot tell.
+    #[must_use]
+    pub fn stored_bytes(&self, origin: &Origin) -> u64 {
+        let bytes = self.0.logs.stored_bytes(origin);
+        bytes.inspect_err(|error| tracing::warn!(%origin, %error, "its size is unknown")).unwrap_or(0)
+    }
+
     /// Every identity of which anything is held, ascending.
     #[must_use]
     pub fn identities(&self) -> Vec<IdentityId> {
@@ -208,6 +232,14 @@ impl Histories {
         let history = Arc::new(history);
         self.keep(n_changes, package, &history);
         Ok(Some(history))
+    }
+
+    /// What tells that a package's history may be another one than before.
+    #[must_use]
+    pub fn stamp(&self, package: PackageId) -> Stamp {
+        let known = self.known();
+        let n_package_changes = known.n_package_changes.get(&package).copied().unwrap_or(0);
+        Stamp { n_identity_changes: known.n_identity_changes, n_package_changes }
     }
 
     /// A package's history, read and verified again from the bytes on disk. Nothing in memory is asked or changed.
@@ -311,13 +343,30 @@ impl Histories {
     }
 }
 
+#[cfg(test)]
+impl Histories {
+    /// Lets go of the histories that are held in memory.
+    pub(crate) fn let_go(&self) {
+        self.known().packages.clear();
+    }
+
+    /// How many were read since.
+    pub(crate) fn n_packages_held(&self) -> usize {
+        self.known().packages.len()
+    }
+}
+
 impl Known {
     /// Forgets what was folded from the logs of `subject`: it is read again when it is asked for.
     fn forget(&mut self, subject: Subject) {
         self.n_changes += 1;
         match subject {
-            Subject::Package(package) => drop(self.packages.remove(&package)),
+            Subject::Package(package) => {
+                *self.n_package_changes.entry(package).or_default() += 1;
+                self.packages.remove(&package);
+            }
             Subject::Identity(identity) => {
+                self.n_identity_changes += 1;
                 self.identities.remove(&identity);
                 self.packages.retain(|_, history| !history.evidence.heeds(&identity));
             }

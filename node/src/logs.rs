@@ -253,6 +253,17 @@ impl Logs {
         self.indexed(|| gaps(&self.index, origin, range.clone()))
     }
 
+    /// Bytes on disk of what is stored of a log.
+    ///
+    /// # Errors
+    /// [`LogsError`].
+    pub fn stored_bytes(&self, origin: &Origin) -> Result<u64, LogsError> {
+        self.indexed(|| {
+            let runs = self.index.scan(Table::Runs, &codec::encode(origin), &[], usize::MAX)?;
+            Ok(runs.iter().filter_map(|(_, value)| Locator::parse(value)).map(|locator| locator.frame_bytes).sum())
+        })
+    }
+
     /// Forgets a log; its bytes go with the next [`Logs::compact`].
     ///
     /// # Errors

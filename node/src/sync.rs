@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use syncra_protocol::id::PackageId;
 use syncra_protocol::limits::WATCHED_PACKAGES;
@@ -27,11 +28,16 @@ pub mod ask;
 pub mod fetch;
 mod follow;
 mod gossip;
+mod reviews;
+mod told;
+mod unasked;
 mod watch;
 
 pub use follow::Refreshed;
 
 use follow::{Message, Report, Tells};
+use reviews::Reviews;
+use told::Told;
 use watch::{Heard, Watch};
 
 /// Commands that may wait for the hub.
@@ -85,11 +91,19 @@ impl Sync {
     }
 }
 
+#[cfg(test)]
+impl Sync {
+    /// Whether only so much is taken in of a package, because nobody here asked for it.
+    pub(crate) fn is_unasked(&self, package: &PackageId) -> bool {
+        self.tells.unasked.contains(package)
+    }
+}
+
 /// Starts the hub as a task of `tasks`.
 pub fn start(parts: Arc<Parts>, net: Net, stop: CancellationToken, tasks: &mut JoinSet<()>) -> Sync {
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let (reports_in, reports) = mpsc::channel(REPORTS);
-    let tells = Tells { reports: reports_in, omissions: Arc::default() };
+    let tells = Tells { reports: reports_in, omissions: Arc::default(), unasked: Arc::default() };
     let (heard_in, heard) = mpsc::channel(REPORTS);
     let arrivals = broadcast::Sender::new(REPORTS);
     let incidents = parts.incidents.clone();
@@ -123,6 +137,9 @@ struct Hub {
     kept: BTreeSet<PackageId>,
     /// The other devices of this device's identity: they tell of packages of it that are not known here.
     siblings: BTreeSet<Peer>,
+    /// What they told of.
+    told: Told,
+    reviews: Reviews,
     tasks: JoinSet<()>,
     peers: BTreeSet<Peer>,
     /// Where among them the next are that are asked for what a notice promises.
@@ -159,6 +176,8 @@ impl Hub {
             running: BTreeMap::new(),
             kept: BTreeSet::new(),
             siblings: BTreeSet::new(),
+            told: Told::default(),
+            reviews: Reviews::default(),
             tasks: JoinSet::new(),
             peers: BTreeSet::new(),
             n_others_asked: 0,
@@ -175,16 +194,18 @@ impl Hub {
         let (mut changes, mut identities) = (self.parts.histories.changes(), self.parts.identities());
         self.begin().await;
         loop {
+            let review = self.reviews.due();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = due(review) => self.review(),
                 Some(report) = reports.recv() => self.on_report(report).await,
                 Some(_) = self.tasks.join_next() => {}
                 event = events.recv() => self.on_net(event).await,
                 Some(heard) = heard.recv() => self.on_heard(heard).await,
                 frame = happened.next() => self.on_event(&frame),
                 change = changes.recv() => self.on_change(change.ok().as_ref()),
-                Ok(()) = identities.changed() => self.review(),
+                Ok(()) = identities.changed() => self.reviews.ask(Instant::now()),
                 command = mailbox.recv() => match command {
                     Some(command) => self.on_command(command).await,
                     None => break,
@@ -269,7 +290,7 @@ impl Hub {
             | Event::RegardChanged { .. }
             | Event::Published { .. }
             | Event::GenerationChanged { .. }
-            | Event::Resync => self.review(),
+            | Event::Resync => self.reviews.ask(Instant::now()),
             _ => {}
         }
     }
@@ -283,11 +304,16 @@ impl Hub {
             }
         };
         if change.is_none_or(concerns) {
-            self.review();
+            self.reviews.ask(Instant::now());
         }
     }
 
     fn review(&mut self) {
+        let had: BTreeSet<PackageId> = had(&self.parts).into_iter().collect();
+        let mut unasked = own::all_of_siblings(&self.parts);
+        unasked.extend(self.told.asked());
+        unasked.retain(|package| !had.contains(package));
+        self.tells.unasked.are(&unasked);
         let kept = kept(&self.parts);
         let siblings = own::siblings(&self.parts);
         for package in self.kept.difference(&kept) {
@@ -297,6 +323,7 @@ impl Hub {
         let is_other = kept != self.kept;
         let changed: BTreeSet<Peer> = siblings.symmetric_difference(&self.siblings).copied().collect();
         (self.kept, self.siblings) = (kept, siblings);
+        self.reviews.taken(Instant::now(), is_other);
         for peer in self.peers.clone() {
             if is_other || changed.contains(&peer) {
                 self.watch(peer);
@@ -310,6 +337,7 @@ impl Hub {
         }
         self.parts.emit(Event::PeerDisconnected { peer: peer.to_string() });
         self.watches.remove(&peer);
+        self.told.forget(peer);
         for package in self.running.keys().copied().collect::<Vec<_>>() {
             self.tell(package, Message::input(Input::PeerGone(peer))).await;
         }
@@ -341,6 +369,14 @@ impl Hub {
             self.stale.clear();
         }
         self.stale.insert((peer, *origin), *offered) != Some(*offered)
+    }
+}
+
+/// Ends then; never without a time.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -130,6 +130,11 @@ pub const WATCHED_PACKAGES: usize = 1_024;
 /// Packages of its own identity that a device keeps up with though it has written to none of them: whoever has a sibling's
 /// key cannot fill a watch, which has places for what is followed and installed too.
 pub const IDENTITY_PACKAGES: usize = 512;
+/// Bytes of entries of all packages that are held only because a sibling told of them: a thief of its key does not fill the
+/// disk. Beyond them each such package has its own [`IDENTITY_PACKAGE_BYTES`].
+pub const IDENTITY_BYTES: u64 = 512 << 20;
+/// Bytes of entries of one such package for which there is room whatever the others bring: more than a thousand releases.
+pub const IDENTITY_PACKAGE_BYTES: u64 = IDENTITY_BYTES / IDENTITY_PACKAGES as u64;
 /// Packages known of strangers, beyond which no more are taken in from what peers offer: one card in the index has at most
 /// 4 KiB, so all together 64 MiB.
 pub const CATALOGUE_PACKAGES: usize = 16_384;

@@ -59,6 +59,8 @@ pub struct Parts {
     pub proposals: Proposals,
     /// Working directories that are shown, and those that are followed.
     pub drafts: Drafts,
+    /// What was said of the packages of this device's identity.
+    pub(super) said: super::own::Said,
     /// Held while the recovery key speaks: one statement follows the other.
     pub(super) recovering: tokio::sync::Mutex<()>,
     /// Held while a publish decides what it becomes and signs it.
@@ -173,6 +175,7 @@ impl Parts {
             pairing: Offers::default(),
             drafts,
             proposals: Proposals::new(layout.proposals()),
+            said: super::own::Said::default(),
             recovering: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             blobs: OnceCell::new(),

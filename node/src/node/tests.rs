@@ -24,6 +24,7 @@ mod broken;
 mod damage;
 mod dht;
 mod gossip;
+mod siblings;
 mod turns;
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ask;
+use super::unasked::Unasked;
 use crate::clock;
 use crate::flow::Parts;
 use crate::history::Change;
@@ -29,6 +30,9 @@ pub(super) const MAILBOX: usize = 256;
 /// they answer later.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// When entries for which there was no room are asked for again.
+const NO_ROOM: Duration = Duration::from_secs(3_600);
+
 /// What the hub tells the task of a package.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -36,6 +40,8 @@ pub(super) enum Message {
     Input(Box<Input>),
     /// Ask these peers now, and answer when nothing is under way any more.
     Refresh { peers: Vec<Peer>, reply: oneshot::Sender<Refreshed> },
+    /// Ask a sibling now for what it told of and nobody here asked for, and answer likewise.
+    Told { peer: Peer, reply: oneshot::Sender<Refreshed> },
 }
 
 impl Message {
@@ -62,6 +68,8 @@ pub(super) struct Tells {
     pub(super) reports: mpsc::Sender<Report>,
     /// What peers leave out, of all packages.
     pub(super) omissions: Arc<std::sync::Mutex<Omissions>>,
+    /// Packages of which not everything is taken in.
+    pub(super) unasked: Arc<Unasked>,
 }
 
 impl Tells {
@@ -119,6 +127,10 @@ struct Task {
     /// When somebody asked by a refresh answered last; none before.
     answered_at: Option<Instant>,
     peers: Vec<Peer>,
+    /// Somebody here wants to know: then everything is taken in.
+    is_wanted: bool,
+    /// Whether entries came that count as on their way.
+    has_taken: bool,
     tells: Tells,
 }
 
@@ -128,7 +140,23 @@ impl Task {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
         let (n_working, answered_at, peers) = (0, None, Vec::new());
-        Self { parts, net, follower, jobs, waiting, refreshed, n_working, answered_at, peers, tells }
+        let (is_wanted, has_taken) = (false, true);
+        let mut task = Self {
+            parts,
+            net,
+            follower,
+            jobs,
+            waiting,
+            refreshed,
+            n_working,
+            answered_at,
+            peers,
+            is_wanted,
+            has_taken,
+            tells,
+        };
+        task.count_stored();
+        task
     }
 
     /// Works until `stop`, or until the mailbox is closed and everything asked is answered.
@@ -153,12 +181,16 @@ impl Task {
                 change = changes.recv() => self.on_change(change),
             }
             self.perform_all().await;
+            if self.jobs.is_empty() {
+                self.count_stored();
+            }
             self.answer_if_idle();
         }
         self.jobs.shutdown().await;
     }
 
     fn on_done(&mut self, input: Input) {
+        let input = self.admitted(input);
         match &input {
             Input::Heads { .. } => {
                 self.answered_at = Some(Instant::now());
@@ -183,19 +215,54 @@ impl Task {
         }
     }
 
+    /// Entries for which there is no room come another time, perhaps.
+    fn admitted(&mut self, input: Input) -> Input {
+        let Input::Entries { peer, origin, entries, .. } = &input else { return input };
+        let package = self.follower.package();
+        if self.is_wanted || !self.tells.unasked.contains(&package) {
+            return input;
+        }
+        self.has_taken = true;
+        let n_bytes = entries.entries.iter().map(|entry| entry.0.len() as u64).sum();
+        if self.tells.unasked.admit(&package, n_bytes) {
+            return input;
+        }
+        tracing::warn!(%origin, "no room for more of a package that only a sibling told of: `info` or `follow` brings it");
+        let failure = Failure::Busy { retry_after: NO_ROOM };
+        Input::Failed { peer: *peer, ask: Ask::Entries(*origin), failure }
+    }
+
+    /// Of a package that nobody here asked for it counts what is stored; what its own identity says is held anyway.
+    fn count_stored(&mut self) {
+        let package = self.follower.package();
+        if !std::mem::take(&mut self.has_taken) || !self.tells.unasked.contains(&package) {
+            return;
+        }
+        let heads = self.follower.evidence().into_iter().flat_map(Evidence::heads);
+        let others = heads.filter(|head| head.origin().subject != Subject::Identity(self.parts.identity()));
+        let n_bytes = others.map(|head| self.parts.histories.stored_bytes(head.origin())).sum();
+        self.tells.unasked.stored(&package, n_bytes);
+    }
+
     fn on_message(&mut self, message: Message) {
         match message {
             Message::Input(input) => self.on_input(*input),
             Message::Refresh { peers, reply } => {
-                self.refreshed.n_peers += peers.len();
-                self.waiting.push(reply);
-                self.answered_at = None;
-                for peer in peers {
-                    // Gone and back: a peer that is known already is asked anew.
-                    self.follower.handle(clock::steady(), Input::PeerGone(peer));
-                    self.on_input(Input::PeerUp(peer));
-                }
+                self.is_wanted = true;
+                self.ask_anew(peers, reply);
             }
+            Message::Told { peer, reply } => self.ask_anew(vec![peer], reply),
+        }
+    }
+
+    fn ask_anew(&mut self, peers: Vec<Peer>, reply: oneshot::Sender<Refreshed>) {
+        self.refreshed.n_peers += peers.len();
+        self.waiting.push(reply);
+        self.answered_at = None;
+        for peer in peers {
+            // Gone and back: a peer that is known already is asked anew.
+            self.follower.handle(clock::steady(), Input::PeerGone(peer));
+            self.on_input(Input::PeerUp(peer));
         }
     }
 
@@ -413,5 +480,62 @@ pub(super) async fn sleep_until(at: Option<Timestamp>) {
     match at {
         Some(at) => tokio::time::sleep(at.since(clock::steady())).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syncra_protocol::bounded::Blob;
+    use syncra_protocol::limits::{IDENTITY_BYTES, IDENTITY_PACKAGE_BYTES};
+    use syncra_protocol::message::log::Entries;
+
+    use super::*;
+    use crate::flow::fixture::{Draft, open, tell};
+    use crate::net::NetConfig;
+
+    fn answer(parts: &Parts, origin: Origin, n_bytes: u64) -> Input {
+        let (log, head) = parts.histories.log(&origin).unwrap().unwrap();
+        let mut entries = Entries::answer(&log, &head, (0, 1), [Vec::new()]).unwrap();
+        let whole = vec![0; 1 << 15];
+        entries.entries = (0..n_bytes >> 15).map(|_| Blob(whole.clone())).collect();
+        Input::Entries { peer: origin.key, origin, from: 0, entries }
+    }
+
+    /// Of what a sibling told of only so much is taken in; of what somebody asks for, everything.
+    #[tokio::test]
+    async fn entries_that_nobody_asked_for_are_taken_in_while_there_is_room() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (author, parts) = (open(there.path()).await, Arc::new(open(here.path()).await));
+        let lamp = Draft::new("lamp", "1.0.0").publish(&author).await.package;
+        tell(&author, &parts, lamp).await;
+        let (reports, _reported) = mpsc::channel(8);
+        let tells = Tells { reports, omissions: Arc::default(), unasked: Arc::default() };
+        let other = PackageId::from_bytes([9; 32]);
+        tells.unasked.are(&[lamp, other].into());
+        tells.unasked.stored(&other, IDENTITY_BYTES);
+        let config = NetConfig { lan: None, listen: Vec::new(), ..NetConfig::new([5; 32]) };
+        let (net, _inbounds) = Net::start(config).await.unwrap();
+        let mut task = Task::new(Arc::clone(&parts), net.clone(), lamp, tells);
+        assert!(!task.tells.unasked.admit(&lamp, IDENTITY_PACKAGE_BYTES), "what is stored counts");
+
+        let is_taken = |input: &Input| matches!(input, Input::Entries { .. });
+        let half = answer(&parts, Origin::package(lamp, author.device), IDENTITY_PACKAGE_BYTES / 2);
+        assert!(is_taken(&task.admitted(half.clone())));
+        let refused = task.admitted(half.clone());
+        assert!(
+            matches!(refused, Input::Failed { ask: Ask::Entries(_), failure: Failure::Busy { .. }, .. }),
+            "{refused:?}"
+        );
+        // Nothing of it was stored.
+        task.count_stored();
+        assert!(is_taken(&task.admitted(half.clone())));
+        let (reply, _refreshed) = oneshot::channel();
+        task.on_message(Message::Refresh { peers: Vec::new(), reply });
+        assert!((0..9).all(|_| is_taken(&task.admitted(half.clone()))), "somebody wants it");
+        drop(task);
+        net.shutdown().await.unwrap();
+        for parts in [&author, &parts] {
+            parts.close().await;
+        }
     }
 }

@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use syncra_protocol::id::PackageId;
-use syncra_protocol::limits::IDENTITY_PACKAGES;
 use syncra_protocol::log::checkpoint::Head;
-use syncra_protocol::origin::Subject;
+use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Failure, Input};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::follow::Message;
@@ -44,6 +43,8 @@ pub(super) enum Heard {
     Ended { peer: Peer, serial: u64, why: Option<Failure> },
     /// What a notice promises is to be asked for: of its bringer, or of others if that did not deliver.
     Told { peer: Option<Peer>, head: Head },
+    /// What a sibling told of was asked for.
+    Answered { peer: Peer, package: PackageId },
     /// Time to try again.
     Again { peer: Peer, serial: u64 },
 }
@@ -102,6 +103,10 @@ impl Hub {
             }
             Heard::Ended { peer, serial, why } => self.on_ended(peer, serial, why).await,
             Heard::Told { peer, head } => self.on_told(peer, &head).await,
+            Heard::Answered { peer, package } => {
+                self.told.answered(peer, &package);
+                self.ask_for_told().await;
+            }
             Heard::Again { peer, serial } => {
                 if self.watches.get(&peer).is_some_and(|watch| watch.serial == serial) {
                     self.watch(peer);
@@ -116,15 +121,47 @@ impl Hub {
         history.is_some_and(|history| history.evidence.heads().any(|head| head.note() == note))
     }
 
-    /// A sibling tells of a package that this device knows nothing of. One that no device of the identity wrote to is none of
-    /// its packages.
+    /// A sibling tells of a package that this device does not keep. One that no device of the identity wrote to is none of its
+    /// packages.
     async fn on_told_of(&mut self, peer: Peer, package: PackageId, note: &[u8]) {
-        if !self.siblings.contains(&peer) || own::of_siblings(&self.parts).len() >= IDENTITY_PACKAGES {
+        if !self.siblings.contains(&peer) {
             return;
         }
         let Ok(head) = Head::verify(note) else { return };
-        if head.origin().subject == Subject::Package(package) && own::is_ours(&self.parts, head.origin()) {
-            self.tell(package, Message::input(Input::PeerUp(peer))).await;
+        let (origin, size) = (*head.origin(), head.size());
+        if origin.subject == Subject::Package(package)
+            && own::is_ours(&self.parts, &origin)
+            && !self.holds(&origin, size)
+        {
+            self.told.hear(peer, package, (origin, size));
+            self.ask_for_told().await;
+        }
+    }
+
+    fn holds(&self, origin: &Origin, size: u64) -> bool {
+        self.parts.histories.journal().truth().head(origin).is_some_and(|held| held.size >= size)
+    }
+
+    /// Asks for what siblings told of, as much as may be at a time.
+    async fn ask_for_told(&mut self) {
+        while let Some((peer, package, (origin, size))) = self.told.next() {
+            let has_room = || self.parts.histories.is_known(package) || own::has_room(&self.parts, &origin.key);
+            // Another one may have brought it meanwhile.
+            if !self.siblings.contains(&peer) || self.holds(&origin, size) || !has_room() {
+                self.told.answered(peer, &package);
+                continue;
+            }
+            if !self.kept.contains(&package) {
+                self.tells.unasked.add(package);
+            }
+            let (reply, answered) = oneshot::channel();
+            self.tell(package, Message::Told { peer, reply }).await;
+            let heard = self.heard_in.clone();
+            self.tasks.spawn(until(self.stop.clone(), async move {
+                // Its task may have ended without an answer.
+                drop(answered.await);
+                drop(heard.send(Heard::Answered { peer, package }).await);
+            }));
         }
     }
 

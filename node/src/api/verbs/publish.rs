@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::RefClass;
 use syncra_protocol::fold::PackageState;
+use syncra_protocol::id::PackageId;
 use syncra_protocol::manifest::PackageKind;
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::version::Version;
@@ -291,13 +292,17 @@ async fn warnings(parts: &Parts, plan: &publish::Plan) -> Result<Vec<String>, Pr
 }
 
 /// What the newest release that this device wrote to a package lacks, if it counts for nobody.
-pub(super) fn void(parts: &Parts, state: &PackageState) -> Result<Option<String>, Problem> {
-    let Some(version) = publish::void(parts, state) else { return Ok(None) };
-    let reference = resolve::text(&parts.histories, state.package)?;
-    Ok(Some(format!(
+fn void(parts: &Parts, state: &PackageState) -> Result<Option<String>, Problem> {
+    publish::void(parts, state).map(|version| void_line(parts, state.package, version)).transpose()
+}
+
+/// The same of a package where that is known.
+pub(super) fn void_line(parts: &Parts, package: PackageId, version: &Version) -> Result<String, Problem> {
+    let reference = resolve::text(&parts.histories, package)?;
+    Ok(format!(
         "{version} of {reference}, which this device published, counts for nobody: your role in the package had ended before; \
          `syncra propose` from a checkout of it offers your changes"
-    )))
+    ))
 }
 
 /// Takes in what whoever is connected knows of the package that is published to: whether that is still this identity's, and

@@ -175,7 +175,8 @@ impl Verb for Status {
         let parts = service.parts();
         let running = service.doors().is_some();
         let who = identity::show(parts)?;
-        let packages = counts(parts)?;
+        // Reading histories takes its time: not here, where everybody else waits.
+        let local = service.blocking(|service| Local::read(service.parts())).await?;
         let (listen, n_peers) = reached(parts).await;
         let uptime = clock::now().since(service.started());
         let index = parts.index.trouble().map(|why| format!("the index is only in memory: {why}"));
@@ -189,8 +190,8 @@ impl Verb for Status {
             peer_id: if running { Some(service.peer_id()?) } else { None },
             api: service.doors().cloned(),
             gateway: service.gateway().map(|address| address.to_string()),
-            warnings: warnings(parts, running, n_peers, &who).await?,
-            waits: service.blocking(|service| waits::lines(service.parts())).await?,
+            warnings: warnings(parts, running, n_peers, (&who, local.warnings)).await?,
+            waits: local.waits,
             listen,
             n_peers,
             dht: parts.online().map(|online| (*online.net.routing().borrow()).into()),
@@ -203,9 +204,9 @@ impl Verb for Status {
             device: who.status,
             silenced: who.silenced,
             recovery: who.recovery,
-            packages,
-            witnesses: witnesses(parts)?,
-            drafts: drafts(parts)?,
+            packages: local.packages,
+            witnesses: local.witnesses,
+            drafts: local.drafts,
             n_tokens: service.tokens().list().len(),
             troubles: index.into_iter().chain(broken).collect(),
         })
@@ -254,13 +255,49 @@ fn drafts(parts: &Parts) -> Result<Vec<ShownDraft>, Problem> {
     parts.drafts.list().into_iter().map(shown).collect()
 }
 
-fn counts(parts: &Parts) -> Result<PackageCounts, Problem> {
-    Ok(PackageCounts {
-        known: parts.histories.packages().len(),
-        own: own::n_owned(parts)?,
-        installed: parts.installed.current()?.packages.len(),
-        followed: parts.histories.journal().truth().follows().count(),
-    })
+/// What the histories on this disk say.
+struct Local {
+    packages: PackageCounts,
+    /// What is wrong with packages that are the user's.
+    warnings: Vec<String>,
+    waits: Vec<String>,
+    witnesses: WitnessStatus,
+    drafts: Vec<ShownDraft>,
+}
+
+impl Local {
+    fn read(parts: &Parts) -> Result<Self, Problem> {
+        let overview = own::overview(parts)?;
+        let packages = PackageCounts {
+            known: parts.histories.packages().len(),
+            own: overview.n_owned,
+            installed: parts.installed.current()?.packages.len(),
+            followed: parts.histories.journal().truth().follows().count(),
+        };
+        let warnings = of_packages(parts, &overview)?;
+        let (waits, witnesses, drafts) = (waits::lines(parts)?, witnesses(parts)?, drafts(parts)?);
+        Ok(Self { packages, warnings, waits, witnesses, drafts })
+    }
+}
+
+fn of_packages(parts: &Parts, overview: &own::Overview) -> Result<Vec<String>, Problem> {
+    let mut warnings = Vec::new();
+    let n_incomplete = own::n_incomplete(parts).map_err(LoadError::from)?;
+    if n_incomplete > 0 {
+        warnings.push(format!(
+            "packages that are yours or that you follow have a history that is not whole here, {n_incomplete} in all, as after a \
+             restore: {}",
+            own::COMES_BACK
+        ));
+    }
+    for (package, version) in &overview.void {
+        warnings.push(publish::void_line(parts, *package, version)?);
+    }
+    let n_waiting = proposals::waiting(parts)?;
+    if n_waiting > 0 {
+        warnings.push(format!("proposals wait for you, {n_waiting} in all: `syncra review` shows them"));
+    }
+    Ok(warnings)
 }
 
 fn witnesses(parts: &Parts) -> Result<WitnessStatus, Problem> {
@@ -291,7 +328,7 @@ async fn warnings(
     parts: &Parts,
     running: bool,
     n_peers: usize,
-    who: &IdentityResponse,
+    (who, of_packages): (&IdentityResponse, Vec<String>),
 ) -> Result<Vec<String>, Problem> {
     let mut warnings = Vec::new();
     if adopt::is_wanted(parts)? {
@@ -310,23 +347,7 @@ async fn warnings(
     if !running && !own::written(parts).is_empty() {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
     }
-    let n_incomplete = own::n_incomplete(parts).map_err(LoadError::from)?;
-    if n_incomplete > 0 {
-        warnings.push(format!(
-            "packages that are yours or that you follow have a history that is not whole here, {n_incomplete} in all, as after a \
-             restore: {}",
-            own::COMES_BACK
-        ));
-    }
-    for package in own::written(parts) {
-        if let Some(history) = parts.histories.package(package)? {
-            warnings.extend(publish::void(parts, &history.state)?);
-        }
-    }
-    let n_waiting = proposals::waiting(parts)?;
-    if n_waiting > 0 {
-        warnings.push(format!("proposals wait for you, {n_waiting} in all: `syncra review` shows them"));
-    }
+    warnings.extend(of_packages);
     if running && n_peers == 0 {
         warnings.push(
             "nobody is connected; others on this network appear by themselves, others by `syncra open LINK` or \
