@@ -22,6 +22,7 @@ use crate::journal::{Journal, OwnLog};
 use crate::logs::{Logs, LogsError};
 use crate::witness::Witnesses;
 
+mod basis;
 mod foreign;
 mod own;
 mod read;
@@ -55,6 +56,17 @@ pub struct History {
 pub struct Change {
     /// The log's newest head.
     pub head: Head,
+}
+
+/// A log that is known to go further than what lies on this disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The log.
+    pub origin: Origin,
+    /// Entries that are not here.
+    pub n_missing: u64,
+    /// Whether they were: else this home came from elsewhere without them.
+    pub were_here: bool,
 }
 
 /// All histories. Clones are the same.
@@ -299,16 +311,28 @@ impl Histories {
     /// # Errors
     /// [`LogsError`].
     pub fn is_incomplete(&self, package: PackageId) -> Result<bool, LogsError> {
+        Ok(!self.gaps(package)?.is_empty())
+    }
+
+    /// The logs of the package that are known to go further than what lies on this disk.
+    ///
+    /// # Errors
+    /// [`LogsError`].
+    pub fn gaps(&self, package: PackageId) -> Result<Vec<Gap>, LogsError> {
+        let mut gaps = Vec::new();
         for origin in self.origins(Subject::Package(package)) {
-            let (held, known) = {
+            let (held, known, were_here) = {
                 let truth = self.0.journal.truth();
-                (truth.own_log(&origin).map_or(0, OwnLog::size), truth.head(&origin).map_or(0, |head| head.size))
+                let held = truth.own_log(&origin).map_or(0, OwnLog::size);
+                (held, truth.head(&origin).map_or(0, |head| head.size), truth.entries_were_here(&origin))
             };
-            if held < known && !self.0.logs.missing(&origin, held..known)?.is_empty() {
-                return Ok(true);
+            if held < known {
+                let missing = self.0.logs.missing(&origin, held..known)?;
+                let n_missing: u64 = missing.iter().map(|range| range.end - range.start).sum();
+                gaps.extend((n_missing > 0).then_some(Gap { origin, n_missing, were_here }));
             }
         }
-        Ok(false)
+        Ok(gaps)
     }
 
     fn origins(&self, subject: Subject) -> Vec<Origin> {

@@ -20,7 +20,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syncra_protocol::codec;
-use syncra_protocol::id::LogHash;
 use syncra_protocol::origin::Origin;
 
 use current::Current;
@@ -44,7 +43,7 @@ pub enum Table {
     Meta = 0,
     /// Where runs of other writers' entries are.
     Runs = 1,
-    /// Results of folds.
+    /// What folds hang on: identity and package, of every identity whose logs have a say in the package.
     Fold = 2,
     /// What can be found: cards of packages.
     Catalogue = 3,
@@ -124,6 +123,10 @@ pub enum IndexError {
     Engine(String),
 }
 
+/// All that decides what a log says, digested, see [`crate::history::Histories::bases`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Basis(pub [u8; 32]);
+
 /// Changes that are made together or not at all.
 #[derive(Debug, Default, Clone)]
 pub struct Batch {
@@ -158,9 +161,9 @@ impl Batch {
         Ok(())
     }
 
-    /// Notes that what is derived from a log now covers this head.
-    pub fn built_from(&mut self, origin: &Origin, size: u64, root: LogHash) {
-        self.put(Table::Meta, &head_key(origin), &codec::encode(&(size, root))).expect("a head is within the limits");
+    /// Notes that what is derived from a log was now made of this.
+    pub fn built_from(&mut self, origin: &Origin, basis: Basis) {
+        self.put(Table::Meta, &built_key(origin), &basis.0).expect("a digest is within the limits");
     }
 
     /// Changes in it.
@@ -319,13 +322,15 @@ impl Index {
         Ok(Some((key[1..].to_vec(), value)))
     }
 
-    /// The head that derived state of a log covers: behind the log, replay; unknown here, replay all.
+    /// What derived state was made of, of a log: if that is another now, or unknown here, derive anew.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn built_from(&self, origin: &Origin) -> Result<Option<(u64, LogHash)>, IndexError> {
-        let value = self.get(Table::Meta, &head_key(origin))?;
-        value.map(|value| codec::decode(&value, VALUE_BYTES).map_err(|_| self.condemn("a malformed head"))).transpose()
+    pub fn built_from(&self, origin: &Origin) -> Result<Option<Basis>, IndexError> {
+        let value = self.get(Table::Meta, &built_key(origin))?;
+        value
+            .map(|value| value.as_slice().try_into().map(Basis).map_err(|_| self.condemn("a malformed digest")))
+            .transpose()
     }
 
     /// Puts one value.
@@ -459,8 +464,8 @@ fn full_key(table: Table, key: &[u8]) -> Result<Vec<u8>, IndexError> {
     Ok(full)
 }
 
-fn head_key(origin: &Origin) -> Vec<u8> {
-    [b"head/".as_slice(), &codec::encode(origin)].concat()
+fn built_key(origin: &Origin) -> Vec<u8> {
+    [b"built/".as_slice(), &codec::encode(origin)].concat()
 }
 
 #[cfg(test)]

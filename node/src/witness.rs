@@ -15,6 +15,7 @@ use std::time::Duration;
 use syncra_protocol::Timestamp;
 use syncra_protocol::evidence::Quorum;
 use syncra_protocol::fold::Published;
+use syncra_protocol::id::LogHash;
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
@@ -69,6 +70,12 @@ pub struct Freshness {
 /// Why the reader's policy keeps a release from being installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unwitnessed {
+    /// There is no list, and seen it must be.
+    #[error("no witness is on your list, and {needed} must have seen it: `syncra witness add WITNESS` puts one there")]
+    Nobody {
+        /// How many must have.
+        needed: usize,
+    },
     /// Too few of the reader's witnesses have seen it.
     #[error("{by} of your {of} witnesses have seen it, {needed} are asked for")]
     TooFew {
@@ -239,6 +246,19 @@ impl Witnesses {
             .filter(|_| !listed.is_empty())
     }
 
+    /// All that [`Witnesses::quorum`] goes by for a log: how many are needed of how many, and the trees that each listed witness
+    /// has cosigned, the largest with its root.
+    #[must_use]
+    pub fn seen_of(&self, origin: &Origin) -> (usize, usize, Vec<(u64, LogHash, Vec<u64>)>) {
+        let listed = self.listed();
+        let said = testimony::of_listed(&self.testimony(origin), &listed).by;
+        let seen = said.into_iter().map(|said| {
+            let sizes = said.moments.iter().map(|(size, _)| *size).collect();
+            (said.size, said.root, sizes)
+        });
+        (self.needed(), listed.len(), seen.collect())
+    }
+
     /// The policy for installs.
     #[must_use]
     pub fn policy(&self) -> Policy {
@@ -368,6 +388,9 @@ impl Witnesses {
             return Ok(());
         }
         let (listed, needed) = (self.listed(), self.needed());
+        if listed.is_empty() {
+            return Err(Unwitnessed::Nobody { needed });
+        }
         let mut since = testimony::since(&self.testimony(&release.writer), release.index, &listed);
         since.sort_unstable();
         let Some(since_at) = needed.checked_sub(1).and_then(|nth| since.get(nth)) else {

@@ -1,13 +1,13 @@
 //! The catalogue: one card for each package that is known here, in the index.
 //!
-//! A card is a convenience. It says what logs and manifests say, the index notes the heads it was made from, and
-//! [`catch_up`] makes anew what is behind or gone; so nothing changes when the index is lost.
+//! A card is a convenience. It says what logs and manifests say, the index notes what of each log it was made of, and whose
+//! logs have a say in it; [`catch_up`] makes anew what is behind or gone. So nothing changes when the index is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::codec;
-use syncra_protocol::id::{IdentityId, LogHash, PackageId};
+use syncra_protocol::id::{IdentityId, PackageId};
 use syncra_protocol::manifest::PackageKind;
 use syncra_protocol::name::{Handle, PackageName};
 use syncra_protocol::origin::{Origin, Subject};
@@ -55,44 +55,67 @@ impl Card {
     }
 }
 
-/// Makes the cards that are behind the logs, or gone. Returns how many; none after a clean end.
+/// Makes the cards that are behind what is known, or gone. Returns how many; none after a clean end.
 pub async fn catch_up(parts: &Parts) -> u64 {
-    let heads = heads(parts);
+    let bases = match parts.histories.bases() {
+        Ok(bases) => bases,
+        Err(error) => return failed(&error),
+    };
     let mut behind = Vec::new();
-    for (origin, head) in &heads {
-        match parts.index.built_from(origin) {
-            Ok(Some(built)) if built == *head => {}
-            Ok(_) => behind.push((*origin, *head)),
+    for (origin, basis) in bases {
+        match parts.index.built_from(&origin) {
+            Ok(Some(built)) if built == basis => {}
+            Ok(_) => behind.push((origin, basis)),
             Err(error) => return failed(&error),
         }
     }
-    let packages = match concerned(parts, &behind) {
-        Ok(packages) => packages,
-        Err(error) => return failed(&error),
-    };
-    for package in &packages {
-        if let Err(error) = refresh(parts, *package).await {
-            tracing::warn!(%package, %error, "the package has no card in the catalogue");
-        }
-    }
+    let (mut made, mut unmade) = (BTreeSet::new(), BTreeSet::new());
     let mut batch = Batch::new();
-    for (origin, (size, root)) in behind {
-        batch.built_from(&origin, size, root);
+    for (origin, basis) in behind {
+        let concerned = match concerned(parts, &origin) {
+            Ok(concerned) => concerned,
+            Err(error) => return failed(&error),
+        };
+        for package in &concerned {
+            if made.contains(package) || unmade.contains(package) {
+                continue;
+            }
+            match refresh(parts, *package).await {
+                Ok(()) => drop(made.insert(*package)),
+                Err(error) => {
+                    tracing::warn!(%package, %error, "the package has no card in the catalogue");
+                    unmade.insert(*package);
+                }
+            }
+        }
+        // What could not be read is tried again.
+        if concerned.is_disjoint(&unmade) {
+            batch.built_from(&origin, basis);
+        }
     }
     if let Err(error) = parts.index.write(batch) {
         return failed(&error);
     }
-    packages.len() as u64
+    made.len() as u64
 }
 
-/// Makes one card anew: for what came in without a log growing, for instance a manifest.
+/// Makes one card anew: for what came in without a log saying more, for instance a manifest.
 ///
 /// # Errors
 /// [`LoadError`]. An index that fails is only logged.
 pub async fn refresh(parts: &Parts, package: PackageId) -> Result<(), LoadError> {
-    let Some(history) = parts.histories.package(package)? else { return Ok(()) };
-    let card = card(parts, &history).await?;
-    if let Err(error) = parts.index.put(Table::Catalogue, package.as_bytes(), &codec::encode(&card)) {
+    let mut batch = Batch::new();
+    let put = match parts.histories.package(package)? {
+        Some(history) => {
+            let card = card(parts, &history).await?;
+            // What is noted here and holds no more costs a card that is made anew for nothing.
+            let noted = says(&history).into_iter().try_for_each(|who| batch.put(Table::Fold, &say(&who, package), &[]));
+            noted.and_then(|()| batch.put(Table::Catalogue, package.as_bytes(), &codec::encode(&card)))
+        }
+        // What it was made of is not here any more.
+        None => batch.delete(Table::Catalogue, package.as_bytes()),
+    };
+    if let Err(error) = put.and_then(|()| parts.index.write(batch)) {
         failed(&error);
     }
     Ok(())
@@ -128,31 +151,33 @@ async fn fresh(parts: &Parts, package: PackageId) -> Result<Option<Card>, LoadEr
     }
 }
 
-/// The newest heads of all logs that are on disk.
-fn heads(parts: &Parts) -> BTreeMap<Origin, (u64, LogHash)> {
-    let truth = parts.histories.journal().truth();
-    let others = truth.heads().map(|head| (head.origin, (head.size, head.root)));
-    let own = truth.own_logs().filter_map(|(origin, log)| Some((*origin, log.note()?)));
-    // An own log may also be known from elsewhere; what this device signed is the newer one.
-    others.chain(own.map(|(origin, note)| (origin, (note.size, note.root)))).collect()
+/// The packages whose cards hang on what this log says.
+fn concerned(parts: &Parts, origin: &Origin) -> Result<BTreeSet<PackageId>, IndexError> {
+    let identity = match origin.subject {
+        Subject::Package(package) => return Ok([package].into()),
+        Subject::Identity(identity) => identity,
+    };
+    let noted = parts.index.scan(Table::Fold, identity.as_bytes(), &[], usize::MAX)?;
+    let package = |key: &[u8]| Some(PackageId::from_bytes(*key.last_chunk()?));
+    Ok(noted.iter().filter_map(|(key, _)| package(key)).collect())
 }
 
-/// The packages whose cards say something of these logs.
-fn concerned(parts: &Parts, behind: &[(Origin, (u64, LogHash))]) -> Result<BTreeSet<PackageId>, IndexError> {
-    let (mut packages, mut identities) = (BTreeSet::new(), BTreeSet::new());
-    for (origin, _) in behind {
-        match origin.subject {
-            Subject::Package(package) => drop(packages.insert(package)),
-            Subject::Identity(identity) => drop(identities.insert(identity)),
-        }
-    }
-    if !identities.is_empty() {
-        for (_, bytes) in parts.index.scan(Table::Catalogue, &[], &[], usize::MAX)? {
-            let card: Option<Card> = codec::decode(&bytes, VALUE_BYTES).ok();
-            packages.extend(card.filter(|card| identities.contains(&card.owner)).map(|card| card.package));
-        }
-    }
-    Ok(packages)
+/// Everybody whose logs say something in a package, or would if they were here.
+fn says(history: &History) -> BTreeSet<IdentityId> {
+    let held = history.evidence.heads().map(|head| *head.origin());
+    let logs = held.chain(history.evidence.missing().into_keys());
+    let of_identities = logs.filter_map(|origin| match origin.subject {
+        Subject::Identity(identity) => Some(identity),
+        Subject::Package(_) => None,
+    });
+    history.evidence.people().into_iter().chain(of_identities).collect()
+}
+
+fn say(who: &IdentityId, package: PackageId) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(who.as_bytes());
+    key[32..].copy_from_slice(package.as_bytes());
+    key
 }
 
 async fn card(parts: &Parts, history: &History) -> Result<Card, LoadError> {
@@ -186,7 +211,7 @@ pub async fn description(parts: &Parts, of: &syncra_protocol::entry::Release) ->
     manifest.header().description.as_ref().map(ToString::to_string)
 }
 
-fn failed(error: &IndexError) -> u64 {
+fn failed(error: &dyn std::error::Error) -> u64 {
     tracing::warn!(%error, "the catalogue is not kept; it is made anew when it is needed");
     0
 }
@@ -198,7 +223,34 @@ mod tests {
     use syncra_protocol::id::EntryId;
 
     use super::*;
-    use crate::flow::fixture::open;
+    use crate::flow::fixture::{Draft, open, tell};
+    use crate::journal::KnownHead;
+
+    /// A home that was restored knows heads, and the entries below them come later.
+    #[tokio::test]
+    async fn a_card_follows_what_comes_below_a_known_head() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (author, reader) = (open(there.path()).await, open(here.path()).await);
+        let lamp = Draft::new("lamp", "1.0.0").publish(&author).await.package;
+        tell(&author, &reader, lamp).await;
+        let latest = async || {
+            catch_up(&reader).await;
+            stored(&reader, lamp).and_then(|card| card.latest).map(|version| version.to_string())
+        };
+        assert_eq!(latest().await.as_deref(), Some("1.0.0"));
+        Draft::new("lamp", "1.1.0").publish(&author).await;
+        for head in author.histories.package(lamp).unwrap().unwrap().evidence.heads() {
+            let (origin, size, root) = (*head.origin(), head.size(), head.root());
+            let known = KnownHead { origin, size, root, note: head.note().to_vec() };
+            reader.histories.journal().append(known).await.unwrap();
+        }
+        assert_eq!(latest().await.as_deref(), Some("1.0.0"));
+        tell(&author, &reader, lamp).await;
+        assert_eq!(latest().await.as_deref(), Some("1.1.0"));
+        assert_eq!(catch_up(&reader).await, 0, "nothing is made for nothing");
+        author.close().await;
+        reader.close().await;
+    }
 
     /// Nobody has named it, and it was handed on.
     #[tokio::test]

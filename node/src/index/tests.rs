@@ -142,15 +142,15 @@ fn a_clean_end_rebuilds_nothing_and_an_unfinished_build_does() {
 }
 
 #[test]
-fn the_heads_it_was_built_from_are_remembered() {
+fn what_it_was_built_from_is_remembered() {
     let origin = Origin::package(PackageId::from_bytes([1; 32]), DeviceKey::from_bytes([2; 32]));
     let index = Index::in_memory();
     assert_eq!(index.built_from(&origin).expect("read"), None);
     let mut batch = Batch::new();
     batch.put(Table::Fold, b"state", b"of 7").expect("within limits");
-    batch.built_from(&origin, 7, LogHash::from_bytes([3; 32]));
+    batch.built_from(&origin, Basis([3; 32]));
     index.write(batch).expect("written");
-    assert_eq!(index.built_from(&origin).expect("read"), Some((7, LogHash::from_bytes([3; 32]))));
+    assert_eq!(index.built_from(&origin).expect("read"), Some(Basis([3; 32])));
 }
 
 #[test]

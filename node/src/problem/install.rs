@@ -6,6 +6,7 @@ use crate::flow::follow::FollowError;
 use crate::flow::gc::GcError;
 use crate::flow::install::InstallError;
 use crate::installed::InstalledError;
+use crate::witness::Unwitnessed;
 
 impl From<InstalledError> for Problem {
     fn from(error: InstalledError) -> Self {
@@ -48,6 +49,12 @@ impl From<InstallError> for Problem {
             InstallError::Select { ref source, .. } => {
                 let Self { code, hint, .. } = Self::from((**source).clone());
                 return Self { hint, ..Self::from_error(code, &error) };
+            }
+            InstallError::Unwitnessed { source: Unwitnessed::Nobody { .. }, .. } => {
+                return Self::from_error(Code::Unwitnessed, &error).with_hint(
+                    "`syncra config set policy.min_witnesses` and `syncra config set policy.min_witnessed_hours`, both without a \
+                     value, ask for none",
+                );
             }
             InstallError::Unwitnessed { .. } => Code::Unwitnessed,
             InstallError::Blocked { .. } => Code::Blocked,

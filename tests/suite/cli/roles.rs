@@ -443,3 +443,34 @@ fn status_tells_of_refs_that_have_diverged() {
     alice.json(["channel", &exact, "stable", "1.2.0"]);
     assert_eq!(waits(&alice), Vec::<String>::new());
 }
+
+/// What a maintainer's own log takes back, the list of packages takes back, whatever brought it.
+#[test]
+fn what_is_listed_follows_what_is_said_of_a_maintainers_device() {
+    let ((alice, exact), bob) = (begun(), Home::new());
+    carry(&alice, &[&bob], &exact);
+    alice.json(["role", &exact, &identity(&bob), "maintainer", "--yes"]);
+    carry(&alice, &[&bob], &exact);
+    publish_to(&bob, &exact, "1.1.0", &[]);
+    carry(&bob, &[&alice], &exact);
+    let listed = || {
+        let list = alice.json(["list"]);
+        let lamp = list["packages"].as_array().expect("a list").iter().find(|known| known["name"] == "lamp");
+        lamp.map(|lamp| text(lamp, "latest").to_owned())
+    };
+    assert_eq!(listed().as_deref(), Some("1.1.0"));
+
+    let secret = bob.work().join("recovery");
+    std::fs::write(&secret, text(&bob.json(["id", "recovery"]), "recovery")).expect("written");
+    let phone = Home::new().with("SYNCRA_RECOVERY_FILE", secret.to_str().expect("text").to_owned());
+    carry(&bob, &[&phone], &exact);
+    phone.json(["id", "recover", &identity(&bob), "--label", "phone", "--yes"]);
+    let key = text(&bob.json(["id"]), "device").to_owned();
+    phone.json(["devices", "suspend", &key, "--before", &format!("{exact}@1.1.0"), "--yes"]);
+    // Another package brings it.
+    package(&phone, "wall", "1.0.0", "stand()");
+    let wall = format!("syncra:{}", text(&publish(&phone, "wall"), "package_id"));
+    carry(&phone, &[&alice], &wall);
+    let state = alice.json(["info", &exact])["releases"][0]["state"].clone();
+    assert_eq!((state, listed().as_deref()), ("revoked".into(), Some("1.0.0")));
+}
