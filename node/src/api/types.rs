@@ -7,6 +7,7 @@ use syncra_protocol::id::base32;
 use syncra_protocol::log::checkpoint::Checkpoint;
 use syncra_protocol::log::fork::ForkProof;
 
+use crate::flow::heal::Forked;
 use crate::problem::Problem;
 use crate::progress::ProgressFrame;
 use crate::witness::Freshness;
@@ -94,6 +95,38 @@ impl From<&ForkProof> for ForkInfo {
             older: proof.older().checkpoint().into(),
             newer: proof.newer().checkpoint().into(),
             proof: base32(&proof.encode()),
+        }
+    }
+}
+
+/// A log whose key signed two histories, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForkedInfo {
+    /// The log.
+    pub log: String,
+    /// `open`, `waits` for owners, `disputed`, `healed`, healed `elsewhere` (for a history that is not here), or `cut` because its
+    /// writer has no say any more.
+    pub state: String,
+    /// Entries of it that are here.
+    pub held: u64,
+    /// How many of these count.
+    pub counted: u64,
+    /// The same in words, with who said so.
+    pub detail: String,
+    /// What the user of this device can do; none if there is nothing to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl From<Forked> for ForkedInfo {
+    fn from(forked: Forked) -> Self {
+        Self {
+            log: forked.log.to_string(),
+            state: forked.standing.word().to_owned(),
+            held: forked.held,
+            counted: forked.counted,
+            detail: forked.to_string(),
+            next: forked.next,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::fork;
 use super::role;
 use super::ui::text;
-use crate::api::types::ForkInfo;
+use crate::api::types::{ForkInfo, ForkedInfo};
 use crate::api::verbs::packages::{Forks, Info, InfoResponse, OwnerInfo, PackageRequest, ReleaseInfo};
 use crate::clock;
 use crate::problem::{Code, Problem};
@@ -16,8 +16,9 @@ use crate::problem::{Code, Problem};
 ///
 /// Owners, releases, channels, and what was verified to tell this. How new it is can only
 /// be said by witnesses on your list (`syncra witness`); without them freshness is `unknown`.
-/// A key that signed two histories is shown loudly; `--fork-proof` writes the evidence. A
-/// package that is not known here is looked for first, unless `--offline`.
+/// A key that signed two histories is shown loudly, with what became of it and what to do;
+/// `--fork-proof` writes the evidence. A package that is not known here is looked for first,
+/// unless `--offline`.
 ///
 /// Examples:
 ///   syncra info @alice~k3v9x2m4q7ab/rocket
@@ -98,7 +99,10 @@ fn human(info: &InfoResponse) -> String {
     let (logs, entries) = (info.verified.logs, info.verified.entries);
     lines.push(format!("verified:  {logs} logs with {entries} entries"));
     lines.push(format!("freshness: {}", text::freshness(&info.witnessed, clock::now())));
-    lines.extend(info.forked.iter().map(|log| format!("FORKED:    {log}: its key signed two histories")));
+    for ForkedInfo { log, detail, next, .. } in &info.forks {
+        lines.push(format!("FORKED:    {log}: {detail}"));
+        lines.extend(next.as_ref().map(|next| format!("           {next}")));
+    }
     let no_room = |who: &String| {
         format!("NO ROOM:   further logs of {who} are left out: it has as many as a package has room for")
     };

@@ -8,7 +8,12 @@ use syncra_protocol::origin::{Origin, Subject};
 
 use super::resolve::Named;
 use super::roles::{self, RolesError};
-use super::{Parts, devices};
+use super::{Parts, devices, identity};
+use crate::history::LoadError;
+
+mod standing;
+
+pub use standing::{Forked, Standing, forked, warnings};
 
 /// What was said of a forked log.
 #[derive(Debug, Clone)]
@@ -136,6 +141,21 @@ fn ensure_authorised(parts: &Parts, named: &Named, log: &Origin) -> Result<(), H
         Err(RolesError::NotAnOwner { .. }) => Err(HealError::NotAuthorised(named.reference.clone())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Which device of whom writes a log, for people.
+fn said_by(parts: &Parts, state: &PackageState, writer: &Origin) -> Result<String, LoadError> {
+    if writer.key == parts.device {
+        return Ok("this device".to_owned());
+    }
+    let Some(known) = state.writers.get(writer) else { return Ok(writer.key.fmt_short()) };
+    let device = state.owners.get(&known.identity).and_then(|owner| owner.devices.get(&writer.key));
+    let label =
+        device.and_then(|device| device.label.as_ref()).map_or_else(|| writer.key.fmt_short(), ToString::to_string);
+    if known.identity == parts.identity() {
+        return Ok(format!("your device `{label}`"));
+    }
+    Ok(format!("the device `{label}` of {}", identity::owner_text(&parts.histories, known.identity)?))
 }
 
 fn cut_back(state: &PackageState, log: &Origin) -> bool {

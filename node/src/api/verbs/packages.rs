@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 
 use super::open::asked;
 use super::roles::{self, OpenInfo, RefNameInfo, RoleInfo};
-use crate::api::types::{CheckpointInfo, Empty, ForkInfo, WitnessedInfo};
+use crate::api::types::{CheckpointInfo, Empty, ForkInfo, ForkedInfo, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::catalogue::{self, Card};
-use crate::flow::{Parts, release, resolve};
+use crate::flow::{Parts, heal, release, resolve};
 use crate::history::History;
 use crate::installed::Slot;
 use crate::problem::Problem;
@@ -154,6 +154,9 @@ pub struct InfoResponse {
     /// Logs whose key signed two histories: nothing newer of them is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forked: Vec<String>,
+    /// The same, with what became of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<ForkedInfo>,
     /// People of whom there is no room for further logs: what another device of theirs says may not be heard here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_room: Vec<String>,
@@ -260,6 +263,7 @@ impl Verb for Info {
         let channels = state.refs.iter().filter(|((class, _), _)| *class == RefClass::Channel);
         let witnessed = WitnessedInfo::from(parts.witnesses.freshness(named.history.evidence.heads()));
         let logs: Vec<CheckpointInfo> = named.history.evidence.heads().map(|head| head.checkpoint().into()).collect();
+        let forks = heal::forked(parts, &named)?.into_iter().map(ForkedInfo::from).collect();
         Ok(InfoResponse {
             reference: named.reference,
             package_id: state.package.to_string(),
@@ -281,6 +285,7 @@ impl Verb for Info {
                 })
                 .collect(),
             forked: named.history.evidence.forks().map(|proof| proof.origin().to_string()).collect(),
+            forks,
             no_room: named.history.evidence.without_room().iter().map(ToString::to_string).collect(),
             freshness: witnessed.word(),
             witnessed,

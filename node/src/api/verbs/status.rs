@@ -17,7 +17,7 @@ use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
 use crate::flow::share::{self, Doubt};
-use crate::flow::{Parts, adopt, own, resolve};
+use crate::flow::{Parts, adopt, heal, own, resolve};
 use crate::history::LoadError;
 use crate::net;
 use crate::problem::Problem;
@@ -341,9 +341,7 @@ async fn warnings(
     if who.recovery == "unsaved" {
         warnings.push("the recovery secret is only on this device; write it down: `syncra id recovery`".to_owned());
     }
-    for origin in parts.histories.journal().truth().forked_logs() {
-        warnings.push(format!("the key of {origin} has signed two histories; nothing newer of it is accepted"));
-    }
+    warnings.extend(heal::warnings(parts)?);
     if !running && !own::written(parts).is_empty() {
         warnings.push("nobody can fetch what you published until a node runs: `syncra up`".to_owned());
     }
