@@ -1,5 +1,6 @@
 //! `syncra verify`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::client::Client;
@@ -14,7 +15,7 @@ use crate::problem::{Code, Problem};
 ///
 /// Every log against the note of its key, every blob of every release that is held against
 /// its hash. If something is wrong the exit code is 5; what was found is printed all the
-/// same.
+/// same. What a restored or copied home came without is told, and is nothing wrong.
 ///
 /// With `--fork-proof` only that file is looked at: whether it proves that a key signed two
 /// histories, and whose. That needs neither a home nor a network.
@@ -49,7 +50,13 @@ impl Args {
             Code::VerificationFailed,
             format!("not verified: {}", text::count(found.problems.len() as u64, "thing")),
         );
-        Err(found.problems.iter().fold(problem, |all, one| all.with_cause(format!("{}: {}", one.what, one.detail))))
+        let problem =
+            found.problems.iter().fold(problem, |all, one| all.with_cause(format!("{}: {}", one.what, one.detail)));
+        let fixes: BTreeSet<&str> = found.problems.iter().filter_map(|one| one.fix.as_deref()).collect();
+        match fixes.is_empty() {
+            true => Err(problem),
+            false => Err(problem.with_hint(fixes.into_iter().collect::<Vec<_>>().join("; "))),
+        }
     }
 }
 
@@ -61,8 +68,12 @@ fn human(found: &VerifyResponse) -> String {
         [p.reference.clone(), logs, entries, releases, blobs, text::bytes(p.bytes), fresh]
     };
     let rows: Vec<_> = found.packages.iter().map(row).collect();
-    if rows.is_empty() {
-        return String::new();
+    let mut lines = Vec::new();
+    if !rows.is_empty() {
+        lines.push(text::table(["PACKAGE", "LOGS", "ENTRIES", "RELEASES", "BLOBS", "SIZE", "FRESHNESS"], &rows));
     }
-    text::table(["PACKAGE", "LOGS", "ENTRIES", "RELEASES", "BLOBS", "SIZE", "FRESHNESS"], &rows)
+    lines.extend(found.absent.iter().map(|one| format!("not here: {}: {}", one.what, one.detail)));
+    let fixes: BTreeSet<&str> = found.absent.iter().filter_map(|one| one.fix.as_deref()).collect();
+    lines.extend(fixes.into_iter().map(str::to_owned));
+    lines.join("\n")
 }

@@ -1,15 +1,19 @@
 //! Looking at everything again: logs from their bytes, notes by their keys, content by its hashes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
 
 use super::release::{self, ReleaseError};
-use super::{Parts, redact, resolve};
+use super::resolve::Named;
+use super::{Parts, heal, own, redact, resolve};
 use crate::blobs::{self, BlobError, Blobs};
-use crate::history::{History, LoadError};
+use crate::history::{Gap, History, LoadError};
+use crate::journal::{OwnRoot, Provenance};
 use crate::progress::Progress;
 use crate::witness::Freshness;
 
@@ -20,6 +24,8 @@ pub struct Report {
     pub packages: Vec<PackageReport>,
     /// What is wrong; nothing, normally.
     pub problems: Vec<Finding>,
+    /// What is not here and need not be: this home came from elsewhere without it, as after a restore.
+    pub absent: Vec<Finding>,
 }
 
 /// What was looked at in one package.
@@ -50,7 +56,16 @@ pub struct Finding {
     pub detail: String,
     /// The blob whose bytes are wrong, if that is all that is wrong.
     pub blob: Option<BlobId>,
+    /// What to do, if anything helps that is known here.
+    pub fix: Option<String>,
 }
+
+/// How what is missing comes again.
+const FROM_OTHERS: &str = "get it from whoever has it: `syncra get PKG@VERSION -o DIR` while a node runs and is connected to them, or \
+                           `syncra import` a file of theirs";
+/// How what is damaged of an own release comes again as well.
+const PUBLISH_AGAIN: &str = "publish the same files of that version again: what is damaged is then written anew; or import them \
+                             from who has them";
 
 /// Why nothing could be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +91,10 @@ pub async fn verify(parts: &Parts, packages: &[PackageId], progress: &Progress) 
     let mut hashed = HashSet::new();
     for (n, package) in (0..).zip(packages) {
         progress.items("verify", n, Some(packages.len() as u64));
+        let gaps = gaps(parts, *package, &mut report)?;
         match parts.histories.read_again(*package) {
-            Ok(Some(history)) => verify_package(parts, &history, &mut hashed, &mut report).await?,
+            Ok(Some(history)) => verify_package(parts, Arc::new(history), &mut hashed, &mut report).await?,
+            Ok(None) if gaps => {}
             Ok(None) => report.problems.push(finding(package, "its entries are not complete here")),
             Err(error) => report.problems.push(finding(package, error_chain(&error))),
         }
@@ -85,18 +102,29 @@ pub async fn verify(parts: &Parts, packages: &[PackageId], progress: &Progress) 
     Ok(report)
 }
 
-/// A key that signed two histories is found wanting as long as nobody has said which of them goes on.
-fn forked(history: &History, origin: &Origin) -> Finding {
-    let settled = match history.evidence.n_common(origin) {
-        Some(n_common) => format!("the first {n_common} entries are in both"),
-        None => "where they part is not known here".to_owned(),
-    };
-    Finding { what: format!("log {origin}"), detail: format!("its key signed two histories; {settled}"), blob: None }
+/// Logs of the package that are known to go further than what is on this disk; whether there are any.
+fn gaps(parts: &Parts, package: PackageId, report: &mut Report) -> Result<bool, LoadError> {
+    let gaps = parts.histories.gaps(package)?;
+    // Where nobody has said that the home belongs here it came from elsewhere.
+    let is_home = is_home(parts);
+    for Gap { origin, n_missing, were_here } in &gaps {
+        let (of, detail) = match *were_here && is_home {
+            true => (&mut report.problems, "are lost"),
+            false => (&mut report.absent, "are not here, since this home was restored or copied"),
+        };
+        of.push(Finding {
+            what: format!("log {origin}"),
+            detail: format!("{n_missing} of its entries {detail}"),
+            blob: None,
+            fix: Some(own::COMES_BACK.to_owned()),
+        });
+    }
+    Ok(!gaps.is_empty())
 }
 
 async fn verify_package(
     parts: &Parts,
-    history: &History,
+    history: Arc<History>,
     hashed: &mut HashSet<BlobId>,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
@@ -117,54 +145,98 @@ async fn verify_package(
         entries: history.evidence.heads().map(syncra_protocol::log::checkpoint::Head::size).sum(),
         ..PackageReport::default()
     };
-    // Of one that was healed all counts that is here.
-    let is_open = |origin: &Origin| {
-        let n_counted = history.state.forked.get(origin).copied().unwrap_or(0);
-        n_counted < history.evidence.size(origin)
-    };
-    let forks = history.evidence.forks().map(|proof| proof.origin()).filter(|origin| is_open(origin));
-    report.problems.extend(forks.map(|origin| forked(history, origin)));
+    let named = Named { reference: found.reference.clone(), history: Arc::clone(&history), selector: None };
+    for forked in heal::forked(parts, &named)?.into_iter().filter(|forked| !forked.is_settled()) {
+        let (what, detail) = (format!("log {}", forked.log), forked.to_string());
+        report.problems.push(Finding { what, detail, blob: None, fix: forked.next });
+    }
+    let rescue = if may_publish(parts, &history) { PUBLISH_AGAIN } else { FROM_OTHERS };
+    let is_home = is_home(parts);
     for (id, published) in &history.state.releases {
         let release = &published.release;
         let what = || format!("release {} ({})", release.version, id.fmt_short());
-        let must_be_here = kept.contains(&release.content_root);
+        let is_own = kept.contains(&release.content_root);
+        let was_here = parts.histories.journal().truth().was_here(&release.content_root);
+        let must_be_here = is_own && is_home && was_here;
+        let fix = Some(if must_be_here { rescue } else { FROM_OTHERS }.to_owned());
         match release::verified_content(blobs, release).await {
             Ok(index) => {
                 let children = index.hash_seq();
                 let all = children.children().iter().copied().chain([release.content_root.into(), release.manifest]);
-                let problems = hash_all(blobs, all, must_be_here, hashed, &mut found).await?;
+                let (problems, n_missing) = hash_all(blobs, all, must_be_here, hashed, &mut found).await?;
                 found.releases += 1;
-                report.problems.extend(problems);
+                let is_whole = problems.is_empty() && n_missing == 0;
+                report.problems.extend(problems.into_iter().map(|found| Finding { fix: fix.clone(), ..found }));
+                if is_own && is_whole && is_home && !was_here {
+                    expect(parts, release, package).await;
+                }
+                if is_own && !is_whole && !must_be_here {
+                    report.absent.push(absent(what()));
+                }
+            }
+            Err(ReleaseError::Blob(BlobError::Missing(_))) if is_own && !must_be_here => {
+                report.absent.push(absent(what()))
             }
             // Others' content may have been left out or collected.
             Err(ReleaseError::Blob(BlobError::Missing(_))) if !must_be_here => {}
             Err(ReleaseError::Blob(BlobError::Stopped)) => return Err(BlobError::Stopped.into()),
-            Err(error) => report.problems.push(Finding { what: what(), detail: error_chain(&error), blob: None }),
+            Err(error) => report.problems.push(Finding { what: what(), detail: error_chain(&error), blob: None, fix }),
         }
     }
     report.packages.push(found);
     Ok(())
 }
 
-/// Hashes every blob that was not hashed before.
+fn is_home(parts: &Parts) -> bool {
+    matches!(parts.provenance(), Ok(Provenance::Own))
+}
+
+/// Whether this device could publish a release of the package again.
+fn may_publish(parts: &Parts, history: &History) -> bool {
+    let state = &history.state;
+    let is_forked = state.forked.contains_key(&Origin::package(state.package, parts.device));
+    !is_forked && state.role(&parts.identity(), &parts.device).is_some()
+}
+
+/// Own content that came from elsewhere is here and whole: from now on it is missed when it is gone.
+async fn expect(parts: &Parts, release: &Release, package: PackageId) {
+    let root = OwnRoot { content_root: release.content_root, package, kept: true };
+    if let Err(error) = parts.histories.journal().append(root).await {
+        tracing::debug!(%error, "that own content is here was not written down");
+    }
+}
+
+/// Own content that this home came without.
+fn absent(what: String) -> Finding {
+    let detail = "its files are not here, since this home was restored or copied".to_owned();
+    Finding { what, detail, blob: None, fix: Some(FROM_OTHERS.to_owned()) }
+}
+
+/// Hashes every blob that was not hashed before. What is wrong, and how many are not here and need not be.
 async fn hash_all(
     blobs: &Blobs,
     ids: impl IntoIterator<Item = BlobId>,
     must_be_here: bool,
     hashed: &mut HashSet<BlobId>,
     found: &mut PackageReport,
-) -> Result<Vec<Finding>, VerifyError> {
-    let mut problems = Vec::new();
+) -> Result<(Vec<Finding>, usize), VerifyError> {
+    let (mut problems, mut n_missing) = (Vec::new(), 0);
     for id in ids {
         if !hashed.insert(id) {
             continue;
         }
         let bytes = match blobs.read(id, limits::HASH_SEQ_BYTES as u64).await {
             Ok(bytes) => bytes,
-            Err(BlobError::Missing(_)) if !must_be_here => continue,
+            Err(BlobError::Missing(_)) if !must_be_here => {
+                n_missing += 1;
+                // The next release that has it may have to be whole.
+                hashed.remove(&id);
+                continue;
+            }
             Err(BlobError::Stopped) => return Err(BlobError::Stopped.into()),
             Err(error) => {
-                problems.push(Finding { what: format!("blob {id}"), detail: error_chain(&error), blob: Some(id) });
+                let detail = error_chain(&error);
+                problems.push(Finding { what: format!("blob {id}"), detail, blob: Some(id), fix: None });
                 continue;
             }
         };
@@ -176,14 +248,15 @@ async fn hash_all(
                 what: format!("blob {id}"),
                 detail: "its bytes have another hash".to_owned(),
                 blob: Some(id),
+                fix: None,
             });
         }
     }
-    Ok(problems)
+    Ok((problems, n_missing))
 }
 
 fn finding(package: &PackageId, detail: impl Into<String>) -> Finding {
-    Finding { what: format!("package {package}"), detail: detail.into(), blob: None }
+    Finding { what: format!("package {package}"), detail: detail.into(), blob: None, fix: None }
 }
 
 /// An error with its causes, in a line.

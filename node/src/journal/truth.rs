@@ -1,6 +1,6 @@
 //! What the journal says when all of it is read: the state that only this device knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use syncra_protocol::Timestamp;
@@ -161,9 +161,19 @@ pub struct Truth {
     fork_common: BTreeMap<Origin, u64>,
     fork_points: BTreeMap<Origin, ForkPointShown>,
     own_roots: BTreeMap<ContentRoot, PackageId>,
+    /// What was written down before the journal came to where it is now, and not again since: of that nothing says that the
+    /// bytes came along.
+    brought: Brought,
     imported_roots: BTreeMap<ContentRoot, PackageId>,
     stated: BTreeMap<Origin, Stated>,
     testimonies: BTreeMap<Origin, Testimony>,
+}
+
+/// What a journal brought along from another place.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Brought {
+    roots: BTreeSet<ContentRoot>,
+    heads: BTreeSet<Origin>,
 }
 
 impl Truth {
@@ -289,6 +299,19 @@ impl Truth {
         self.own_roots.iter()
     }
 
+    /// Whether own content was written down where this journal is now: then its bytes were here. Else the journal was copied or
+    /// restored since, and they may never have been.
+    #[must_use]
+    pub fn was_here(&self, root: &ContentRoot) -> bool {
+        self.own_roots.contains_key(root) && !self.brought.roots.contains(root)
+    }
+
+    /// The same for the entries below the newest verified head of another writer's log.
+    #[must_use]
+    pub fn entries_were_here(&self, origin: &Origin) -> bool {
+        self.heads.contains_key(origin) && !self.brought.heads.contains(origin)
+    }
+
     /// Content that stays because the user imported it, with its package.
     pub fn imported_roots(&self) -> impl Iterator<Item = (&ContentRoot, &PackageId)> {
         self.imported_roots.iter()
@@ -342,7 +365,8 @@ impl Truth {
                 short(forked.proof.len(), 2 * limits::NOTE_BYTES)?;
                 Ok(!self.forked.contains_key(&forked.origin))
             }
-            Record::OwnRoot(root) => Ok(self.own_roots.contains_key(&root.content_root) != root.kept),
+            Record::OwnRoot(root) if root.kept => Ok(!self.was_here(&root.content_root)),
+            Record::OwnRoot(root) => Ok(self.own_roots.contains_key(&root.content_root)),
             // A third history can only part earlier; so the last record of a log is the least.
             Record::ForkCommon(common) => {
                 Ok(self.fork_common(&common.origin).is_none_or(|known| common.n_common < known))
@@ -458,7 +482,8 @@ impl Truth {
         match held.cmp(&head.size) {
             std::cmp::Ordering::Greater => Err(Refusal::Rollback { held, offered: head.size }),
             std::cmp::Ordering::Equal if root != Some(head.root) => Err(Refusal::Fork { size: held }),
-            std::cmp::Ordering::Equal => Ok(false),
+            // Said again where the entries have come.
+            std::cmp::Ordering::Equal => Ok(self.brought.heads.contains(&head.origin)),
             std::cmp::Ordering::Less => Ok(true),
         }
     }
@@ -474,7 +499,10 @@ impl Truth {
                 let log = self.own.entry(note.origin).or_default();
                 log.note = Some(note);
             }
-            Record::Head(head) => drop(self.heads.insert(head.origin, head)),
+            Record::Head(head) => {
+                self.brought.heads.remove(&head.origin);
+                self.heads.insert(head.origin, head);
+            }
             Record::FirstSeen(FirstSeen { entry, at }) => drop(self.first_seen.entry(entry).or_insert(at)),
             Record::Follow(Follow { package, channel }) => drop(self.follows.insert(package, channel)),
             Record::Unfollow(unfollow) => drop(self.follows.remove(&unfollow.package)),
@@ -485,10 +513,15 @@ impl Truth {
                 None => drop(self.petnames.remove(&petname.identity)),
             },
             Record::Handle(handle) => self.handle = Some(handle.text),
-            Record::HomeOrigin(home) => self.home = Some(home),
+            Record::HomeOrigin(home) => {
+                self.home = Some(home);
+                self.brought.roots.extend(self.own_roots.keys());
+                self.brought.heads.extend(self.heads.keys());
+            }
             Record::Forked(forked) => drop(self.forked.entry(forked.origin).or_insert(forked.proof)),
             Record::ForkPoint(shown) => drop(self.fork_points.insert(shown.origin, shown)),
             Record::OwnRoot(OwnRoot { content_root, package, kept: true }) => {
+                self.brought.roots.remove(&content_root);
                 self.own_roots.insert(content_root, package);
             }
             Record::OwnRoot(root) => drop(self.own_roots.remove(&root.content_root)),

@@ -317,8 +317,8 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
     let (home, other) = (Home::new(), Home::new());
     std::fs::write(home.work().join("phrase"), "a long passphrase\n").expect("written");
     let home = home.with("SYNCRA_PASSPHRASE_FILE", "phrase".to_owned());
-    package(&home, "lamp", "1.0.0", "turn()");
-    publish(&home, "lamp");
+    package(&home, "lamp", "1.0.0", &"turn() ".repeat(10_000));
+    let lamp = text(&publish(&home, "lamp"), "ref").to_owned();
     let theirs = ["door", "wall"].map(|name| {
         package(&other, name, "1.0.0", "stand()");
         format!("syncra:{}", text(&publish(&other, name), "package_id"))
@@ -350,10 +350,36 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
     };
     assert!(in_new(&["status"]).stdout.contains("nothing is signed here before `syncra id adopt`"));
     assert!(incomplete().is_some_and(|line| line.contains("2 in all") && line.contains("`syncra import`")));
+    // What was never here is no damage, and said.
+    let verified = in_new(&["verify", "--json"]).data();
+    let absent: Vec<_> = verified["absent"].as_array().expect("a list").iter().map(|one| text(one, "what")).collect();
+    assert!(verified["ok"] == true && absent.len() == 3, "{verified}");
+    assert!(absent.iter().any(|what| what.starts_with("release 1.0.0")), "{verified}");
+    for args in [&["verify"][..], &["doctor", "--offline"], &["doctor", "--offline", "--quick"]] {
+        let said = in_new(args);
+        assert!(
+            said.code == 0 && said.stdout.contains("restored or copied"),
+            "{args:?}: {} {}",
+            said.stdout,
+            said.stderr
+        );
+    }
     for file in &files {
         assert_eq!(in_new(&["import", file]).code, 0);
     }
     assert_eq!(incomplete(), None);
+    let lamp = format!("syncra:{}", text(&home.json(["info", &lamp]), "package_id"));
+    home.json(["export", &lamp, "-o", "lamp.syncpack"]);
+    assert_eq!(in_new(&["import", "lamp.syncpack"]).code, 0);
+    let verified = in_new(&["verify", "--json"]).data();
+    assert!(verified["ok"] == true && verified["absent"] == Value::Null, "{verified}");
+    // From now on it is missed.
+    let data = home.work().join("new-home/blobs/data");
+    for file in super::care::files(&data, "") {
+        std::fs::remove_file(file).expect("removed");
+    }
+    let lost = in_new(&["verify", "--json"]);
+    assert!(lost.code == 5 && lost.stderr.contains("publish the same files"), "{} {}", lost.stdout, lost.stderr);
 }
 
 /// Two sticks of one author come in any order: what the older one says of its author is known already.

@@ -35,6 +35,9 @@ pub struct VerifyResponse {
     pub packages: Vec<VerifiedPackage>,
     /// What is wrong.
     pub problems: Vec<VerifyProblem>,
+    /// What is not here and need not be: this home came from elsewhere without it, as after a restore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<VerifyProblem>,
 }
 
 /// What was looked at in one package.
@@ -66,6 +69,9 @@ pub struct VerifyProblem {
     pub what: String,
     /// How it is wrong.
     pub detail: String,
+    /// What to do, if anything helps that is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 impl Verb for Verify {
@@ -98,11 +104,12 @@ impl Verb for Verify {
             blobs: found.blobs,
             bytes: found.bytes,
         };
-        let problem = |found: verify::Finding| VerifyProblem { what: found.what, detail: found.detail };
+        let problem = |found: verify::Finding| VerifyProblem { what: found.what, detail: found.detail, fix: found.fix };
         Ok(VerifyResponse {
             ok: report.problems.is_empty(),
             packages: report.packages.into_iter().map(package).collect(),
             problems: report.problems.into_iter().map(problem).collect(),
+            absent: report.absent.into_iter().map(problem).collect(),
         })
     }
 }
