@@ -145,7 +145,7 @@ impl AddArgs {
 pub(super) fn warn_of_forks(context: &Context, goes_on: &[GoesOn]) {
     for GoesOn { reference, version } in goes_on {
         context.ui().warning(&format!(
-            "its key has signed two histories of {reference}; the one that is here goes on, up to {version}: if that is not yours, say so with `--before` and the exact id of the first release that is not (`syncra log {reference}`)"
+            "its key has signed two histories of {reference}; the one that is here goes on, up to {version}: if that is not yours, say so with `--before {reference}@VERSION` and the first version that is not (`syncra log {reference}`)"
         ));
     }
 }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use syncra_protocol::entry::{RefClass, Role};
-use syncra_protocol::fold::{PackageState, Pick, SelectError, Selection, VersionState, Warning};
+use syncra_protocol::fold::{PackageState, Pick, Published, SelectError, Selection, VersionState, Warning};
 use syncra_protocol::id::{IdentityId, PackageId, ReleaseId};
 use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::reference::{QualifiedName, Reference, Selector};
-use syncra_protocol::version::VersionReq;
+use syncra_protocol::version::{Version, VersionReq};
 
 use super::{Parts, identity};
 use crate::history::{Histories, History, LoadError};
@@ -135,23 +135,55 @@ pub fn release<'a>(state: &'a PackageState, selector: Option<&Selector>) -> Resu
     state.select(&pick(state, selector))
 }
 
-/// The release that is named, also one that a cut has taken back.
+/// Why no release is meant that was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WrittenError {
+    /// None is.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Several have this version.
+    #[error("{} releases have the version {version}", .releases.len())]
+    Several {
+        /// The version.
+        version: Version,
+        /// How each of them is named.
+        releases: Vec<String>,
+    },
+}
+
+/// The release that is named, whatever it counts for: also one that a cut has taken back, that is in one of two histories only,
+/// or that others contest. Of several of a version the one that `is_meant`.
 ///
 /// # Errors
-/// [`SelectError`].
-pub fn written(named: &Named) -> Result<ReleaseId, SelectError> {
+/// [`WrittenError`].
+pub fn written(named: &Named, is_meant: impl Fn(&Published) -> bool) -> Result<ReleaseId, WrittenError> {
     let state = &named.history.state;
+    let of_version = |version: &Version| {
+        // Also those that count for nothing beside one that does.
+        let all = state.releases.iter().filter(|(_, known)| known.release.version == *version);
+        let (meant, others): (Vec<_>, Vec<_>) = all.partition(|(_, known)| is_meant(known));
+        let found = if meant.is_empty() { others } else { meant };
+        let found: Vec<ReleaseId> = found.into_iter().map(|(id, _)| *id).collect();
+        match state.versions.get(version) {
+            Some(VersionState::Settled(one)) if found.contains(one) => vec![*one],
+            _ => found,
+        }
+    };
     let known = match &named.selector {
         Some(Selector::Release(release)) => state.releases.contains_key(release).then_some(*release),
-        Some(Selector::Version(version)) => match state.versions.get(version) {
-            Some(VersionState::Revoked(releases)) if releases.len() == 1 => releases.first().copied(),
-            _ => None,
+        Some(Selector::Version(version)) => match &of_version(version)[..] {
+            [] => None,
+            [one] => Some(*one),
+            several => {
+                let releases = several.iter().map(|id| format!("{}@r:{id}", named.reference)).collect();
+                return Err(WrittenError::Several { version: version.clone(), releases });
+            }
         },
         _ => None,
     };
     match known {
         Some(known) => Ok(known),
-        None => release(state, named.selector.as_ref()).map(|found| found.release),
+        None => Ok(release(state, named.selector.as_ref()).map(|found| found.release)?),
     }
 }
 

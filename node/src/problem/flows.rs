@@ -21,7 +21,7 @@ use crate::flow::publish::{PublishError, Unresolved};
 use crate::flow::redact::RedactError;
 use crate::flow::refs::RefError;
 use crate::flow::release::ReleaseError;
-use crate::flow::resolve::ResolveError;
+use crate::flow::resolve::{ResolveError, WrittenError};
 use crate::flow::syncpack::frame::FrameError;
 use crate::flow::syncpack::{ExportError, ImportError, SurveyError};
 use crate::flow::tiles::ExportTilesError;
@@ -370,6 +370,19 @@ impl From<SelectError> for Problem {
     }
 }
 
+impl From<WrittenError> for Problem {
+    fn from(error: WrittenError) -> Self {
+        let message = error.to_string();
+        match error {
+            WrittenError::Select(error) => error.into(),
+            WrittenError::Several { releases, .. } => {
+                let problem = Self::new(Code::Contested, message).with_hint("name one exactly, as listed");
+                releases.into_iter().fold(problem, Self::with_cause)
+            }
+        }
+    }
+}
+
 impl From<GetError> for Problem {
     fn from(error: GetError) -> Self {
         let code = match error {
@@ -414,9 +427,9 @@ impl From<BlameError> for Problem {
     fn from(error: BlameError) -> Self {
         match error {
             BlameError::Peek(error) => error.into(),
-            BlameError::NoFile { .. } => {
-                Self::from_error(Code::NotFound, &error).with_hint("`syncra get` writes out all files of a release")
-            }
+            BlameError::NoFile { .. } => Self::from_error(Code::NotFound, &error).with_hint(
+                "name a file as it stands in the package; `syncra get PKG@VERSION -o DIR` writes all of them out",
+            ),
         }
     }
 }
@@ -442,9 +455,8 @@ impl From<YankError> for Problem {
             YankError::Devices(error) => error.into(),
             YankError::NotAWriter(_) => Self::from_error(Code::NotAWriter, &error),
             YankError::Entry(_) => Self::from_error(Code::Failed, &error),
-            YankError::NoRelease(_) => {
-                Self::from_error(Code::BadArgument, &error).with_hint("name one by `@VERSION` or `@r:RELEASE`")
-            }
+            YankError::NoRelease(_) => Self::from_error(Code::BadArgument, &error)
+                .with_hint("name one by `@VERSION` or `@r:RELEASE`: `syncra info PKG` shows them"),
         }
     }
 }

@@ -223,7 +223,7 @@ impl Verb for SuspendDevice {
     ) -> Result<DeviceResponse, Problem> {
         let SuspendDeviceRequest { device, before, dry_run } = request;
         let known = devices::find(service.parts(), &device)?;
-        let before = releases(service.parts(), &before)?;
+        let before = releases(service.parts(), &before, &[known.key])?;
         service
             .finish(move |service| async move {
                 let goes_on = goes_on(service.parts(), &[known.key])?;
@@ -391,7 +391,8 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
         }
     };
     let label = label.map(|label| RefName::parse(&label)).transpose()?;
-    let wanted = Recovery { revoke, before: releases(parts, &before)?, lift, label, rotate };
+    let before = releases(parts, &before, &revoke)?;
+    let wanted = Recovery { revoke, before, lift, label, rotate };
     let goes_on = goes_on(parts, &wanted.revoke)?;
     let done = devices::recover(parts, identity, &secret, &wanted, dry_run).await?;
     Ok(RecoverResponse {
@@ -405,11 +406,16 @@ async fn recover(parts: &Parts, request: RecoverRequest) -> Result<RecoverRespon
     })
 }
 
-/// The releases that somebody names.
-fn releases(parts: &Parts, references: &[String]) -> Result<Vec<(PackageId, ReleaseId)>, Problem> {
+/// The releases of these devices that somebody names.
+fn releases(
+    parts: &Parts,
+    references: &[String],
+    devices: &[DeviceKey],
+) -> Result<Vec<(PackageId, ReleaseId)>, Problem> {
     let release = |text: &String| -> Result<_, Problem> {
         let named = resolve::package(parts, &Reference::parse(text)?)?;
-        Ok((named.history.state.package, resolve::written(&named)?))
+        let release = resolve::written(&named, |known| devices.contains(&known.writer.key))?;
+        Ok((named.history.state.package, release))
     };
     references.iter().map(release).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncra_protocol::entry::{ForkResolve, Redact, RefClass, Release, Role, Roles};
-use syncra_protocol::fold::{Needs, Open, OpenChange, PackageState};
+use syncra_protocol::fold::{Needs, Open, OpenChange, PackageState, Published};
 use syncra_protocol::id::{IdentityId, ReleaseId};
 use syncra_protocol::name::RefName;
 use syncra_protocol::reference::Reference;
@@ -320,7 +320,10 @@ async fn set(service: &Service, request: SetRolesRequest) -> Result<SaidResponse
         if before.history.state.package != named.history.state.package {
             return Err(Problem::new(Code::BadArgument, format!("`{text}` is a release of another package")));
         }
-        wanted.before.push(resolve::written(&before)?);
+        let whose = |known: &Published| before.history.state.writers.get(&known.writer).map(|writer| writer.identity);
+        let is_meant = |known: &Published| wanted.roles.iter().any(|(who, _)| whose(known) == Some(*who));
+        let release = resolve::written(&before, is_meant)?;
+        wanted.before.push(release);
     }
     let did = roles::change(parts, &named, &wanted, request.dry_run).await?;
     said(parts, &named, &did, request.dry_run)
