@@ -121,7 +121,8 @@ impl Args {
 
 fn planned(plan: &PlanPublishResponse, shown: usize) -> String {
     let (files, size) = (text::count(plan.n_files, "file"), text::bytes(plan.total_bytes));
-    let head = format!("{} {} ({}): {files}, {size}", plan.name, plan.version, plan.kind);
+    let already = if plan.already { "; published before, with the same files" } else { "" };
+    let head = format!("{} {} ({}): {files}, {size}{already}", plan.name, plan.version, plan.kind);
     let line = |file: &PlannedFile| {
         let mark = if file.executable { "*" } else { "" };
         format!("{:>10}  {}{mark}", text::bytes(file.bytes), file.path)

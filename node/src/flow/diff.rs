@@ -14,7 +14,7 @@ pub use super::lines::Hunk;
 use super::lines::{self, TEXT_BYTES};
 use super::peek::{Described, Peek, PeekError};
 use super::publish::{Plan, PublishError};
-use super::walk::{ReadError, SourceFile};
+use super::walk::{self, ReadError, SourceFile};
 
 /// Bytes of all texts of one comparison: what is held in memory, and about what an answer may have. Beyond, files are told by
 /// size and hash only.
@@ -102,15 +102,7 @@ impl Directory {
     /// [`DiffError`].
     pub fn read(plan: &Plan) -> Result<Self, DiffError> {
         let manifest = plan.manifest.resolve(&plan.dependencies).map_err(PublishError::from)?;
-        let entry = |file: &SourceFile| {
-            let mut hasher = blake3::Hasher::new();
-            let mut open = file.open()?;
-            hasher.update_reader(&mut open).map_err(|source| file.unreadable(source))?;
-            file.unchanged(&open)?;
-            let hash = BlobId::from_bytes(*hasher.finalize().as_bytes());
-            Ok(FileEntry { path: file.path.clone(), executable: file.executable, size: file.size, hash })
-        };
-        let entries = plan.files.iter().map(entry).collect::<Result<_, ReadError>>()?;
+        let entries = walk::hashed(&plan.files)?;
         let sources = plan.files.iter().map(|file| (file.path.as_str().to_owned(), file.clone())).collect();
         Ok(Self { entries, sources, manifest })
     }

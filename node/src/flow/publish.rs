@@ -4,6 +4,7 @@
 //! in between is completed at the next start or left for the collector, and publishing again converges.
 
 mod based;
+mod check;
 mod error;
 mod line;
 mod needs;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use syncra_protocol::entry::{Body, Dependency, Entry, NameClaim, PackageGenesis, Release};
 use syncra_protocol::fold::{PackageState, VersionState};
-use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId};
+use syncra_protocol::id::{BlobId, EntryId, PackageId, ReleaseId, TreeId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::limits;
 use syncra_protocol::log::checkpoint::Checkpoint;
@@ -30,9 +31,8 @@ use syncra_protocol::version::Version;
 
 use super::checkout::{self, Base, Place};
 use super::devices::{self, DevicesError};
-use super::pack::PackTreeError;
 use super::walk::{self, Selection, SourceFile};
-use super::{Parts, manifest, merge, pack, secrets};
+use super::{Parts, manifest, merge, pack};
 use crate::blobs::Import;
 use crate::clock;
 use crate::history::{self, Draft, History, LoadError};
@@ -40,6 +40,7 @@ use crate::journal::OwnRoot;
 use crate::progress::Progress;
 use based::{based_on_it, checked_out, not_moved_on, proposed, proposed_version};
 
+pub use check::{Outcome, check, check_secrets};
 pub use error::PublishError;
 pub use line::{Overwritten, overwritten, remember};
 pub use needs::{Doubt, Unresolved, check as check_needs, doubts};
@@ -160,35 +161,6 @@ async fn planned(
     })
 }
 
-/// Whether a publish of what was planned would be refused for what is known of its package: the rights of this device, what
-/// others have published meanwhile, a merge that is not finished. Returns the version that it would have.
-///
-/// # Errors
-/// [`PublishError`].
-pub fn check(parts: &Parts, plan: &Plan) -> Result<Version, PublishError> {
-    let history = package_of(parts, plan)?;
-    place::ensure_whole(parts, plan, history.as_deref())?;
-    let target = Target::choose(parts, plan, history.as_deref())?;
-    not_moved_on(parts, plan, &target, &target.parents)?;
-    Ok(target.version)
-}
-
-/// Whether a publish would be refused for what a file holds: what packing would find too late for whoever only asks.
-///
-/// # Errors
-/// [`PublishError::Pack`] of the first file that looks like a secret.
-pub async fn check_secrets(plan: &Plan) -> Result<(), PublishError> {
-    let (files, allowed) = (plan.files.clone(), plan.request.allow_secrets.clone());
-    let looked = tokio::task::spawn_blocking(move || {
-        let mut asked = files.iter().filter(|file| !allowed.iter().any(|path| path == file.path.as_str()));
-        asked.try_for_each(|file| match secrets::scan_file(file)? {
-            Some(finding) => Err(PackTreeError::Secret { path: file.source.clone(), finding }),
-            None => Ok(()),
-        })
-    });
-    Ok(looked.await.map_err(|_| PublishError::Interrupted)??)
-}
-
 /// Publishes what was planned.
 ///
 /// # Errors
@@ -216,7 +188,7 @@ pub async fn publish(parts: &Parts, plan: Plan, progress: &Progress) -> Result<P
         let (version, reason) = (target.version.clone(), redacted.reason);
         return Err(PublishError::Redacted { version, reason });
     }
-    let done = already(&plan, &target, &packed.index);
+    let done = already(&plan, &target, packed.index.tree_id());
     match &done {
         Ok(Some((id, _))) => not_moved_on(parts, &plan, &target, &[*id])?,
         // That others went on is the better reason, also for a version that they took.
@@ -389,13 +361,8 @@ fn resolve(plan: &Plan, target: &Target<'_>) -> Result<ResolvedManifest, Publish
 }
 
 /// The release that has these files already. A manifest's version must be this one; a plain folder takes any.
-fn already(
-    plan: &Plan,
-    target: &Target<'_>,
-    index: &ContentIndex,
-) -> Result<Option<(ReleaseId, Release)>, PublishError> {
+fn already(plan: &Plan, target: &Target<'_>, tree: TreeId) -> Result<Option<(ReleaseId, Release)>, PublishError> {
     let Some(state) = target.state else { return Ok(None) };
-    let tree = index.tree_id();
     if let Some(release) = place::contributed(state, target, tree) {
         return Ok(Some((release, state.releases[&release].release.clone())));
     }

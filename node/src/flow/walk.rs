@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::{DirEntry, WalkBuilder};
+use syncra_protocol::id::BlobId;
 use syncra_protocol::limits;
 use syncra_protocol::path::{Collision, EntryPath, EntryPathError, PathSet};
+use syncra_protocol::tree::FileEntry;
 
 /// One file that will be published.
 #[derive(Debug, Clone)]
@@ -201,6 +203,22 @@ impl SourceFile {
     pub fn unreadable(&self, source: std::io::Error) -> ReadError {
         ReadError::Unreadable { path: self.source.clone(), source }
     }
+}
+
+/// Reads and hashes files that were found. Waits for the disk.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn hashed(files: &[SourceFile]) -> Result<Vec<FileEntry>, ReadError> {
+    let entry = |file: &SourceFile| {
+        let mut hasher = blake3::Hasher::new();
+        let mut open = file.open()?;
+        hasher.update_reader(&mut open).map_err(|source| file.unreadable(source))?;
+        file.unchanged(&open)?;
+        let hash = BlobId::from_bytes(*hasher.finalize().as_bytes());
+        Ok(FileEntry { path: file.path.clone(), executable: file.executable, size: file.size, hash })
+    };
+    files.iter().map(entry).collect()
 }
 
 /// Why a file that was found could not be read.

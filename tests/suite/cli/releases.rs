@@ -107,10 +107,17 @@ fn a_plain_folder_needs_a_name_and_a_kind_and_counts_up() {
     assert_eq!(code(&home.fails(["publish", "art"])), (3, "E0302"));
     let plain = ["publish", "art", "--name", "sea", "--kind", "asset", "--yes"];
     assert_eq!(home.json(plain)["version"], "1.0.0");
+    let would = home.json(plain.into_iter().chain(["--dry-run"]));
+    assert_eq!((&would["version"], &would["already"]), (&Value::from("1.0.0"), &Value::from(true)), "nothing changed");
+    assert!(home.run(plain.into_iter().chain(["--dry-run"])).stdout.contains("published before"));
     assert_eq!(home.json(plain)["already"], true);
     std::fs::write(dir.join("sea.png"), "green").expect("written");
     let would = home.json(plain.into_iter().chain(["--dry-run"]));
     assert_eq!((&would["version"], &would["first"]), (&Value::from("1.0.1"), &Value::from(false)));
+    assert_eq!(would["already"], false);
+    let taken = home.fails(plain.into_iter().chain(["--dry-run", "--version", "1.0.0"]));
+    assert_eq!(code(&taken), (7, "E0704"));
+    assert_eq!(code(&home.fails(plain.into_iter().chain(["--version", "1.0.0"]))), (7, "E0704"), "as it would be");
     let said = home.json(plain.into_iter().chain(["--dry-run", "--version", "2.0.0"]));
     assert_eq!(said["version"], "2.0.0");
     assert_eq!(home.json(plain)["version"], "1.0.1");

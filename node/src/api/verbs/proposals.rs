@@ -229,7 +229,7 @@ impl Verb for Propose {
         if let (Some(_), Some(base)) = (ended, &mut plan.base) {
             base.proposal = None;
         }
-        publish::check(parts, &plan)?;
+        publish::check(parts, &plan).await?;
         let title = title(parts, base.proposal, base.package, request.title)?;
         let response = ProposeResponse {
             reference: base.proposal.filter(|_| ended.is_none()).map(|id| format!("syncra:{id}")),

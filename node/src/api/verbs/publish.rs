@@ -80,6 +80,10 @@ pub struct PlanPublishResponse {
     pub reference: Option<String>,
     /// Whether this would begin the package.
     pub first: bool,
+    /// Whether the same files have been published under this version before: nothing new would be signed but, perhaps, what
+    /// points to it.
+    #[serde(default)]
+    pub already: bool,
     /// Bytes of all files.
     pub total_bytes: u64,
     /// How many files.
@@ -197,7 +201,7 @@ impl Verb for PlanPublish {
         let parts = service.parts();
         let plan = plan(parts, &request).await?;
         hear(parts, &plan).await;
-        let version = publish::check(parts, &plan)?;
+        let outcome = publish::check(parts, &plan).await?;
         publish::check_secrets(&plan).await?;
         let warnings = warnings(parts, &plan).await?;
         let reference = plan.package.map(|package| resolve::text(&parts.histories, package)).transpose()?;
@@ -209,7 +213,8 @@ impl Verb for PlanPublish {
         Ok(PlanPublishResponse {
             name: plan.manifest.header.name.to_string(),
             kind: plan.manifest.header.kind.as_str().to_owned(),
-            version: version.to_string(),
+            version: outcome.version.to_string(),
+            already: outcome.already.is_some(),
             first: reference.is_none(),
             reference,
             total_bytes: plan.files.iter().map(|file| file.size).sum(),
