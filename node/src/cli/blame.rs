@@ -20,10 +20,10 @@ use crate::problem::Problem;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// The package, perhaps with a version to begin with
+    /// The package, perhaps with a version or `r:RELEASE` to begin with
     #[arg(value_name = "PKG[@V]")]
     package: String,
-    /// The file's path in the package
+    /// The file's path in the package, with `/` and without `./`, for example `src/main.syn`
     #[arg(value_name = "PATH")]
     path: String,
 }

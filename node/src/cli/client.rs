@@ -7,6 +7,7 @@ use crate::api::client::Address;
 use crate::api::verbs::find::{Find, FindRequest};
 use crate::api::{self, Service, Verb};
 use crate::home::Home;
+use crate::journal::Provenance;
 use crate::problem::{Code, Problem};
 use crate::progress::{Progress, ProgressFrame};
 
@@ -20,11 +21,25 @@ pub(super) enum Client {
 }
 
 impl Client {
-    /// The node that runs, else this process.
+    /// The node that runs, else this process; says so if that may sign nothing.
     ///
     /// # Errors
     /// [`Code::NodeNotRunning`] when `--api` names a node that does not answer; whatever is wrong with the home.
     pub(super) async fn open(context: &Context) -> Result<Self, Problem> {
+        let client = Self::open_as_it_is(context).await?;
+        if let Self::Local(service) = &client
+            && is_copy(service)
+        {
+            context.ui().warning(IS_COPY);
+        }
+        Ok(client)
+    }
+
+    /// The same, for verbs that look after the home themselves.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub(super) async fn open_as_it_is(context: &Context) -> Result<Self, Problem> {
         if let Some(remote) = remote(context).await? {
             return Ok(Self::Remote(remote));
         }
@@ -92,6 +107,15 @@ impl Client {
             }
         }
     }
+}
+
+/// What the user of a home should know that was copied, restored or moved.
+pub(super) const IS_COPY: &str = "this home was copied, restored or moved here, so nothing is signed: if no other copy will ever be used again, \
+                                  say so by `syncra id adopt`";
+
+/// Whether a home was copied or moved, and not adopted yet. What cannot be told here is told where something is signed.
+pub(super) fn is_copy(service: &Service) -> bool {
+    matches!(service.parts().provenance(), Ok(Provenance::Copied))
 }
 
 /// The running node, for verbs that mean nothing without one.

@@ -84,8 +84,8 @@ pub(super) struct Context {
 }
 
 /// Warnings of libraries, but for the blob library's collector: it runs only when we ask, and reports the end of the
-/// store as an error.
-const QUIET: &str = "warn,iroh_blobs::store::gc=off";
+/// store as an error; and for what gossip has said already, which is what it is asked for when two neighbours bring it.
+const QUIET: &str = "warn,iroh_blobs::store::gc=off,libp2p_gossipsub=error";
 /// In the file, which people show around, libraries do not speak: some name addresses of peers.
 const SILENT: &str = "off";
 

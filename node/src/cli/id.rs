@@ -288,7 +288,7 @@ impl AdoptArgs {
             let question = format!("is this the only copy of the home that will ever be used again{signed_nothing}?");
             context.ui().confirm(&question).await?;
         }
-        let client = Client::open(context).await?;
+        let client = Client::open_as_it_is(context).await?;
         let done =
             client.call::<Adopt>(context, AdoptRequest { dry_run: self.dry_run, offline: context.offline() }).await?;
         context.ui().data("id-adopt", &done, |done| {

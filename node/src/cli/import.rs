@@ -9,7 +9,7 @@ use super::context::{self, Context};
 use super::fork;
 use super::git::ImportGitArgs;
 use super::ui::text;
-use crate::api::verbs::syncpack::{Import, ImportRequest, ImportResponse};
+use crate::api::verbs::syncpack::{Import, ImportRequest, ImportResponse, LearntForkInfo};
 use crate::problem::Problem;
 
 /// Take in packages from a .syncpack file, or a git repository
@@ -69,7 +69,14 @@ fn human(done: &ImportResponse) -> String {
             format!("took in {entries} and {}, {}", text::count(done.blobs, "new blob"), text::bytes(done.bytes))
         }
     });
-    let forked = |log: &String| format!("left as it is here: {log}, whose key has signed two histories");
-    lines.extend(done.forked.iter().map(forked));
+    let left_out = |log: &String| format!("left as it is here: {log}, whose key has signed two histories");
+    lines.extend(done.left_out.iter().map(left_out));
+    lines.extend(done.forks.iter().map(|LearntForkInfo { log, n_common }| {
+        let part = match n_common {
+            Some(n) => format!("the first {n} entries are in both"),
+            None => "where they part is not known here".to_owned(),
+        };
+        format!("FORKED: {log}: its key signed two histories; {part}: `syncra info PKG` tells what counts")
+    }));
     lines.join("\n")
 }

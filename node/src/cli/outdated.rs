@@ -25,8 +25,10 @@ impl Args {
         for kept in &outdated.kept {
             context.ui().warning(&format!("{} would stay as it is: {}", kept.reference, kept.why));
         }
-        if outdated.packages.is_empty() {
-            context.ui().note("everything is as new as it was asked for");
+        match (outdated.packages.is_empty(), outdated.kept.is_empty()) {
+            (true, true) => context.ui().note("everything is as new as it was asked for"),
+            (true, false) => context.ui().note("`syncra update` would change nothing"),
+            (false, _) => {}
         }
         context.ui().data("outdated", &outdated, human)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::client;
 use super::context::Context;
 use crate::api::Service;
 use crate::api::doors::Doors;
@@ -84,6 +85,9 @@ impl Args {
             tracing::warn!(%error, "no space is set aside for a full disk");
         }
         let service = Service::open(home).await?;
+        if client::is_copy(&service) {
+            tracing::warn!("{}", client::IS_COPY);
+        }
         let config = context.config()?;
         let (tcp, public) = (asked.or(config.api.listen), self.gateway.or(config.gateway.listen));
         let peer_id = service.peer_id()?;

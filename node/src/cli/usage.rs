@@ -61,9 +61,11 @@ fn problem(error: &clap::Error) -> Problem {
         }
         ErrorKind::UnknownArgument => {
             let problem = Problem::new(Code::Usage, format!("unexpected argument `{arg}`"));
-            did_you_mean(problem, &context(ContextKind::SuggestedArg))
+            did_you_mean(with_usage(problem, error), &context(ContextKind::SuggestedArg))
         }
-        ErrorKind::InvalidValue if value.is_empty() => Problem::new(Code::Usage, format!("`{arg}` needs a value")),
+        ErrorKind::InvalidValue if value.is_empty() => {
+            with_usage(Problem::new(Code::Usage, format!("`{arg}` needs a value")), error)
+        }
         ErrorKind::InvalidValue => {
             let problem = Problem::new(Code::BadArgument, format!("`{value}` is not a value of `{arg}`"));
             let allowed = context(ContextKind::ValidValue);
@@ -76,16 +78,27 @@ fn problem(error: &clap::Error) -> Problem {
                 None => problem,
             }
         }
-        ErrorKind::MissingRequiredArgument => Problem::new(Code::Usage, format!("missing: `{arg}`")),
+        ErrorKind::MissingRequiredArgument => {
+            with_usage(Problem::new(Code::Usage, format!("missing: `{}`", arg.replace(", ", "`, `"))), error)
+        }
         ErrorKind::ArgumentConflict => {
             let other = context(ContextKind::PriorArg);
-            Problem::new(Code::Usage, format!("`{arg}` cannot be used together with `{other}`"))
+            with_usage(Problem::new(Code::Usage, format!("`{arg}` cannot be used together with `{other}`")), error)
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Problem::new(Code::Usage, "say what to do: the verb is missing")
         }
         _ => Problem::new(Code::Usage, first_line(&error.to_string())),
     }
+}
+
+/// How the verb is called, as its manual says.
+fn with_usage(problem: Problem, error: &clap::Error) -> Problem {
+    let Some(usage) = error.get(ContextKind::Usage).map(ToString::to_string) else { return problem };
+    let calls: Vec<&str> = usage.lines().map(|line| line.trim().trim_start_matches("Usage:").trim()).collect();
+    let is_verb = |word: &&str| !word.starts_with(['[', '<', '-']);
+    let verb: Vec<&str> = calls.first().into_iter().flat_map(|call| call.split(' ').take_while(is_verb)).collect();
+    problem.with_hint(format!("it is `{}`; see `{} --help`", calls.join("` or `"), verb.join(" ")))
 }
 
 fn did_you_mean(problem: Problem, near: &str) -> Problem {
@@ -135,7 +148,15 @@ mod tests {
             ("status --color red", Code::BadArgument, "`red` is not a value of `--color <WHEN>`", "always"),
             ("status -q -v", Code::Usage, "cannot be used together", ""),
             ("status --home", Code::Usage, "`--home <DIR>` needs a value", ""),
-            ("token revoke", Code::Usage, "missing: `<ID>`", ""),
+            ("token revoke", Code::Usage, "missing: `<ID>`", "see `syncra token revoke --help`"),
+            ("blame", Code::Usage, "missing: `<PKG[@V]>`, `<PATH>`", "`syncra blame <PKG[@V]> <PATH>`"),
+            (
+                "yank @a/b@1.0.0",
+                Code::Usage,
+                "missing: `--reason <TEXT>`",
+                "or `syncra yank [OPTIONS] --undo <PKG@VERSION>`",
+            ),
+            ("yank @a/b@1.0.0 --undo --reason x", Code::Usage, "cannot be used together", "see `syncra yank --help`"),
             ("--json", Code::Usage, "the verb is missing", "syncra --help"),
             ("frobnicate", Code::UnknownVerb, "there is no verb `frobnicate`", "syncra --help"),
         ];

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 /// A witness signs which heads of logs it has seen, and when. How new something is, and since
 /// when others have seen it, only the witnesses on your list can tell you: nodes of people you
 /// trust to be independent of each other. Any node becomes one by `syncra config set witness
-/// true` and a restart.
+/// true`, a running one at once.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, subcommand_required = true)]
 pub(super) struct Args {

@@ -14,13 +14,16 @@ use crate::problem::Problem;
 ///   syncra yank @alice/rocket@1.2.0 --reason "engine bell falls off"
 ///   syncra yank @alice/rocket@1.2.0 --undo
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "syncra yank [OPTIONS] --reason <TEXT> <PKG@VERSION>\n       syncra yank [OPTIONS] --undo <PKG@VERSION>"
+)]
 pub(super) struct Args {
-    /// The release: a package with `@VERSION` or `@r:RELEASE`
+    /// The release: a package with `@VERSION` or `@r:RELEASE`, as `syncra info` shows them
     #[arg(value_name = "PKG@VERSION")]
     release: String,
     /// Why, for people
-    #[arg(long, value_name = "TEXT", required_unless_present = "undo")]
+    #[arg(long, value_name = "TEXT", required_unless_present = "undo", conflicts_with = "undo")]
     reason: Option<String>,
     /// Show it again
     #[arg(long)]

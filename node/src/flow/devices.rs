@@ -6,7 +6,7 @@ use syncra_protocol::entry::{
     AddDevice, Body, DeviceCuts, DeviceRole, IdentityJoin, NameClaim, PackageJoin, SeenHead, Statement, Suspend,
     recovery_commitment,
 };
-use syncra_protocol::evidence::{EvidenceError, IdentityLog};
+use syncra_protocol::evidence::IdentityLog;
 use syncra_protocol::fold::{Device, DeviceStatus, IdentityState, PackageState};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId, ReleaseId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
@@ -16,13 +16,15 @@ use syncra_protocol::name::{PackageName, RefName};
 use syncra_protocol::origin::{Origin, Subject};
 
 use super::Parts;
-use super::identity::{self, IdentityError};
-use crate::history::{CommitError, Draft, LoadError, OwnError};
+use super::identity;
+use crate::history::{Draft, LoadError};
 
 mod cuts;
+mod error;
 
 pub use cuts::{counting, going_on};
 use cuts::{cuts, ensure_theirs};
+pub use error::DevicesError;
 
 /// Characters of a device's key that are enough to name it, as of a change's or a proposal's id.
 const ID_CHARACTERS: usize = 4;
@@ -31,89 +33,9 @@ const ID_CHARACTERS: usize = 4;
 pub const BRING_A_PACKAGE: &str =
     "bring any package of it here first, for example by `syncra info @owner~key/name`, or say the whole identity";
 
-/// Why nothing changed about the devices.
-#[derive(Debug, thiserror::Error)]
-pub enum DevicesError {
-    /// What is known cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The log did not grow.
-    #[error(transparent)]
-    Own(#[from] OwnError),
-    /// Another device's log cannot be kept.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The recovery key.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The identity's logs are not here.
-    #[error("the history of identity {} is not on this device", .0.fmt_short())]
-    Unknown(IdentityId),
-    /// No device is called so.
-    #[error("no device of this identity is called `{0}`")]
-    NoDevice(String),
-    /// Several are.
-    #[error("`{name}` could be any of {}", .devices.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        name: String,
-        /// What it could mean.
-        devices: Vec<String>,
-    },
-    /// This device may not do it.
-    #[error("this device may publish and not manage other devices")]
-    NotManager,
-    /// This device was suspended or revoked, or not admitted yet.
-    #[error("this device does not speak for identity {}", .0.fmt_short())]
-    Silenced(IdentityId),
-    /// Only the recovery key can speak for a device again.
-    #[error("the device `{0}` was revoked, which is for ever")]
-    Revoked(String),
-    /// Only the recovery key can give it back its voice.
-    #[error("the device `{0}` is suspended")]
-    Suspended(String),
-    /// How far a revoked device counts is the recovery key's word.
-    #[error("the device {} was revoked, and a sibling says no more about it", .0.fmt_short())]
-    CutByRecovery(DeviceKey),
-    /// A release that none of those wrote who are to be cut back: to name it would take nothing away.
-    #[error("`{0}` was not written by the device that is to be cut back")]
-    NotTheirs(String),
-    /// The package is not on this device.
-    #[error("the history of package {} is not on this device", .0.fmt_short())]
-    NoPackage(PackageId),
-    /// A device cannot be a device of two people.
-    #[error("this device has published {n_names} packages as {owner}")]
-    HasPackages {
-        /// How many.
-        n_names: usize,
-        /// As whom.
-        owner: String,
-    },
-    /// The same, for a device that has joined somebody.
-    #[error("this is a device of {owner} already")]
-    HasJoined {
-        /// Whose.
-        owner: String,
-    },
-    /// The logs of the identity to join do not verify.
-    #[error("the identity's history does not verify")]
-    Evidence(#[from] EvidenceError),
-    /// What was offered is not what was named.
-    #[error("the history offered is not one of identity {}", .0.fmt_short())]
-    OtherIdentity(IdentityId),
-    /// The identity's logs do not fit what one device tells another.
-    #[error("the identity's history is too long to be handed over at once")]
-    TooLong,
-    /// Not the key that the identity names.
-    #[error("this is not the recovery key that the identity names now")]
-    WrongKey,
-    /// It was said, and something that is known here keeps it from counting.
-    #[error("the statement was written and does not count: another one came first, or this device has said too much")]
-    Unheeded,
-    /// There is nothing that the recovery key could do.
-    #[error("nothing to do: say which device to revoke, or run this on a device that is to be added")]
-    Nothing,
-}
+/// How a suspended device speaks again.
+pub const LIFT: &str = "`syncra id recover --lift`, here or on another device of yours; it asks for the recovery secret unless that \
+                        is on the device or SYNCRA_RECOVERY_FILE names a file with it";
 
 /// One device, for people.
 #[derive(Debug, Clone)]
@@ -407,6 +329,9 @@ pub async fn recover(
     }
     let done = Recovered { admitted, revoked: wanted.revoke.clone(), n_lifted: lift.len(), rotated: wanted.rotate };
     if !admitted && revoke.is_empty() && lift.is_empty() && !wanted.rotate {
+        if wanted.lift {
+            return Err(DevicesError::NobodySuspended);
+        }
         return Err(DevicesError::Nothing);
     }
     if dry_run {

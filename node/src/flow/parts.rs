@@ -131,9 +131,8 @@ impl Parts {
             // Going on would sign a second history over the lost one.
             Provenance::Unclaimed => return Err(StartError::JournalLost { path: layout.journal() }),
             Provenance::OtherKey { journal } => return Err(StartError::OtherKey { journal }),
-            Provenance::Copied => {
-                tracing::info!("this home was restored, copied or moved: nothing is signed until it is adopted");
-            }
+            // Whoever opens it tells its user: [`Parts::provenance`].
+            Provenance::Copied => {}
         }
         let (index, found) = Index::open(&layout.index());
         let logs = Arc::new(Logs::open(&layout.logs(), index.clone())?);

@@ -6,8 +6,10 @@
 pub mod export;
 pub mod frame;
 pub mod import;
+mod learnt;
 mod survey;
 
 pub use export::{ExportError, Exported, export};
 pub use import::{ImportError, Imported, import};
+pub use learnt::LearntFork;
 pub use survey::SurveyError;

@@ -117,7 +117,7 @@ codes! {
     "E0408" WrongPassphrase Permission false
         "the passphrase does not open the backup" "try again; nobody can open it without the passphrase"
     "E0409" DeviceSilenced Permission false
-        "this device does not speak for its identity: it was suspended or revoked, or not added yet" "`syncra devices` on another device shows why; the recovery key ends a suspension: `syncra id recover`"
+        "this device does not speak for its identity: it was suspended or revoked, or not added yet" "`syncra status` says which, and the way out. A suspension is ended by `syncra id recover --lift`, which asks for the recovery secret unless it is on this device or SYNCRA_RECOVERY_FILE names a file with it"
     "E0410" NotAnOwner Permission false
         "only owners change who may do what, and agree to it" "`syncra role PKG` shows who owns the package"
     "E0411" NewerRules Permission false
@@ -183,7 +183,7 @@ codes! {
     "E0802" Yanked Policy false
         "the release was yanked by its owner" "name it exactly, `@r:RELEASE`, to take it all the same"
     "E0803" Unwitnessed Policy false
-        "your settings ask for more witnesses, or for a longer time since they saw it" "try again later; `syncra witness list` shows whose word counts, `syncra config set policy.min_witnesses` changes how many it takes"
+        "your settings ask for more witnesses, or for a longer time since they saw it" "try again later; `syncra witness list` shows whose word counts, `syncra witness add WITNESS` adds to them, `syncra config set policy.min_witnesses N` changes how many it takes"
     "E0804" Blocked Policy false
         "you block the owner of the package" "`syncra block` shows whom you block, `syncra block WHOM --off` ends it"
     "E0805" Redacted Policy false

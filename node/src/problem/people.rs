@@ -2,7 +2,7 @@
 
 use super::{Code, Problem};
 use crate::flow::adopt::AdoptError;
-use crate::flow::devices::{BRING_A_PACKAGE, DevicesError};
+use crate::flow::devices::{BRING_A_PACKAGE, DevicesError, LIFT};
 use crate::flow::pair::PairError;
 use crate::flow::regard::RegardError;
 use crate::flow::roles::RolesError;
@@ -21,13 +21,14 @@ impl From<DevicesError> for Problem {
             DevicesError::Ambiguous { .. } => Self::from_error(Code::Ambiguous, &error),
             DevicesError::NotManager => Self::from_error(Code::PermissionDenied, &error)
                 .with_hint("do it on a device that may: `syncra devices` lists their roles"),
-            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error).with_hint(
+            DevicesError::Silenced(_) => Self::from_error(Code::DeviceSilenced, &error).with_hint(format!(
                 "`syncra status` says why. If this device was restored from a backup, or has just joined, connect it to another \
-                 device of yours first, or import a package of yours from there; the recovery key ends a suspension: \
-                 `syncra id recover --lift`",
-            ),
-            DevicesError::Suspended(_) => Self::from_error(Code::Conflict, &error)
-                .with_hint("only the recovery key ends that: `syncra id recover --lift`"),
+                 device of yours first (`syncra up`, `syncra connect ADDRESS`), or `syncra import` a package of yours from there. \
+                 If it was suspended: {LIFT}",
+            )),
+            DevicesError::Suspended(_) => {
+                Self::from_error(Code::Conflict, &error).with_hint(format!("only the recovery key ends that: {LIFT}"))
+            }
             DevicesError::CutByRecovery(_) => Self::from_error(Code::Conflict, &error)
                 .with_hint("`syncra id recover --revoke DEVICE --before PKG@VERSION` cuts it back further"),
             DevicesError::NotTheirs(_) => Self::from_error(Code::BadArgument, &error)
@@ -49,7 +50,12 @@ impl From<DevicesError> for Problem {
                 .with_hint("add it by the recovery key instead: `syncra id recover` on the new device"),
             DevicesError::Unheeded => Self::from_error(Code::Conflict, &error)
                 .with_hint("`syncra devices` shows what counts; run `syncra id recover` on another device"),
-            DevicesError::Nothing => Self::from_error(Code::Usage, &error),
+            DevicesError::Nothing => Self::from_error(Code::Usage, &error)
+                .with_hint("`syncra devices` shows which are suspended or could be revoked"),
+            DevicesError::NobodySuspended => Self::from_error(Code::Usage, &error).with_hint(
+                "`syncra devices` shows what is known here of each; who was suspended elsewhere is known once this device is \
+                 connected to another one of yours",
+            ),
         }
     }
 }

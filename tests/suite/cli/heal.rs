@@ -157,3 +157,147 @@ fn a_file_with_the_other_history_of_a_known_fork_is_taken_in_but_for_that() {
     reader.json(["get", &format!("{exact}@1.0.0"), "-o", "lamp"]);
     assert!(reader.json(["import", &theirs])["forked"].is_array());
 }
+
+fn said(home: &Home, exact: &str) -> (String, String) {
+    let fork = home.json(["info", exact])["forks"][0].clone();
+    (text(&fork, "state").to_owned(), fork["next"].as_str().unwrap_or_default().to_owned())
+}
+
+fn listed(home: &Home) -> Value {
+    home.json(["list"])["packages"][0]["latest"].clone()
+}
+
+/// Whoever looks at a fork is told what became of it, and what there is to do for whom: the one whose key it is, another device
+/// of the same person, a reader.
+#[test]
+fn what_became_of_a_fork_is_told_and_what_to_do() {
+    let (desk, laptop, exact) = two_devices();
+    let twin = Home::new();
+    copy(desk.path(), twin.path());
+    let warned = twin.run(["list"]).stderr;
+    assert!(warned.contains("warning: this home was copied") && warned.contains("`syncra id adopt`"), "{warned}");
+    assert!(warned.lines().count() == 1 && !warned.contains("WARN"), "{warned}");
+    twin.json(["id", "adopt", "--yes"]);
+    assert_eq!(twin.run(["list"]).stderr, "");
+    package(&desk, "lamp", "1.1.0", "turn(2)");
+    publish(&desk, "lamp");
+    package(&twin, "lamp", "1.2.0", "turn(3)");
+    publish(&twin, "lamp");
+    let (ours, theirs) = (export(&desk, &exact, "ours.syncpack"), export(&twin, &exact, "theirs.syncpack"));
+    let reader = Home::new();
+    for home in [&laptop, &reader] {
+        home.json(["import", &ours]);
+        assert_eq!(listed(home), "1.1.0");
+    }
+    reader.json(["add", &exact, "--yes"]);
+    for home in [&laptop, &reader, &desk] {
+        assert_eq!(code(&home.fails(["import", &theirs])), (5, "E0504"));
+        assert_eq!(listed(home), "1.0.0", "as info has it");
+    }
+    // What a stick teaches about a fork is said.
+    let (other, late) = (Home::new(), Home::new());
+    assert_eq!(other.json(["import", &theirs])["forks"], Value::Null);
+    late.json(["import", &ours]);
+    let proof = laptop.work().join("lamp.fork").to_str().expect("text").to_owned();
+    laptop.json(["info", &exact, "--fork-proof", &proof]);
+    late.json(["import", &proof]);
+    let (taught, unknown) = (export(&laptop, &exact, "taught.syncpack"), "where they part is not known here");
+    assert!(late.run(["info", &exact]).stdout.contains(unknown));
+    let would = late.json(["import", &taught, "--dry-run"]);
+    let n_common = would["forks"][0]["n_common"].as_u64().unwrap_or_else(|| panic!("{would}"));
+    assert_eq!(late.json(["list"])["packages"][0]["latest"], Value::Null);
+    let took = late.run(["import", &taught]).stdout;
+    assert!(took.contains("FORKED: ") && took.contains(&format!("the first {n_common} entries are in both")), "{took}");
+    assert_eq!(listed(&late), "1.0.0");
+    assert_eq!(late.json(["import", &taught])["forks"], Value::Null, "known already");
+
+    let key = text(&desk.json(["id"]), "device").to_owned();
+    for (home, next) in [
+        (&laptop, vec![format!("`syncra heal @"), "says that it goes on".to_owned()]),
+        (&desk, vec!["has no say".to_owned(), format!("--revoke {}", &key[..12])]),
+        (&reader, vec!["its owner says".to_owned(), "--fork-proof FILE".to_owned()]),
+    ] {
+        let (state, told) = said(home, &exact);
+        assert!(state == "open" && next.iter().all(|part| told.contains(part)), "{state} {told}");
+        let (shown, status) = (home.run(["info", &exact]).stdout, home.json(["status"])["warnings"].to_string());
+        assert!(shown.contains("FORKED:    ") && shown.contains(&told), "{shown}");
+        assert!(status.contains("two histories") && status.contains(&told.replace('"', "\\\"")), "{status}");
+        let verified = home.run(["verify"]);
+        assert!(verified.code == 5 && verified.stderr.contains(&told), "{}", verified.stderr);
+        let doctor = home.run(["doctor", "--offline"]).stdout;
+        assert!(doctor.contains(&told) && !doctor.contains("publish the same files"), "{doctor}");
+    }
+    let outdated = reader.run(["outdated"]).stderr;
+    assert!(outdated.contains("would stay as it is") && outdated.contains("would change nothing"), "{outdated}");
+    assert!(!outdated.contains("as new as"), "{outdated}");
+
+    laptop.json(["heal", &exact, "--yes"]);
+    reader.json(["import", &export(&laptop, &exact, "healed.syncpack")]);
+    for home in [&laptop, &reader] {
+        assert_eq!((said(home, &exact).0.as_str(), listed(home)), ("healed", "1.1.0".into()));
+        assert_eq!(home.json(["verify"])["ok"], true);
+    }
+    let (_, next) = said(&laptop, &exact);
+    assert!(next.contains(&format!("`syncra devices suspend {}`", &key[..12])), "{next}");
+    let shown = reader.run(["info", &exact]).stdout;
+    assert!(shown.contains("healed: the device `laptop` of @") && said(&reader, &exact).1.is_empty(), "{shown}");
+    assert!(!reader.json(["status"])["warnings"].to_string().contains("two histories"), "nothing is left to do");
+    assert_eq!(code(&other.fails(["import", &export(&laptop, &exact, "again.syncpack")])), (5, "E0504"));
+
+    laptop.json(["devices", "suspend", &key[..12], "--yes"]);
+    let news = export(&laptop, &exact, "suspended.syncpack");
+    reader.json(["import", &news]);
+    for home in [&laptop, &reader] {
+        assert_eq!(said(home, &exact), ("cut".to_owned(), String::new()));
+        assert!(home.run(["info", &exact]).stdout.contains("its device was suspended"));
+        assert_eq!(home.json(["verify"])["ok"], true);
+    }
+    desk.json(["import", &news]);
+    let (state, next) = said(&desk, &exact);
+    assert!(state == "cut" && next.contains("`syncra pair`"), "{state} {next}");
+}
+
+/// A version that only one of two histories has is a name of its release all the same, and of several each has one.
+#[test]
+fn a_cut_takes_the_names_of_versions_that_info_shows() {
+    let (desk, laptop, exact) = two_devices();
+    let twin = Home::new();
+    copy(desk.path(), twin.path());
+    twin.json(["id", "adopt", "--yes"]);
+    package(&desk, "lamp", "1.1.0", "turn(2)");
+    let theirs = publish(&desk, "lamp");
+    // Of two devices that have not seen each other's.
+    package(&desk, "lamp", "2.0.0", "turn(3)");
+    let one = text(&publish(&desk, "lamp"), "release_id").to_owned();
+    package(&laptop, "lamp", "2.0.0", "turn(4)");
+    let two = text(&publish(&laptop, "lamp"), "release_id").to_owned();
+    laptop.json(["import", &export(&desk, &exact, "ours.syncpack")]);
+    let (desks, laptops) =
+        (text(&desk.json(["id"]), "device").to_owned(), text(&laptop.json(["id"]), "device").to_owned());
+    let before = |version: &str| format!("{exact}@{version}");
+    let both = ["id", "recover", "--revoke", &desks, "--revoke", &laptops, "--dry-run", "--before"];
+    let refused = laptop.fails([&both[..], &[&before("2.0.0")]].concat());
+    assert_eq!(code(&refused), (7, "E0706"), "{}", refused.1);
+    let causes = refused.1["causes"].to_string();
+    for id in [&one, &two] {
+        assert!(causes.contains(&format!("@r:{id}")), "{causes}");
+    }
+    for cause in refused.1["causes"].as_array().expect("a list") {
+        laptop.json([&both[..], &[cause.as_str().expect("text")]].concat());
+    }
+    let suspend =
+        |version: &str| laptop.json(["devices", "suspend", &desks, "--dry-run", "--before", &before(version)]);
+    assert_eq!(suspend("2.0.0")["device"], desks.as_str(), "the one of that device");
+
+    package(&twin, "lamp", "1.2.0", "turn(5)");
+    publish(&twin, "lamp");
+    assert_eq!(code(&laptop.fails(["import", &export(&twin, &exact, "theirs.syncpack")])), (5, "E0504"));
+    let info = laptop.json(["info", &exact]);
+    let forked = info["releases"].as_array().expect("a list").iter().find(|known| known["version"] == "1.1.0");
+    assert_eq!(forked.map(|known| text(known, "state")), Some("forked"), "{info}");
+    suspend("1.1.0");
+    suspend(&format!("r:{}", text(&theirs, "release_id")));
+    laptop.json(["devices", "suspend", &desks, "--yes", "--before", &before("1.1.0")]);
+    let refused = laptop.fails(["get", &before("1.1.0"), "-o", "out"]);
+    assert_eq!(code(&refused), (5, "E0505"), "{}", refused.1);
+}

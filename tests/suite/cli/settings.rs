@@ -121,6 +121,27 @@ fn a_policy_that_no_list_meets_is_warned_about() {
     assert_eq!(warned["warnings"].as_array().map(Vec::len), Some(1), "a time needs somebody to say it: {warned}");
 }
 
+/// Without any witness to wait for it does not help to try again.
+#[test]
+fn who_has_no_witnesses_is_told_how_to_have_some() {
+    let (author, home) = (Home::new(), Home::new());
+    crate::releases::package(&author, "lamp", "1.0.0", "turn()");
+    let published = crate::releases::publish(&author, "lamp");
+    let exact = format!("syncra:{}", published["package_id"].as_str().expect("an id"));
+    author.json(["export", &exact, "-o", "lamp.syncpack"]);
+    home.json(["import", author.work().join("lamp.syncpack").to_str().expect("text")]);
+    for (key, value) in [("policy.min_witnesses", "1"), ("policy.min_witnessed_hours", "24")] {
+        home.json(["config", "set", key, value]);
+        let (exit, error) = home.fails(["add", &exact, "--yes", "--offline"]);
+        assert_eq!((exit, error["code"].as_str()), (8, Some("E0803")));
+        let said = error.to_string();
+        assert!(said.contains("no witness is on your list") && said.contains("`syncra witness add WITNESS`"), "{said}");
+        assert!(said.contains("`syncra config set policy.min_witnesses`") && !said.contains("try again"), "{said}");
+        home.json(["config", "set", key]);
+    }
+    home.json(["add", &exact, "--yes", "--offline"]);
+}
+
 /// What is shown is judged by the settings that count, also when they were changed by hand a moment ago.
 #[test]
 fn info_is_worked_out_with_the_policy_in_force() {

@@ -223,8 +223,9 @@ fn voice(parts: &Parts) -> Result<(&'static str, Option<&'static str>), Problem>
     let way_out = match status {
         Some(DeviceStatus::Active) => None,
         Some(DeviceStatus::Suspended { .. }) => Some(
-            "nothing that this device publishes counts for anybody; the recovery key ends that, here or on another device \
-             of yours: `syncra id recover --lift`",
+            "nothing that this device publishes counts for anybody; the recovery key ends that: `syncra id recover --lift`, here or \
+             on another device of yours; it asks for the recovery secret unless that is on the device or SYNCRA_RECOVERY_FILE \
+             names a file with it",
         ),
         Some(DeviceStatus::Revoked) => Some(
             "nothing that this device publishes counts for anybody, for ever; begin anew in a fresh home: \

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::api::types::ForkInfo;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
-use crate::flow::syncpack::{self, export::Choice};
+use crate::flow::syncpack::{self, LearntFork, export::Choice};
 use crate::flow::{fork, resolve};
 use crate::problem::{Code, Problem};
 use crate::progress::Progress;
@@ -114,12 +114,30 @@ pub struct ImportResponse {
     pub bytes: u64,
     /// Logs in it whose keys have signed two histories: nothing newer of them is taken in, and what is here stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub forked: Vec<String>,
+    pub left_out: Vec<String>,
+    /// Logs of which the file taught that their keys signed two histories, or where these part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<LearntForkInfo>,
     /// If the file is a fork proof: that, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<ForkInfo>,
     /// Whether nothing was kept because nothing should be.
     pub dry_run: bool,
+}
+
+/// A log whose key signed two histories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LearntForkInfo {
+    /// The log.
+    pub log: String,
+    /// How many of the entries that are here are in both, if that is known.
+    pub n_common: Option<u64>,
+}
+
+impl From<LearntFork> for LearntForkInfo {
+    fn from(LearntFork { log, n_common }: LearntFork) -> Self {
+        Self { log: log.to_string(), n_common }
+    }
 }
 
 /// A package that was taken in.
@@ -163,7 +181,8 @@ impl Verb for Import {
             entries: done.entries,
             blobs: done.blobs,
             bytes: done.bytes,
-            forked: done.forked.iter().map(ToString::to_string).collect(),
+            left_out: done.left_out.iter().map(ToString::to_string).collect(),
+            forks: done.forks.into_iter().map(LearntForkInfo::from).collect(),
             fork: None,
             dry_run,
         })
@@ -180,8 +199,8 @@ async fn take_fork(service: &Service, file: &str, path: &Path, dry_run: bool) ->
         service.parts().histories.keep_fork(&proof).await?;
     }
     let fork = Some(ForkInfo::from(&proof));
-    let (packages, forked) = (Vec::new(), Vec::new());
-    Ok(ImportResponse { packages, entries: 0, blobs: 0, bytes: 0, forked, fork, dry_run })
+    let (packages, left_out, forks) = (Vec::new(), Vec::new(), Vec::new());
+    Ok(ImportResponse { packages, entries: 0, blobs: 0, bytes: 0, left_out, forks, fork, dry_run })
 }
 
 fn absolute(file: &str) -> Result<PathBuf, Problem> {

@@ -291,7 +291,10 @@ impl Verb for Blame {
 
     async fn run(service: &Arc<Service>, request: BlameRequest, progress: &Progress) -> Result<BlameResponse, Problem> {
         let ask = find::Ask { offline: request.offline, patience: find::patience(request.timeout_s) };
-        let wrong = |error| Problem::from_error(Code::BadArgument, &error);
+        let wrong = |error| {
+            let hint = "a path is as it stands in the package, with `/`, for example `src/main.syn`";
+            Problem::from_error(Code::BadArgument, &error).with_hint(hint)
+        };
         let path = EntryPath::parse(&request.path).map_err(wrong)?;
         let found = Box::pin(find::release(service, &Reference::parse(&request.reference)?, ask)).await?;
         let (parts, state) = (service.parts(), &found.named.history.state);

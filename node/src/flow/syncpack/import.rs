@@ -20,6 +20,7 @@ use syncra_protocol::origin::{Origin, Subject};
 use tokio::sync::mpsc;
 
 use super::frame::{Frame, FrameError};
+use super::learnt::{self, LearntFork};
 use super::survey::{self, Survey, SurveyError, SurveyedLog, SurveyedPackage};
 use crate::blobs::{self, BlobError, Blobs, Import};
 use crate::flow::get::{self, GetError, Wanted};
@@ -45,7 +46,9 @@ pub struct Imported {
     pub bytes: u64,
     /// Logs in the file whose keys have signed two histories: what is here of them stays as it is, and of what the file has
     /// only the settled part counts, if that is here.
-    pub forked: Vec<Origin>,
+    pub left_out: Vec<Origin>,
+    /// Logs of which it was learnt that their keys signed two histories, or where these part.
+    pub forks: Vec<LearntFork>,
 }
 
 /// Why nothing was kept.
@@ -138,8 +141,10 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
         }
     }
     if dry_run {
-        return Ok(report(parts, &verified, None));
+        let forks = learnt::would(parts, &survey, verified.iter().flat_map(|package| &package.points));
+        return Ok(Imported { forks, ..report(parts, &verified, None) });
     }
+    let before = learnt::known(parts, &survey);
     let blobs = parts.blobs().await?;
     let import = store(blobs, path, &survey, &verified, progress).await?;
     check_releases(blobs, &survey, &mut verified).await?;
@@ -160,7 +165,7 @@ pub async fn import(parts: &Parts, path: &Path, dry_run: bool, progress: &Progre
     for package in &verified {
         catalogue::refresh(parts, package.package).await?;
     }
-    Ok(report(parts, &verified, Some(&import)))
+    Ok(Imported { forks: learnt::since(parts, &before), ..report(parts, &verified, Some(&import)) })
 }
 
 /// Keeps what the notes carry besides their logs' signatures: fork proofs, and what witnesses say.
@@ -456,10 +461,10 @@ fn report(parts: &Parts, verified: &[Verified], import: Option<&Import>) -> Impo
     let totals = import.map(Import::totals).unwrap_or_default();
     let entries = verified.iter().flat_map(|package| &package.growth).map(|growth| growth.entries.len() as u64).sum();
     let packages = verified.iter().map(|package| (reference(package.package), package.n_complete)).collect();
-    let mut forked: Vec<Origin> = verified.iter().flat_map(|package| &package.forked).copied().collect();
-    forked.sort_unstable();
-    forked.dedup();
-    Imported { packages, entries, blobs: totals.new_blobs, bytes: totals.new_bytes, forked }
+    let mut left_out: Vec<Origin> = verified.iter().flat_map(|package| &package.forked).copied().collect();
+    left_out.sort_unstable();
+    left_out.dedup();
+    Imported { packages, entries, blobs: totals.new_blobs, bytes: totals.new_bytes, left_out, forks: Vec::new() }
 }
 
 #[cfg(test)]
