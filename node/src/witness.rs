@@ -13,9 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use syncra_protocol::Timestamp;
+use syncra_protocol::codec;
 use syncra_protocol::evidence::Quorum;
 use syncra_protocol::fold::Published;
-use syncra_protocol::id::LogHash;
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::log::Log;
 use syncra_protocol::log::checkpoint::Head;
@@ -246,17 +246,15 @@ impl Witnesses {
             .filter(|_| !listed.is_empty())
     }
 
-    /// All that [`Witnesses::quorum`] goes by for a log: how many are needed of how many, and the trees that each listed witness
-    /// has cosigned, the largest with its root.
+    /// All that [`Witnesses::quorum`] goes by for a log, as bytes that are equal as long as that is: how many are needed of how
+    /// many, and the trees that each listed witness has cosigned, the largest with its root.
     #[must_use]
-    pub fn seen_of(&self, origin: &Origin) -> (usize, usize, Vec<(u64, LogHash, Vec<u64>)>) {
+    pub fn seen_of(&self, origin: &Origin) -> Vec<u8> {
         let listed = self.listed();
         let said = testimony::of_listed(&self.testimony(origin), &listed).by;
-        let seen = said.into_iter().map(|said| {
-            let sizes = said.moments.iter().map(|(size, _)| *size).collect();
-            (said.size, said.root, sizes)
-        });
-        (self.needed(), listed.len(), seen.collect())
+        let sizes = |moments: Vec<(u64, u64)>| moments.into_iter().map(|(size, _)| size).collect::<Vec<_>>();
+        let seen: Vec<_> = said.into_iter().map(|said| (said.size, said.root, sizes(said.moments))).collect();
+        codec::encode(&(self.needed(), listed.len(), seen))
     }
 
     /// The policy for installs.

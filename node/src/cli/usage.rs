@@ -30,7 +30,7 @@ pub(super) fn parse(args: &[OsString]) -> Parsed {
             let text = if ui.has_color_on_stdout() { text.ansi().to_string() } else { text.to_string() };
             Parsed::Text { ui, text }
         }
-        Err(error) => Parsed::Wrong { ui, problem: problem(&error) },
+        Err(error) => Parsed::Wrong { ui, problem: with_manual(problem(&error), args) },
     }
 }
 
@@ -92,6 +92,22 @@ fn problem(error: &clap::Error) -> Problem {
     }
 }
 
+/// Where nothing better is known, the manual of the verb that was meant, not of all.
+fn with_manual(problem: Problem, args: &[OsString]) -> Problem {
+    if problem.hint.as_deref() != Some(problem.code.hint()) || !matches!(problem.code, Code::Usage | Code::BadArgument)
+    {
+        return problem;
+    }
+    let (mut command, mut path) = (&Cli::command(), "syncra".to_owned());
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        if let Some(below) = command.find_subcommand(arg) {
+            path = format!("{path} {}", below.get_name());
+            command = below;
+        }
+    }
+    problem.with_hint(format!("see `{path} --help`"))
+}
+
 /// How the verb is called, as its manual says.
 fn with_usage(problem: Problem, error: &clap::Error) -> Problem {
     let Some(usage) = error.get(ContextKind::Usage).map(ToString::to_string) else { return problem };
@@ -147,7 +163,8 @@ mod tests {
             ("status --timeout 0", Code::BadArgument, "`0` is not a value of `--timeout <SECONDS>`", ""),
             ("status --color red", Code::BadArgument, "`red` is not a value of `--color <WHEN>`", "always"),
             ("status -q -v", Code::Usage, "cannot be used together", ""),
-            ("status --home", Code::Usage, "`--home <DIR>` needs a value", ""),
+            ("status --home", Code::Usage, "`--home <DIR>` needs a value", "see `syncra status --help`"),
+            ("yank @a/b@1.0.0 --reason", Code::Usage, "needs a value", "see `syncra yank --help`"),
             ("token revoke", Code::Usage, "missing: `<ID>`", "see `syncra token revoke --help`"),
             ("blame", Code::Usage, "missing: `<PKG[@V]>`, `<PATH>`", "`syncra blame <PKG[@V]> <PATH>`"),
             (

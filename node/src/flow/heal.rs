@@ -1,8 +1,9 @@
 //! Healing a log whose key signed two histories: another device of the same identity, or the owners, say which goes on.
 
 use syncra_protocol::entry::{Body, Cut, ForkResolve};
-use syncra_protocol::fold::{Needs, OpenChange, PackageState, Published};
-use syncra_protocol::id::EntryId;
+use syncra_protocol::fold::{IdentityState, Needs, OpenChange, PackageState, Published};
+use syncra_protocol::id::{EntryId, IdentityId};
+use syncra_protocol::key::DeviceKey;
 use syncra_protocol::log::checkpoint::Checkpoint;
 use syncra_protocol::origin::{Origin, Subject};
 
@@ -145,17 +146,29 @@ fn ensure_authorised(parts: &Parts, named: &Named, log: &Origin) -> Result<(), H
 
 /// Which device of whom writes a log, for people.
 fn said_by(parts: &Parts, state: &PackageState, writer: &Origin) -> Result<String, LoadError> {
-    if writer.key == parts.device {
+    let Some(known) = state.writers.get(writer) else { return Ok(writer.key.fmt_short()) };
+    match state.owners.get(&known.identity) {
+        Some(owner) => device_text(parts, known.identity, owner, &writer.key),
+        None => Ok(writer.key.fmt_short()),
+    }
+}
+
+/// A device of somebody, for people.
+fn device_text(
+    parts: &Parts,
+    identity: IdentityId,
+    owner: &IdentityState,
+    key: &DeviceKey,
+) -> Result<String, LoadError> {
+    if *key == parts.device {
         return Ok("this device".to_owned());
     }
-    let Some(known) = state.writers.get(writer) else { return Ok(writer.key.fmt_short()) };
-    let device = state.owners.get(&known.identity).and_then(|owner| owner.devices.get(&writer.key));
-    let label =
-        device.and_then(|device| device.label.as_ref()).map_or_else(|| writer.key.fmt_short(), ToString::to_string);
-    if known.identity == parts.identity() {
+    let label = owner.devices.get(key).and_then(|device| device.label.as_ref());
+    let label = label.map_or_else(|| key.fmt_short(), ToString::to_string);
+    if identity == parts.identity() {
         return Ok(format!("your device `{label}`"));
     }
-    Ok(format!("the device `{label}` of {}", identity::owner_text(&parts.histories, known.identity)?))
+    Ok(format!("the device `{label}` of {}", identity::owner_text(&parts.histories, identity)?))
 }
 
 fn cut_back(state: &PackageState, log: &Origin) -> bool {

@@ -46,7 +46,7 @@ impl Histories {
         if let Some((proof, point, n_common)) = fork {
             let point = point.map(|point| *point.as_bytes());
             digest.update(&codec::encode(&(*proof.as_bytes(), point, n_common)));
-            digest.update(&codec::encode(&self.0.witnesses.seen_of(origin)));
+            digest.update(&self.0.witnesses.seen_of(origin));
         }
         Ok(Some(Basis(*digest.finalize().as_bytes())))
     }

@@ -351,6 +351,7 @@ fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {
     assert!(in_new(&["status"]).stdout.contains("nothing is signed here before `syncra id adopt`"));
     assert!(incomplete().is_some_and(|line| line.contains("2 in all") && line.contains("`syncra import`")));
     // What was never here is no damage, and said.
+    assert_eq!(in_new(&["id", "adopt", "--yes", "--offline"]).code, 0);
     let verified = in_new(&["verify", "--json"]).data();
     let absent: Vec<_> = verified["absent"].as_array().expect("a list").iter().map(|one| text(one, "what")).collect();
     assert!(verified["ok"] == true && absent.len() == 3, "{verified}");

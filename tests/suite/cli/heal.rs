@@ -177,7 +177,7 @@ fn what_became_of_a_fork_is_told_and_what_to_do() {
     let warned = twin.run(["list"]).stderr;
     assert!(warned.contains("warning: this home was copied") && warned.contains("`syncra id adopt`"), "{warned}");
     assert!(warned.lines().count() == 1 && !warned.contains("WARN"), "{warned}");
-    twin.json(["id", "adopt", "--yes"]);
+    twin.json(["id", "adopt", "--yes", "--offline"]);
     assert_eq!(twin.run(["list"]).stderr, "");
     package(&desk, "lamp", "1.1.0", "turn(2)");
     publish(&desk, "lamp");
@@ -249,7 +249,9 @@ fn what_became_of_a_fork_is_told_and_what_to_do() {
     reader.json(["import", &news]);
     for home in [&laptop, &reader] {
         assert_eq!(said(home, &exact), ("cut".to_owned(), String::new()));
-        assert!(home.run(["info", &exact]).stdout.contains("its device was suspended"));
+        let shown = home.run(["info", &exact]).stdout;
+        let by = if home.path() == laptop.path() { "this device" } else { "the device `laptop` of @" };
+        assert!(shown.contains(&format!("its device was suspended by {by}")), "{shown}");
         assert_eq!(home.json(["verify"])["ok"], true);
     }
     desk.json(["import", &news]);
@@ -263,7 +265,7 @@ fn a_cut_takes_the_names_of_versions_that_info_shows() {
     let (desk, laptop, exact) = two_devices();
     let twin = Home::new();
     copy(desk.path(), twin.path());
-    twin.json(["id", "adopt", "--yes"]);
+    twin.json(["id", "adopt", "--yes", "--offline"]);
     package(&desk, "lamp", "1.1.0", "turn(2)");
     let theirs = publish(&desk, "lamp");
     // Of two devices that have not seen each other's.

@@ -5,11 +5,11 @@ use core::fmt;
 use std::collections::BTreeSet;
 
 use syncra_protocol::entry::{Body, Cut, DeviceRole};
-use syncra_protocol::fold::{DeviceStatus, End, Open, OpenChange, PackageState};
-use syncra_protocol::id::{IdentityId, PackageId};
+use syncra_protocol::fold::{DeviceStatus, End, IdentityState, Open, OpenChange, PackageState};
+use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::origin::{Origin, Subject};
 
-use super::{ensure_authorised, said_by};
+use super::{device_text, ensure_authorised, said_by};
 use crate::flow::resolve::{self, Named};
 use crate::flow::{Parts, devices, identity};
 use crate::history::{LoadError, body_of};
@@ -57,7 +57,7 @@ pub enum Standing {
     /// Its writer has no say any more, which says how far it counts.
     Cut {
         /// How that came.
-        how: &'static str,
+        how: String,
     },
 }
 
@@ -149,7 +149,7 @@ fn one(parts: &Parts, named: &Named, log: Origin) -> Result<Forked, LoadError> {
     let (state, evidence) = (&named.history.state, &named.history.evidence);
     let held = evidence.size(&log);
     let counted = state.forked.get(&log).copied().unwrap_or(0).min(held);
-    let standing = match how_cut(state, &log) {
+    let standing = match how_cut(parts, state, &log)? {
         Some(how) => Standing::Cut { how },
         None => said(parts, named, &log)?,
     };
@@ -159,19 +159,39 @@ fn one(parts: &Parts, named: &Named, log: Origin) -> Result<Forked, LoadError> {
 }
 
 /// How the writer of a log lost its say, if it did.
-fn how_cut(state: &PackageState, log: &Origin) -> Option<&'static str> {
-    let owners = match log.subject {
-        Subject::Package(_) => state.owners.values().collect::<Vec<_>>(),
-        Subject::Identity(identity) => state.owners.get(&identity).into_iter().collect(),
-    };
-    let statuses = owners.iter().filter_map(|owner| owner.devices.get(&log.key)).map(|device| &device.status);
-    let mut cut = statuses.filter_map(|status| match status {
-        DeviceStatus::Active => None,
-        DeviceStatus::Suspended { .. } => Some("its device was suspended"),
-        DeviceStatus::Revoked => Some("its device was revoked"),
-    });
-    let is_removed = || state.writers.get(log).is_some_and(|writer| writer.end == Some(End::Revoked));
-    cut.next().or_else(|| is_removed().then_some("its writer's role was taken away"))
+fn how_cut(parts: &Parts, state: &PackageState, log: &Origin) -> Result<Option<String>, LoadError> {
+    for (identity, owner) in &state.owners {
+        if matches!(log.subject, Subject::Identity(of) if of != *identity) {
+            continue;
+        }
+        match owner.devices.get(&log.key).map(|device| &device.status) {
+            Some(DeviceStatus::Suspended { by }) => {
+                let who = who_suspended(parts, *identity, owner, by)?;
+                let who = who.map(|who| format!(" by {who}")).unwrap_or_default();
+                return Ok(Some(format!("its device was suspended{who}")));
+            }
+            Some(DeviceStatus::Revoked) => return Ok(Some("its device was revoked by the recovery key".to_owned())),
+            Some(DeviceStatus::Active) | None => {}
+        }
+    }
+    let is_removed = state.writers.get(log).is_some_and(|writer| writer.end == Some(End::Revoked));
+    Ok(is_removed.then(|| "its writer's role was taken away".to_owned()))
+}
+
+/// Which device wrote one of these entries.
+fn who_suspended(
+    parts: &Parts,
+    identity: IdentityId,
+    owner: &IdentityState,
+    by: &BTreeSet<EntryId>,
+) -> Result<Option<String>, LoadError> {
+    for key in owner.devices.keys() {
+        let entries = parts.histories.entries(&Origin::identity(identity, *key), 0, u64::MAX)?;
+        if entries.iter().any(|entry| by.contains(&EntryId::of(entry))) {
+            return device_text(parts, identity, owner, key).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// What those with authority said last of a log, each in its own.
