@@ -146,16 +146,16 @@ fn a_file_with_the_other_history_of_a_known_fork_is_taken_in_but_for_that() {
     let about_key = export(&twin, &key, "key.syncpack");
     let would = reader.json(["import", &about_key, "--dry-run"]);
     let done = reader.json(["import", &about_key]);
-    assert_eq!(would["forked"], done["forked"]);
-    assert_eq!(done["forked"].as_array().map(Vec::len), Some(1), "{done}");
-    assert!(done["forked"][0].as_str().is_some_and(|log| log.starts_with("syncra/id/")), "{done}");
+    assert_eq!(would["left_out"], done["left_out"]);
+    assert_eq!(done["left_out"].as_array().map(Vec::len), Some(1), "{done}");
+    assert!(done["left_out"][0].as_str().is_some_and(|log| log.starts_with("syncra/id/")), "{done}");
     assert!(done["packages"][0]["ref"].is_string() && done["entries"].as_u64() > Some(0), "{done}");
     assert!(reader.json(["info", &key])["logs"].is_array());
     let told = reader.run(["import", &about_key]).stdout;
     assert!(told.contains("left as it is here: syncra/id/"), "{told}");
     // What is here stays.
     reader.json(["get", &format!("{exact}@1.0.0"), "-o", "lamp"]);
-    assert!(reader.json(["import", &theirs])["forked"].is_array());
+    assert!(reader.json(["import", &theirs])["left_out"].is_array());
 }
 
 fn said(home: &Home, exact: &str) -> (String, String) {
