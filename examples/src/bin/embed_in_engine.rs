@@ -59,15 +59,7 @@ async fn publish_lamp(parts: &Parts, dir: &Path) -> Result<PackageId, Fault> {
     std::fs::create_dir_all(dir)?;
     std::fs::write(dir.join("syncra.toml"), "[package]\nname = \"lamp\"\nversion = \"1.0.0\"\nkind = \"script\"\n")?;
     std::fs::write(dir.join("lamp.syn"), "system turn() {}")?;
-    let request = publish::Request {
-        dir: dir.to_owned(),
-        name: None,
-        kind: None,
-        version: None,
-        place: None,
-        note: None,
-        allow_secrets: Vec::new(),
-    };
+    let request = publish::Request::of(dir.to_owned());
     let plan = publish::plan(parts, request).await?;
     Ok(publish::publish(parts, plan, &Progress::unwatched()).await?.package)
 }
