@@ -185,6 +185,14 @@ impl Home {
         key::device_secret(&self.layout.device_key(), self.is_new)
     }
 
+    /// The key that is to be written to `path`.
+    ///
+    /// # Errors
+    /// [`KeyError`] if these bytes are none.
+    pub fn device_secret_in(path: &Path, bytes: &[u8]) -> Result<DeviceSecret, KeyError> {
+        key::decode(path, bytes)
+    }
+
     /// What tells this directory on this machine from a copy of it: see [`Fingerprint`].
     ///
     /// # Errors

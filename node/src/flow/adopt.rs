@@ -3,6 +3,7 @@
 //! What its device has signed since is with others, and nothing here tells of it: a signature beside it makes a second history.
 //! So whoever may have it is asked before, package by package.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use syncra_protocol::id::PackageId;
 
 use super::{Parts, own, resolve, seek};
-use crate::history::{LoadError, OwnError};
+use crate::history::{CommitError, LoadError, OwnError};
 use crate::home::HomeError;
 use crate::journal::{AppendError, HomeOrigin, Provenance};
 use crate::node::Online;
@@ -33,6 +34,9 @@ pub enum AdoptError {
     /// What this device signed elsewhere is not taken in.
     #[error(transparent)]
     Own(#[from] OwnError),
+    /// What is here cannot be written down.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
     /// A history cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -42,6 +46,11 @@ pub enum AdoptError {
         /// The packages that nobody has, by name.
         packages: Vec<String>,
     },
+    /// This home knows no package by which anybody could be asked, or nobody has one.
+    #[error(
+        "nobody was reached who knows this device's identity, and so what the device has signed since is not known"
+    )]
+    Nobody,
 }
 
 /// Whether there is anything to say: the home is not known to be in its place, or behind what its device has signed.
@@ -57,7 +66,7 @@ pub fn is_wanted(parts: &Parts) -> Result<bool, AdoptError> {
 /// has to do.
 ///
 /// # Errors
-/// [`AdoptError`]; then nothing is signed here.
+/// [`AdoptError`]; then nothing is signed here, but for [`AdoptError::Own`]: then nothing in the logs that others have more of.
 pub async fn adopt(parts: &Parts, online: Option<&Online>, progress: &Progress) -> Result<(), AdoptError> {
     if let Some(online) = online {
         hear(parts, online, progress).await?;
@@ -67,21 +76,27 @@ pub async fn adopt(parts: &Parts, online: Option<&Online>, progress: &Progress) 
         parts.histories.journal().append(here).await?;
     }
     parts.histories.catch_up().await?;
-    Ok(())
+    // What is here is missed from now on when it is gone.
+    Ok(parts.histories.expect_all().await?)
 }
 
-/// Takes in what others have of the packages that this device has written to.
+/// Takes in what others have of the packages that this device has written to, and of its identity's others: these bring what the
+/// device has said as one of that.
 async fn hear(parts: &Parts, online: &Online, progress: &Progress) -> Result<(), AdoptError> {
-    let packages = own::written(parts);
+    let written = own::written(parts);
+    let packages: BTreeSet<PackageId> = written.iter().copied().chain(own::all_of_siblings(parts)).collect();
     let (n_packages, n_done) = (packages.len() as u64, AtomicUsize::new(0));
     let asked = stream::iter(packages).map(async |package| {
-        let is_heard = Box::pin(seek::anybody(online, package, PATIENCE)).await;
+        let is_heard = Box::pin(seek::anybody(parts, online, package, PATIENCE)).await;
         let n_done = n_done.fetch_add(1, Ordering::Relaxed) as u64 + 1;
         progress.items("ask", n_done, Some(n_packages));
         (package, is_heard)
     });
     let asked: Vec<(PackageId, bool)> = asked.buffered(AT_ONCE).collect().await;
-    let unheard = asked.into_iter().filter(|(_, is_heard)| !is_heard);
+    if !asked.iter().any(|(_, is_heard)| *is_heard) && written.is_empty() {
+        return Err(AdoptError::Nobody);
+    }
+    let unheard = asked.into_iter().filter(|(package, is_heard)| !is_heard && written.contains(package));
     let packages: Vec<String> =
         unheard.map(|(package, _)| resolve::text(&parts.histories, package)).collect::<Result<_, _>>()?;
     if packages.is_empty() { Ok(()) } else { Err(AdoptError::Unheard { packages }) }

@@ -134,11 +134,17 @@ pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<Resto
     if !home.is_new() || layout.device_key().exists() {
         return Err(BackupError::UsedHome(root.to_owned()));
     }
+    let mut files = Vec::with_capacity(content.files.len());
     for (name, bytes) in &content.files {
-        let target = place(&layout, name).ok_or(BackupError::Content(CodecError::Malformed))?;
-        durable::replace(&target, bytes)?;
+        files.push((place(&layout, name).ok_or(BackupError::Content(CodecError::Malformed))?, bytes));
     }
-    let device = home.device_secret()?.public();
+    let is_key = |target: &PathBuf| *target == layout.device_key();
+    let (keys, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(target, _)| is_key(target));
+    let [(key, bytes)] = keys.as_slice() else { return Err(BackupError::Content(CodecError::Malformed)) };
+    let device = Home::device_secret_in(key, bytes)?.public();
+    for (target, bytes) in &others {
+        durable::replace(target, bytes)?;
+    }
     // Not even where a place looks like the one that the backup was made at.
     let nowhere = HomeOrigin { fingerprint: Fingerprint::nowhere(), device };
     let (journal, _) = Journal::open(&layout.journal(), nowhere)?;
@@ -146,6 +152,8 @@ pub async fn restore(root: &Path, path: &Path, passphrase: &str) -> Result<Resto
     let (n_own, n_missing) = packages(&journal.truth());
     journal.close().await;
     displaced?;
+    // Last, so that who is cut off before it finds no home that could sign.
+    durable::replace(key, bytes)?;
     home.finish_first_start()?;
     Ok(Restored { device, n_own, n_missing })
 }

@@ -3,13 +3,15 @@
 //! The table is a hint. Who is connected is asked at once, the table beside them or a little later; the first answer that
 //! verifies serves, wherever it came from.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either, select};
 use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceKey;
+use syncra_protocol::origin::Origin;
 use syncra_protocol::record::ProviderKey;
 use tokio::sync::mpsc;
 
@@ -39,17 +41,24 @@ pub async fn until(online: &Online, package: PackageId, is_enough: impl Fn() -> 
     providers(online, package.into(), connected, ask, is_enough).await
 }
 
-/// Takes in news of a package, from everybody who is connected or provides it, for as long as `within`. True if anybody has it.
-pub async fn anybody(online: &Online, package: PackageId, within: Duration) -> bool {
-    let is_answered = AtomicBool::new(false);
+/// Takes in news of a package, from everybody who is connected or provides it, for as long as `within`. True if anybody has it,
+/// and nobody has shown more of this device's own logs than what came.
+pub async fn anybody(parts: &Parts, online: &Online, package: PackageId, within: Duration) -> bool {
+    let heard = Mutex::new((0, BTreeMap::<Origin, u64>::new()));
     let ask = |peers| async {
         // A network that ends brings nothing.
-        let answered = online.sync.refresh(package, peers).await.is_ok_and(|told| told.n_answered > 0);
-        is_answered.fetch_or(answered, Ordering::Relaxed);
+        let Ok(told) = online.sync.refresh(package, peers).await else { return };
+        let (n_answered, own) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner);
+        *n_answered += told.n_answered;
+        for (log, size) in told.own {
+            let shown = own.entry(log).or_default();
+            *shown = size.max(*shown);
+        }
     };
     let asking = providers(online, package.into(), ask(None), |peer| ask(Some(vec![peer])).boxed(), || false);
     drop(tokio::time::timeout(within, Box::pin(asking)).await);
-    is_answered.into_inner()
+    let (n_answered, own) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
+    n_answered > 0 && own.iter().all(|(log, size)| parts.histories.n_known(log) >= *size)
 }
 
 /// Asks those who are connected, and beside them everybody who provides `key`, until that is enough. False when nobody is

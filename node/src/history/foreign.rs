@@ -53,6 +53,23 @@ impl Histories {
         Ok(())
     }
 
+    /// Misses from now on what is here of others' logs, if it is gone: of a home that comes from elsewhere nothing is expected.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn expect_all(&self) -> Result<(), CommitError> {
+        let heads: Vec<KnownHead> = self.0.journal.truth().heads().cloned().collect();
+        let mut here = Vec::new();
+        for head in heads {
+            let n_own = self.0.journal.truth().own_log(&head.origin).map_or(0, OwnLog::size);
+            if n_own >= head.size || self.0.logs.missing(&head.origin, n_own..head.size)?.is_empty() {
+                here.push(self.0.journal.append(head));
+            }
+        }
+        futures::future::try_join_all(here).await?;
+        Ok(())
+    }
+
     async fn turn(&self, origin: &Origin) -> tokio::sync::MutexGuard<'_, ()> {
         let turns = &self.0.committing;
         turns[usize::from(origin.key.as_bytes()[0]) % turns.len()].lock().await

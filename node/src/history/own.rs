@@ -141,6 +141,14 @@ impl Histories {
         self.0.journal.truth().behind(&self.0.secret.public()).next().is_some()
     }
 
+    /// Entries of a log that are known here, in whichever history.
+    #[must_use]
+    pub fn n_known(&self, log: &Origin) -> u64 {
+        let truth = self.0.journal.truth();
+        let own = truth.own_log(log).map_or(0, journal::OwnLog::size);
+        own.max(truth.head(log).map_or(0, |head| head.size))
+    }
+
     /// Nothing is added to a log that goes on elsewhere.
     fn ensure_newest(&self, origin: &Origin) -> Result<(), OwnError> {
         let truth = self.0.journal.truth();

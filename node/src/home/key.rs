@@ -88,7 +88,7 @@ fn encode(seed: &[u8; SEED_BYTES]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-fn decode(path: &Path, bytes: &[u8]) -> Result<DeviceSecret, KeyError> {
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<DeviceSecret, KeyError> {
     let damaged = || KeyError::Damaged { path: path.to_owned() };
     let (body, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or_else(damaged)?;
     if frame::check(&[body]) != *check {

@@ -1,7 +1,7 @@
 //! Reads a socket in large pieces while bytes stream in.
 //!
-//! The TLS library asks for 4 KiB at a time, which is a system call for each. An idle connection holds no buffer: there may be
-//! thousands of them.
+//! The TLS library asks for 4 KiB at a time, which is a system call for each. A connection holds a buffer from a read
+//! that is filled to the next that is not: an idle one mostly none, and there may be thousands of them.
 
 use std::io;
 use std::pin::Pin;

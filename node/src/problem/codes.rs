@@ -147,7 +147,7 @@ codes! {
     "E0604" OnlyRelayed Unreachable true
         "the content is too large for the relay through which its provider is reached" "try again later, forward a port on one side (`syncra status` tells whether this node is reached), or carry it by `syncra export`"
     "E0605" Unheard Unreachable true
-        "nobody was reached who has a package of this device, so what it has signed since its home was copied or backed up is not known" "connect to somebody who has it and run `syncra id adopt` again; if what is here, perhaps by `syncra import`, is all that the device has signed, say so by `syncra id adopt --offline`"
+        "nobody was reached who knows a package of this device, so what it has signed since its home was copied or backed up is not known" "connect to somebody who has it and run `syncra id adopt` again; if what is here, perhaps by `syncra import`, is all that the device has signed, say so by `syncra id adopt --offline`"
 
     "E0700" Conflict Conflict false
         "two things contradict each other" ""

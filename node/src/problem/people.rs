@@ -67,7 +67,8 @@ impl From<AdoptError> for Problem {
             AdoptError::Journal(error) => error.into(),
             AdoptError::Own(error) => error.into(),
             AdoptError::Load(error) => error.into(),
-            AdoptError::Unheard { .. } => Self::from_error(Code::Unheard, &error),
+            AdoptError::Commit(error) => error.into(),
+            AdoptError::Unheard { .. } | AdoptError::Nobody => Self::from_error(Code::Unheard, &error),
         }
     }
 }

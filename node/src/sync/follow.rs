@@ -1,5 +1,6 @@
 //! The task that keeps one package up to date: it drives a [`Follower`] and does what that decides.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use syncra_protocol::Timestamp;
 use syncra_protocol::evidence::Evidence;
 use syncra_protocol::fold::Changes;
 use syncra_protocol::id::PackageId;
+use syncra_protocol::log::checkpoint::Head;
+use syncra_protocol::message::log::Heads;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Ask, Commit, Effect, Failure, Fault, Follower, Input};
@@ -57,6 +60,8 @@ pub struct Refreshed {
     pub n_peers: usize,
     /// Those among them who know the package, of what was heard before nobody waited any more.
     pub n_answered: usize,
+    /// The most entries that they have shown of this device's own logs.
+    pub own: BTreeMap<Origin, u64>,
     /// What some of them did that they may not.
     pub faults: Vec<(Peer, Fault)>,
 }
@@ -192,9 +197,10 @@ impl Task {
     fn on_done(&mut self, input: Input) {
         let input = self.admitted(input);
         match &input {
-            Input::Heads { .. } => {
+            Input::Heads { heads, .. } => {
                 self.answered_at = Some(Instant::now());
                 self.refreshed.n_answered += usize::from(!self.waiting.is_empty());
+                self.note_own(heads);
             }
             Input::Failed { ask: Ask::Heads, failure, .. } => {
                 // Both were silent until the end.
@@ -215,11 +221,26 @@ impl Task {
         }
     }
 
-    /// Entries for which there is no room come another time, perhaps.
+    /// What a peer shows of this device's own logs is told to whoever waits, whether its entries come or not.
+    fn note_own(&mut self, heads: &Heads) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let device = self.parts.device.to_string();
+        let is_own = |note: &[u8]| note.windows(device.len()).any(|text| text == device.as_bytes());
+        let own = heads.notes.iter().filter(|note| is_own(&note.0)).filter_map(|note| Head::verify(&note.0).ok());
+        for head in own.filter(|head| head.origin().key == self.parts.device) {
+            let shown = self.refreshed.own.entry(*head.origin()).or_default();
+            *shown = head.size().max(*shown);
+        }
+    }
+
+    /// Entries for which there is no room come another time, perhaps. What this device's own identity says has room.
     fn admitted(&mut self, input: Input) -> Input {
         let Input::Entries { peer, origin, entries, .. } = &input else { return input };
         let package = self.follower.package();
-        if self.is_wanted || !self.tells.unasked.contains(&package) {
+        let is_own_identitys = origin.subject == Subject::Identity(self.parts.identity());
+        if is_own_identitys || self.is_wanted || !self.tells.unasked.contains(&package) {
             return input;
         }
         self.has_taken = true;

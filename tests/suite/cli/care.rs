@@ -311,6 +311,23 @@ fn an_identity_has_a_handle_a_recovery_secret_and_a_backup() {
     assert_eq!(publish().data()["version"], "1.1.0");
 }
 
+/// Its identity's log exists before its first package, and grows with it.
+#[test]
+fn a_device_restored_from_before_its_first_publish_asks_others_too() {
+    let home = Home::new();
+    std::fs::write(home.work().join("phrase"), "a long passphrase\n").expect("written");
+    let home = home.with("SYNCRA_PASSPHRASE_FILE", "phrase".to_owned());
+    home.json(["id"]);
+    home.json(["id", "backup", "me.backup"]);
+    package(&home, "lamp", "1.0.0", "turn()");
+    publish(&home, "lamp");
+    let in_new = |args: &[&str]| home.run(args.iter().copied().chain(["--home", "new-home", "--json"]));
+    let _ = in_new(&["id", "restore", "me.backup", "--yes"]).data();
+    assert_eq!(code(&in_new(&["id", "adopt", "--yes"]).error()), (6, "E0605"));
+    package(&home, "door", "1.0.0", "stand()");
+    assert_eq!(code(&in_new(&["publish", "door", "--yes"]).error()), (4, "E0406"));
+}
+
 /// What a backup has not is said once, to whoever restores it, and not again and again to a log.
 #[test]
 fn a_restored_home_says_what_is_missing_and_what_brings_it_back() {

@@ -13,7 +13,7 @@ use crate::api::types::Empty;
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::flow::identity::{self, IdentityError};
-use crate::flow::{Parts, adopt, own};
+use crate::flow::{Parts, adopt};
 use crate::problem::Problem;
 use crate::progress::Progress;
 
@@ -188,11 +188,7 @@ impl Verb for Adopt {
         if already || request.dry_run {
             return Ok(AdoptResponse { device, already });
         }
-        // Of what nobody can have nobody needs to be asked.
-        let online = match request.offline || own::written(parts).is_empty() {
-            true => None,
-            false => Some(service.reach().await?),
-        };
+        let online = if request.offline { None } else { Some(service.reach().await?) };
         adopt::adopt(parts, online.as_ref(), progress).await?;
         Ok(AdoptResponse { device, already })
     }

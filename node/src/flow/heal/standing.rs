@@ -4,7 +4,7 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
-use syncra_protocol::entry::{Body, Cut, DeviceRole};
+use syncra_protocol::entry::{Body, Cut, DeviceRole, Role};
 use syncra_protocol::fold::{DeviceStatus, End, IdentityState, Open, OpenChange, PackageState};
 use syncra_protocol::id::{EntryId, IdentityId, PackageId};
 use syncra_protocol::origin::{Origin, Subject};
@@ -203,7 +203,14 @@ fn said(parts: &Parts, named: &Named, log: &Origin) -> Result<Standing, LoadErro
     };
     let waiting: Vec<_> = state.open.iter().filter(is_about).collect();
     let (mut here, mut elsewhere) = (None, None);
-    for (writer, _) in state.writers.iter().filter(|(writer, _)| *writer != log && !evidence.is_forked(writer)) {
+    let forked = state.writers.get(log);
+    let is_heard = |who: &IdentityId| {
+        forked.is_some_and(|forked| forked.identity == *who) || state.rights.role(who) == Some(Role::Owner)
+    };
+    for (writer, known) in &state.writers {
+        if writer == log || evidence.is_forked(writer) || !is_heard(&known.identity) {
+            continue;
+        }
         let Some((index, cut)) = last_word(parts, named, writer, log)? else { continue };
         if waiting.iter().any(|open| open.writer == *writer && open.index == index) {
             continue;
@@ -212,12 +219,13 @@ fn said(parts: &Parts, named: &Named, log: &Origin) -> Result<Standing, LoadErro
         let by = if is_here { &mut here } else { &mut elsewhere };
         *by = Some(said_by(parts, state, writer)?);
     }
+    let is_healed = forked.is_some_and(|forked| forked.healed.is_some());
     Ok(match (here, elsewhere, waiting.first()) {
+        (Some(by), _, _) if is_healed => Standing::Healed { by },
         (Some(_), Some(_), _) => Standing::Disputed,
-        (Some(by), None, _) => Standing::Healed { by },
         (None, Some(by), _) => Standing::Elsewhere { by },
-        (None, None, Some(open)) => Standing::Waits { by: said_by(parts, state, &open.writer)? },
-        (None, None, None) => Standing::Open { n_common: evidence.n_common(log) },
+        (_, None, Some(open)) => Standing::Waits { by: said_by(parts, state, &open.writer)? },
+        (_, None, None) => Standing::Open { n_common: evidence.n_common(log) },
     })
 }
 
