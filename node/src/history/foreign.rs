@@ -8,7 +8,7 @@ use syncra_protocol::origin::Origin;
 
 use super::{Histories, body_of};
 use crate::clock;
-use crate::journal::{self, FirstSeen, ForkCommon, ForkPointShown, ForkedLog, KnownHead, OwnLog};
+use crate::journal::{self, FirstSeen, ForkCommon, ForkPointShown, ForkedLog, KnownHead, OwnLog, Refusal};
 use crate::logs::LogsError;
 
 /// Why a verified continuation was not kept.
@@ -62,11 +62,18 @@ impl Histories {
         let mut here = Vec::new();
         for head in heads {
             let n_own = self.0.journal.truth().own_log(&head.origin).map_or(0, OwnLog::size);
-            if n_own >= head.size || self.0.logs.missing(&head.origin, n_own..head.size)?.is_empty() {
+            // What is in the journal is missed in any case, and goes on there.
+            if n_own < head.size && self.0.logs.missing(&head.origin, n_own..head.size)?.is_empty() {
                 here.push(self.0.journal.append(head));
             }
         }
-        futures::future::try_join_all(here).await?;
+        for said in futures::future::join_all(here).await {
+            match said {
+                // It has grown meanwhile, so it is said already.
+                Ok(_) | Err(journal::AppendError::Refused(Refusal::Rollback { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 

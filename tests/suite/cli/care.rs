@@ -311,6 +311,27 @@ fn an_identity_has_a_handle_a_recovery_secret_and_a_backup() {
     assert_eq!(publish().data()["version"], "1.1.0");
 }
 
+/// A home that was moved came with what it has, so what is lost later is lost.
+#[test]
+fn what_an_adopted_home_had_is_missed_when_it_is_gone() {
+    let (home, author) = (Home::new(), Home::new());
+    package(&author, "door", "1.0.0", "stand()");
+    let exact = format!("syncra:{}", text(&publish(&author, "door"), "package_id"));
+    let file = author.work().join("door.syncpack");
+    author.json(["export", &exact, "-o", file.to_str().expect("text")]);
+    home.json(["import", file.to_str().expect("text")]);
+    let moved = home.work().join("moved");
+    copy(home.path(), &moved);
+    let in_moved = |args: &[&str]| home.run(args.iter().copied().chain(["--home", "moved", "--json"]));
+    let _ = in_moved(&["id", "adopt", "--yes", "--offline"]).data();
+    assert_eq!(in_moved(&["verify"]).code, 0);
+    for gone in ["logs", "index"] {
+        std::fs::remove_dir_all(moved.join(gone)).expect("there");
+    }
+    let verified = in_moved(&["verify"]);
+    assert!(verified.code == 5 && verified.stdout.contains("are lost"), "{} {}", verified.code, verified.stdout);
+}
+
 /// Its identity's log exists before its first package, and grows with it.
 #[test]
 fn a_device_restored_from_before_its_first_publish_asks_others_too() {

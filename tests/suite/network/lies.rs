@@ -211,7 +211,7 @@ fn a_home_that_was_put_back_takes_in_what_others_have_of_it_and_goes_on() {
     bob.json(["add", package(&published)]);
     drop(alice_up.kill());
 
-    let _back_up = back.up(LOOPBACK);
+    let back_up = back.up(LOOPBACK);
     back.json(["connect", address(&bob_up)]);
     assert_eq!(back.json(["add", package(&published)])["changes"][0]["to"], "1.1.0");
     let dir = back.work().join("world");
@@ -230,6 +230,13 @@ fn a_home_that_was_put_back_takes_in_what_others_have_of_it_and_goes_on() {
     publish(&back, "1.2.0", 10_000);
     assert_eq!(bob.json(["update", package(&published)])["changes"][0]["to"], "1.2.0");
     assert_eq!(bob.run(["verify"]).code, 0, "no second history was signed");
+
+    // What it took in then is older than what it has signed since; moved once more it goes on all the same.
+    drop(back_up.kill());
+    let moved = Home::new();
+    copy(back.path(), moved.path());
+    assert_eq!(moved.json(["id", "adopt", "--yes", "--offline"])["already"], false);
+    assert_eq!(moved.json(["id", "adopt", "--yes", "--offline"])["already"], true);
 }
 
 /// What the device has signed since a backup was made only others know: they are asked before it signs anything.

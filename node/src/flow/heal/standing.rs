@@ -11,7 +11,7 @@ use syncra_protocol::origin::{Origin, Subject};
 
 use super::{device_text, ensure_authorised, said_by};
 use crate::flow::resolve::{self, Named};
-use crate::flow::{Parts, devices, identity};
+use crate::flow::{Parts, identity};
 use crate::history::{LoadError, body_of};
 
 /// A log whose key signed two histories, as it stands now.
@@ -277,9 +277,6 @@ fn next(parts: &Parts, named: &Named, forked: &Forked) -> Result<Option<String>,
             true => format!("only the recovery key says which goes on: {}", recover()?),
             false => "only its owner can say which goes on, by the recovery key; what is installed stays".to_owned(),
         }),
-        Standing::Healed { .. } if is_mine && devices::ensure_manager(parts).is_ok() => Some(format!(
-            "`syncra devices suspend {key}` takes the forked key its voice, or channels stay at two places; then publish from here"
-        )),
         Standing::Healed { .. } => None,
         Standing::Elsewhere { .. } if log.key == parts.device => Some(format!("this home holds the one that is void: {fresh}")),
         Standing::Elsewhere { .. } => Some(
