@@ -33,7 +33,7 @@ mod told;
 mod unasked;
 mod watch;
 
-pub use follow::Refreshed;
+pub use follow::{Refreshed, Wait};
 
 use follow::{Message, Report, Tells};
 use reviews::Reviews;
@@ -55,7 +55,7 @@ pub struct Sync {
 
 #[derive(Debug)]
 enum Command {
-    Refresh { package: PackageId, peers: Option<Vec<Peer>>, reply: oneshot::Sender<Refreshed> },
+    Refresh { package: PackageId, peers: Option<Vec<Peer>>, wait: Wait, reply: oneshot::Sender<Refreshed> },
 }
 
 /// Older heads that are remembered, of all peers.
@@ -80,13 +80,21 @@ impl Sync {
     }
 
     /// Asks `peers`, by default everybody connected, about a package, and waits until everything that they offered is
-    /// verified and stored, or refused.
+    /// verified and stored, or refused; not for those who take much longer than others.
     ///
     /// # Errors
     /// [`Ended`].
     pub async fn refresh(&self, package: PackageId, peers: Option<Vec<Peer>>) -> Result<Refreshed, Ended> {
+        self.ask(package, peers, Wait::ForSome).await
+    }
+
+    /// The same, and waits for whom it says.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub async fn ask(&self, package: PackageId, peers: Option<Vec<Peer>>, wait: Wait) -> Result<Refreshed, Ended> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Refresh { package, peers, reply }).await.map_err(|_| Ended)?;
+        self.commands.send(Command::Refresh { package, peers, wait, reply }).await.map_err(|_| Ended)?;
         answer.await.map_err(|_| Ended)
     }
 }
@@ -225,13 +233,13 @@ impl Hub {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Refresh { package, peers, reply } => {
+            Command::Refresh { package, peers, wait, reply } => {
                 let peers = match peers {
                     Some(peers) => peers,
                     // Not our own list: a connection that was just made may not have been heard of here.
                     None => self.net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect(),
                 };
-                self.tell(package, Message::Refresh { peers, reply }).await;
+                self.tell(package, Message::Refresh { peers, wait, reply }).await;
             }
         }
     }

@@ -291,6 +291,12 @@ impl AdoptArgs {
         let client = Client::open_as_it_is(context).await?;
         let done =
             client.call::<Adopt>(context, AdoptRequest { dry_run: self.dry_run, offline: context.offline() }).await?;
+        if !done.silent.is_empty() {
+            context.ui().note(&format!(
+                "of those who were asked {} gave no answer; whether they have more of what this device signed is not known",
+                done.silent.join(", ")
+            ));
+        }
         context.ui().data("id-adopt", &done, |done| {
             let did = match (done.already, self.dry_run) {
                 (true, _) => "the home is where it belongs",

