@@ -332,6 +332,22 @@ fn what_an_adopted_home_had_is_missed_when_it_is_gone() {
     assert!(verified.code == 5 && verified.stdout.contains("are lost"), "{} {}", verified.code, verified.stdout);
 }
 
+/// Content that came along and is gone before anybody has looked at it is lost, not left behind.
+#[test]
+fn content_that_an_adopted_home_had_is_missed_when_it_is_gone() {
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", &"turn() ".repeat(10_000));
+    publish(&home, "lamp");
+    let moved = home.work().join("moved");
+    copy(home.path(), &moved);
+    let in_moved = |args: &[&str]| home.run(args.iter().copied().chain(["--home", "moved", "--json"]));
+    let _ = in_moved(&["id", "adopt", "--yes", "--offline"]).data();
+    std::fs::remove_dir_all(moved.join("blobs")).expect("there");
+    let verified = in_moved(&["verify"]);
+    assert_eq!(verified.code, 5, "{}", verified.stdout);
+    assert!(!verified.stdout.contains("restored or copied"), "{}", verified.stdout);
+}
+
 /// Its identity's log exists before its first package, and grows with it.
 #[test]
 fn a_device_restored_from_before_its_first_publish_asks_others_too() {
