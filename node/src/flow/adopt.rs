@@ -12,10 +12,10 @@ use syncra_protocol::id::{ContentRoot, PackageId};
 use syncra_protocol::key::DeviceKey;
 
 use super::seek::Heard;
-use super::{Parts, own, resolve, seek};
+use super::{Parts, own, resolve, seek, verify};
 use crate::history::{CommitError, LoadError, OwnError};
 use crate::home::HomeError;
-use crate::journal::{AppendError, HomeOrigin, OwnRoot, Provenance};
+use crate::journal::{AppendError, HomeOrigin, Provenance};
 use crate::node::Online;
 use crate::progress::Progress;
 
@@ -39,9 +39,6 @@ pub enum AdoptError {
     /// What is here cannot be written down.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// The content cannot be opened.
-    #[error(transparent)]
-    Blobs(#[from] crate::blobs::OpenError),
     /// A history cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -88,28 +85,30 @@ pub async fn adopt(
     parts.histories.catch_up().await?;
     // What is here is missed from now on when it is gone.
     parts.histories.expect_all().await?;
-    expect_content(parts).await?;
+    expect_content(parts).await;
     Ok(silent)
 }
 
-/// Writes down which own content came along and is whole.
-async fn expect_content(parts: &Parts) -> Result<(), AdoptError> {
-    let journal = parts.histories.journal();
+/// Writes down which own content came along and is whole. The home is adopted whether that succeeds or not, and `verify` does it
+/// again.
+async fn expect_content(parts: &Parts) {
     let brought: Vec<(ContentRoot, PackageId)> = {
-        let truth = journal.truth();
+        let truth = parts.histories.journal().truth();
         truth.own_roots().filter(|(root, _)| !truth.was_here(root)).map(|(root, package)| (*root, *package)).collect()
     };
     if brought.is_empty() {
-        return Ok(());
+        return;
     }
-    let blobs = parts.blobs().await?;
+    let blobs = match parts.blobs().await {
+        Ok(blobs) => blobs,
+        Err(error) => return tracing::warn!(%error, "which own content came along is not known"),
+    };
     for (content_root, package) in brought {
         // What is damaged or not here came without it: `verify` says so, and `doctor` what to do.
         if matches!(blobs.missing(content_root.into()).await, Ok(missing) if missing.is_nothing()) {
-            journal.append(OwnRoot { content_root, package, kept: true }).await?;
+            verify::expect(parts, content_root, package).await;
         }
     }
-    Ok(())
 }
 
 /// Takes in what others have of the packages that this device has written to, and of its identity's others: these bring what the

@@ -14,6 +14,7 @@ use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Origin;
 use syncra_protocol::record::ProviderKey;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Parts;
 use crate::net::Net;
@@ -23,6 +24,9 @@ use crate::sync::fetch::{self, Cost, FetchError, Terms, Want};
 
 /// How long those who are connected have for their first answers before others are looked for.
 const HEAD_START: Duration = Duration::from_millis(500);
+
+/// What it takes at most to be told what was heard until nobody waits any more.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How long a node that has just connected waits for its first place in the table.
 const FIRST_PLACE: Duration = Duration::from_secs(2);
@@ -53,12 +57,13 @@ pub struct Heard {
 
 /// Takes in news of a package, from everybody who is connected or provides it, for as long as `within`.
 pub async fn everybody(parts: &Parts, online: &Online, package: PackageId, within: Duration) -> Heard {
-    let heard = Mutex::new((0, BTreeMap::<Origin, u64>::new(), BTreeSet::new()));
+    let until = Instant::now() + within;
+    let heard = Mutex::new((BTreeSet::new(), BTreeMap::<Origin, u64>::new(), BTreeSet::new()));
     let ask = |peers| async {
         // A network that ends brings nothing.
-        let Ok(told) = online.sync.ask(package, peers, Wait::ForAll).await else { return };
-        let (n_answered, own, silent) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner);
-        *n_answered += told.n_answered;
+        let Ok(told) = online.sync.ask(package, peers, Wait::ForAll { until }).await else { return };
+        let (answered, own, silent) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.extend(told.answered);
         silent.extend(told.silent);
         for (log, size) in told.own {
             let shown = own.entry(log).or_default();
@@ -66,9 +71,11 @@ pub async fn everybody(parts: &Parts, online: &Online, package: PackageId, withi
         }
     };
     let asking = providers(online, package.into(), ask(None), |peer| ask(Some(vec![peer])).boxed(), || false);
-    drop(tokio::time::timeout(within, Box::pin(asking)).await);
-    let (n_answered, own, silent) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let is_whole = n_answered > 0 && own.iter().all(|(log, size)| parts.histories.n_known(log) >= *size);
+    drop(tokio::time::timeout_at(until + LAST_WORD, Box::pin(asking)).await);
+    let (answered, own, mut silent) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Somebody may have been asked by two ways.
+    silent.retain(|peer| !answered.contains(peer));
+    let is_whole = !answered.is_empty() && own.iter().all(|(log, size)| parts.histories.n_known(log) >= *size);
     Heard { is_whole, silent }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use syncra_protocol::entry::Release;
 use syncra_protocol::id::{BlobId, ContentRoot, PackageId};
 use syncra_protocol::limits;
 use syncra_protocol::origin::Origin;
@@ -168,7 +167,7 @@ async fn verify_package(
                 let is_whole = problems.is_empty() && n_missing == 0;
                 report.problems.extend(problems.into_iter().map(|found| Finding { fix: fix.clone(), ..found }));
                 if is_own && is_whole && is_home && !was_here {
-                    expect(parts, release, package).await;
+                    expect(parts, release.content_root, package).await;
                 }
                 if is_own && !is_whole && !must_be_here {
                     report.absent.push(absent(what()));
@@ -199,8 +198,8 @@ fn may_publish(parts: &Parts, history: &History) -> bool {
 }
 
 /// Own content that came from elsewhere is here and whole: from now on it is missed when it is gone.
-async fn expect(parts: &Parts, release: &Release, package: PackageId) {
-    let root = OwnRoot { content_root: release.content_root, package, kept: true };
+pub(super) async fn expect(parts: &Parts, content_root: ContentRoot, package: PackageId) {
+    let root = OwnRoot { content_root, package, kept: true };
     if let Err(error) = parts.histories.journal().append(root).await {
         tracing::debug!(%error, "that own content is here was not written down");
     }

@@ -66,7 +66,6 @@ impl From<AdoptError> for Problem {
             AdoptError::Home(error) => error.into(),
             AdoptError::Journal(error) => error.into(),
             AdoptError::Own(error) => error.into(),
-            AdoptError::Blobs(error) => error.into(),
             AdoptError::Load(error) => error.into(),
             AdoptError::Commit(error) => error.into(),
             AdoptError::Unheard { .. } | AdoptError::Nobody => Self::from_error(Code::Unheard, &error),

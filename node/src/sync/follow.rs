@@ -58,8 +58,11 @@ impl Message {
 pub enum Wait {
     /// Once somebody has answered, for the others only a little longer.
     ForSome,
-    /// For everybody, until they have answered or count as slow.
-    ForAll,
+    /// For everybody and all that they bring, until then: what is still under way is told as it is.
+    ForAll {
+        /// When nobody waits any more.
+        until: Instant,
+    },
 }
 
 /// What asking peers about a package brought.
@@ -68,7 +71,7 @@ pub struct Refreshed {
     /// Peers that were asked.
     pub n_peers: usize,
     /// Those among them who know the package, of what was heard before nobody waited any more.
-    pub n_answered: usize,
+    pub answered: BTreeSet<Peer>,
     /// Those among them who may know it, and were lost, slow or busy, or have not answered yet. Their answers are taken in all
     /// the same when they come.
     pub silent: BTreeSet<Peer>,
@@ -138,8 +141,8 @@ struct Task {
     follower: Follower,
     jobs: JoinSet<Input>,
     waiting: Vec<oneshot::Sender<Refreshed>>,
-    /// Whether one of them waits for all who were asked; then all do.
-    waits_for_all: bool,
+    /// Until when one of them waits for all who were asked; then all do.
+    until: Option<Instant>,
     refreshed: Refreshed,
     /// Jobs that are no questions for heads.
     n_working: usize,
@@ -159,14 +162,14 @@ impl Task {
         let follower = resume(&parts, package);
         let (jobs, waiting, refreshed) = (JoinSet::new(), Vec::new(), Refreshed::default());
         let (n_working, answered_at, peers) = (0, None, Vec::new());
-        let (waits_for_all, is_wanted, has_taken) = (false, false, true);
+        let (until, is_wanted, has_taken) = (None, false, true);
         let mut task = Self {
             parts,
             net,
             follower,
             jobs,
             waiting,
-            waits_for_all,
+            until,
             refreshed,
             n_working,
             answered_at,
@@ -184,7 +187,7 @@ impl Task {
         let mut changes = self.parts.histories.changes();
         let mut open = true;
         while open || !self.jobs.is_empty() {
-            let wake = self.follower.next_timeout();
+            let (wake, answer_at) = (self.follower.next_timeout(), self.answer_at());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -192,7 +195,7 @@ impl Task {
                     Ok(input) => self.on_done(input),
                     Err(error) => tracing::error!(%error, "a task that asked a peer failed"),
                 },
-                () = quiet(self.answered_at), if !self.waiting.is_empty() && !self.waits_for_all && self.n_working == 0 => self.answer(),
+                () = at(answer_at) => self.answer(),
                 () = sleep_until(wake) => self.follower.handle_timeout(clock::steady()),
                 message = mailbox.recv(), if open => match message {
                     Some(message) => self.on_message(message),
@@ -215,7 +218,7 @@ impl Task {
             Input::Heads { peer, heads } => {
                 self.answered_at = Some(Instant::now());
                 if self.refreshed.silent.remove(peer) {
-                    self.refreshed.n_answered += 1;
+                    self.refreshed.answered.insert(*peer);
                     self.note_own(heads);
                 }
             }
@@ -296,7 +299,9 @@ impl Task {
     fn ask_anew(&mut self, peers: Vec<Peer>, wait: Wait, reply: oneshot::Sender<Refreshed>) {
         self.refreshed.n_peers += peers.len();
         self.waiting.push(reply);
-        self.waits_for_all |= wait == Wait::ForAll;
+        if let Wait::ForAll { until } = wait {
+            self.until = self.until.max(Some(until));
+        }
         self.answered_at = None;
         for peer in peers {
             self.refreshed.silent.insert(peer);
@@ -476,6 +481,15 @@ impl Task {
         drop(self.tells.reports.send(report).await);
     }
 
+    /// When whoever waits is answered though not everything has come; none while there is no such time.
+    fn answer_at(&self) -> Option<Instant> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let quiet = || self.answered_at.filter(|_| self.n_working == 0).map(|at| at + QUIET);
+        self.until.or_else(quiet)
+    }
+
     fn answer_if_idle(&mut self) {
         if self.jobs.is_empty() && !self.waiting.is_empty() {
             self.answer();
@@ -483,7 +497,7 @@ impl Task {
     }
 
     fn answer(&mut self) {
-        self.waits_for_all = false;
+        self.until = None;
         let refreshed = std::mem::take(&mut self.refreshed);
         for waiting in self.waiting.drain(..) {
             // Whoever gave up waiting needs no answer.
@@ -492,10 +506,10 @@ impl Task {
     }
 }
 
-/// Ends when nobody has answered for a while since somebody did.
-async fn quiet(answered_at: Option<Instant>) {
-    match answered_at {
-        Some(at) => tokio::time::sleep_until(at + QUIET).await,
+/// Ends then; never without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
