@@ -70,7 +70,10 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
     let unsorted = Request::Watch { packages: vec![PackageId::from_bytes([9; 32]), PackageId::from_bytes([3; 32])] };
     let root = published.release.content_root;
     let have_request = have::encode_request(&have::Request { root, follow: false });
-    let foreign_root = ContentRoot::from_bytes([7; 32]);
+    let foreign_root = ContentRoot::from_bytes([99; 32]);
+    // Of fixed ids: of the identifiers that a run draws, one in a hundred makes a request that another protocol can read.
+    let foreign_heads = log::encode_request(&Request::Heads { package: unknown });
+    let foreign_have = have::encode_request(&have::Request { root: foreign_root, follow: false });
     let mut trailing = heads.clone();
     trailing.push(0);
     let hello_of = |n| codec::encode(&(9_000_u32, vec![1_u8; n]));
@@ -85,7 +88,7 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
             Outcome::Draft(draft::Answer::Refused(Refusal::NotFound)),
         ),
         (Draft, "half of a request", framed(&wanted)[..20].to_vec(), Outcome::Silence),
-        (Draft, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Draft, "a request of another protocol", framed(&foreign_heads), Outcome::Silence),
         (Log, "a request that was cut", framed(&heads)[..20].to_vec(), Outcome::Silence),
         (Log, "a length that was cut", vec![7, 0], Outcome::Silence),
         (Log, "nothing", Vec::new(), Outcome::Silence),
@@ -103,7 +106,7 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
             framed(&log::encode_answer(&Answer::Watching { n_packages: 9 })),
             Outcome::Silence,
         ),
-        (Log, "a request of another protocol", framed(&have_request), Outcome::Silence),
+        (Log, "a request of another protocol", framed(&foreign_have), Outcome::Silence),
         (Log, "packages out of order", framed(&log::encode_request(&unsorted)), Outcome::Silence),
         (Log, "a list of four billion packages", framed(&[2, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2]), Outcome::Silence),
         (Log, "no entries wanted", framed(&entries(0, 0)), Outcome::Silence),
@@ -116,11 +119,11 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
         (Have, "a request that was cut", framed(&have_request)[..11].to_vec(), Outcome::Silence),
         (Have, "a length of four gigabytes", vec![0xff; 4], Outcome::Silence),
         (Have, "no message", framed(&[3; 34]), Outcome::Silence),
-        (Have, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Have, "a request of another protocol", framed(&foreign_heads), Outcome::Silence),
         (
             Have,
             "a root that is not here",
-            framed(&have::encode_request(&have::Request { root: foreign_root, follow: false })),
+            framed(&foreign_have),
             Outcome::Have(have::Answer::Refused(Refusal::NotFound)),
         ),
         (Pair, "a hello that was cut", framed(&hello)[..20].to_vec(), Outcome::Silence),
@@ -128,7 +131,7 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
         (Pair, "no message", framed(&[0xff; 40]), Outcome::Silence),
         (Pair, "a point that is too short", framed(&hello_of(32)), Outcome::Silence),
         (Pair, "a point that is too long", framed(&hello_of(34)), Outcome::Silence),
-        (Pair, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Pair, "a request of another protocol", framed(&foreign_heads), Outcome::Silence),
         (Pair, "a code that nobody waits for", framed(&hello), Outcome::Pair(pair::Reply::Refused(Refusal::NotFound))),
         (Propose, "no message", framed(&[0xff; 40]), Outcome::Silence),
         (Propose, "a request of another protocol", framed(&hello), Outcome::Silence),
@@ -148,7 +151,7 @@ fn requests(published: &Published, origin: Origin) -> Vec<(Protocol, &'static st
         (Blobs, "nothing", Vec::new(), Outcome::Silence),
         (Blobs, "no request", vec![0xff; 3_000], Outcome::Silence),
         (Blobs, "a request that ends early", vec![0, 1, 2, 3], Outcome::Silence),
-        (Blobs, "a request of another protocol", framed(&heads), Outcome::Silence),
+        (Blobs, "a request of another protocol", framed(&foreign_heads), Outcome::Silence),
         (Blobs, "more than any request", vec![0; 3 << 20], Outcome::Silence),
     ];
     for kind in 0..8 {
