@@ -28,6 +28,7 @@ mod dns;
 pub mod error;
 pub mod frame;
 mod gate;
+mod gather;
 mod gossip;
 mod introduce;
 mod lan;

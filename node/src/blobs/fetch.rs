@@ -42,7 +42,7 @@ const WHOLE_BYTES: u64 = 256 << 10;
 /// costs.
 const ITEMS_IN_FLIGHT: usize = 2;
 /// Neighbouring groups that go to the store as one: a kill costs a running request one that is being collected.
-const RUN_BYTES: usize = 64 << 10;
+const RUN_BYTES: usize = 128 << 10;
 
 /// What fails when the store does.
 const WRITING: &str = "writing fetched bytes";

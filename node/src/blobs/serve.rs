@@ -138,6 +138,7 @@ impl Blobs {
             return self.answer_by_library(receiver, sender, get).await;
         };
         let (pieces, mut encoded) = mpsc::channel(PIECES_IN_FLIGHT);
+        let used = encode::Used::default();
         let encode = async {
             // Owned, so that the channel ends with it.
             let pieces = pieces;
@@ -150,7 +151,7 @@ impl Blobs {
                         None => break,
                     },
                 };
-                self.encode(blob, ranges.clone(), &pieces).await?;
+                self.encode(blob, ranges.clone(), &pieces, &used).await?;
             }
             Ok::<_, ServeError>(())
         };
@@ -159,6 +160,7 @@ impl Blobs {
             let mut encoded = std::mem::replace(&mut encoded, mpsc::channel(1).1);
             while let Some(piece) = encoded.recv().await {
                 sender.put(&piece).await.map_err(ServeError::Io)?;
+                used.give_back(piece);
             }
             Ok::<_, ServeError>(())
         };
@@ -179,11 +181,17 @@ impl Blobs {
     }
 
     /// Encodes one blob, verified as it is read: from its files when all of it is held, else through the library.
-    async fn encode(&self, blob: BlobId, ranges: ChunkRanges, to: &mpsc::Sender<Bytes>) -> Result<(), ServeError> {
+    async fn encode(
+        &self,
+        blob: BlobId,
+        ranges: ChunkRanges,
+        to: &mpsc::Sender<Bytes>,
+        used: &encode::Used,
+    ) -> Result<(), ServeError> {
         match self.size(blob).await.map_err(|_| ServeError::Missing)? {
             Some(size) if size > 0 => {
-                let (layout, to) = (self.0.layout.clone(), to.clone());
-                let encoded = blocking(move || encode::complete(&layout, blob, size, &ranges, to)).await;
+                let (layout, to, used) = (self.0.layout.clone(), to.clone(), used.clone());
+                let encoded = blocking(move || encode::complete(&layout, blob, size, &ranges, to, &used)).await;
                 encoded.map_err(|error| {
                     tracing::debug!(blob = %blob, %error, "answer ended early");
                     ServeError::Missing

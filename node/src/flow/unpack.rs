@@ -217,17 +217,11 @@ fn write_tree(
     }
     // A segment may carry the middle of a file before its beginning, when another file needed it first.
     let mut made = vec![false; index.files().len()];
-    // Pieces put together: hashing wants long runs.
-    let mut whole = Vec::new();
     for number in 0..index.segments().len() {
         let Some(content) = segments.blocking_recv() else { return Ok(()) };
-        let (bytes, shared): (&[u8], _) = match &content {
-            Content::Bytes(bytes) => (bytes, None),
-            Content::Pieces(pieces) => {
-                whole.clear();
-                pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-                (&whole, None)
-            }
+        let (pieces, shared): (&[Bytes], _) = match &content {
+            Content::Bytes(bytes) => (std::slice::from_ref(bytes), None),
+            Content::Pieces(pieces) => (pieces, None),
             Content::File(source) => (&[], Some(source)),
         };
         for run in index.carried(number) {
@@ -237,9 +231,9 @@ fn write_tree(
                 sums.later.insert(run.file);
                 tree.write(entry, first, run.file_offset, |open| copy(source, open, run.len))?;
             } else {
-                let bytes = &bytes[run.offset as usize..][..run.len as usize];
-                sums.add(entry, run, bytes)?;
-                tree.write(entry, first, run.file_offset, |open| open.write_all(bytes))?;
+                let mut bytes = cut(pieces, run.offset as usize, run.len as usize);
+                sums.add(entry, run, bytes.clone())?;
+                tree.write(entry, first, run.file_offset, |open| bytes.try_for_each(|piece| open.write_all(piece)))?;
             }
         }
     }
@@ -247,6 +241,16 @@ fn write_tree(
     sums.later.extend((0..).zip(index.files()).filter(|(_, file)| file.entry.size == 0).map(|(number, _)| number));
     sums.finish(index, target)?;
     if durability == Durability::Synced { tree.sync(index) } else { Ok(()) }
+}
+
+/// `len` bytes from `offset` on, of pieces that hold them together.
+fn cut(pieces: &[Bytes], offset: usize, len: usize) -> impl Iterator<Item = &[u8]> + Clone {
+    let begins = pieces.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len())));
+    pieces.iter().zip(begins).filter_map(move |(piece, begin)| {
+        let from = offset.saturating_sub(begin).min(piece.len());
+        let to = (offset + len).saturating_sub(begin).min(piece.len());
+        (from < to).then(|| &piece[from..to])
+    })
 }
 
 /// Copies the first `len` bytes. The kernel does all the work where it can.
@@ -266,20 +270,24 @@ struct Sums {
 
 impl Sums {
     /// Takes in a run that is being written.
-    fn add(&mut self, entry: &FileEntry, run: &Carried, bytes: &[u8]) -> Result<(), UnpackError> {
+    fn add<'a>(
+        &mut self,
+        entry: &FileEntry,
+        run: &Carried,
+        bytes: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), UnpackError> {
         if self.later.contains(&run.file) {
             return Ok(());
-        }
-        if run.file_offset == 0 && bytes.len() as u64 == entry.size {
-            return check(entry, blake3::hash(bytes));
         }
         let (hashed, mut hasher) = self.begun.remove(&run.file).unwrap_or_default();
         if hashed != run.file_offset {
             self.later.insert(run.file);
             return Ok(());
         }
-        hasher.update(bytes);
-        match hashed + bytes.len() as u64 {
+        for piece in bytes {
+            hasher.update(piece);
+        }
+        match hashed + u64::from(run.len) {
             all if all == entry.size => check(entry, hasher.finalize()),
             hashed => {
                 self.begun.insert(run.file, (hashed, hasher));
@@ -526,7 +534,9 @@ mod tests {
             file: 0,
             file_offset: from as u64,
         };
-        let add = |sums: &mut Sums, from, to, bytes: &[u8]| sums.add(&entry, &run(from, to), &bytes[from..to]);
+        let add = |sums: &mut Sums, from, to, bytes: &[u8]| {
+            sums.add(&entry, &run(from, to), std::iter::once(&bytes[from..to]))
+        };
         for (runs, is_read_again) in
             [(vec![(0, 22)], false), (vec![(0, 9), (9, 22)], false), (vec![(9, 22), (0, 9)], true)]
         {

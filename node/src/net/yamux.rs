@@ -17,6 +17,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use yamux::{Connection, ConnectionError, Mode};
 
 use super::address::Scope;
+use super::gather::Gather;
 use super::limits;
 use super::meter::{Counted, Ledger, Meter, Metered};
 use crate::incident::Incidents;
@@ -53,7 +54,7 @@ impl Yamux {
 /// One multiplexed connection.
 pub(super) struct Muxer<C> {
     /// `None` after a panic, when nothing is known about its state, and after too many unread bytes.
-    connection: Option<Connection<Counted<C>>>,
+    connection: Option<Connection<Counted<Gather<C>>>>,
     meter: Arc<Meter>,
     incidents: Incidents,
     /// Streams that came in while the swarm was not asking for one.
@@ -68,7 +69,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn new(socket: C, mode: Mode, upgrade: Yamux) -> Self {
         let Yamux { incidents, ledger, window_bytes } = upgrade;
         let meter = Arc::new(ledger.open());
-        let socket = Counted::new(socket, Arc::clone(&meter));
+        let socket = Counted::new(Gather::new(socket), Arc::clone(&meter));
         let mut config = yamux::Config::default();
         config
             .set_max_num_streams(limits::YAMUX_STREAMS)
@@ -82,7 +83,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     /// unread bytes.
     fn guarded<T>(
         &mut self,
-        poll: impl FnOnce(&mut Connection<Counted<C>>) -> Poll<Result<T, ConnectionError>>,
+        poll: impl FnOnce(&mut Connection<Counted<Gather<C>>>) -> Poll<Result<T, ConnectionError>>,
     ) -> Poll<io::Result<T>> {
         let Some(mut connection) = self.connection.take() else {
             return Poll::Ready(Err(io::Error::other("the multiplexer of this connection has ended")));

@@ -20,20 +20,24 @@ async fn a_release_is_fetched_whole() {
 async fn a_whole_blob_is_encoded_as_the_library_does_and_a_rotten_one_not_at_all() {
     let node = Node::new().await;
     let group = usize::try_from(GROUP_BYTES).unwrap();
+    let used = encode::Used::default();
     for len in [1, 1_024, group - 1, group, group + 1, 3 * group + 7, 8 * group, 9 * group + 1_025, SEGMENT + 1] {
         let bytes = noise(len as u64, len);
         let id = node.blobs.import().add(bytes.clone()).await.unwrap().id;
         let encoded = async |ranges: ChunkRanges| {
             let (to, mut pieces) = tokio::sync::mpsc::channel(100);
             let layout = node.blobs.0.layout.clone();
-            let encode = move || encode::complete(&layout, id, len as u64, &ranges, to);
+            let again = used.clone();
+            let encode = move || encode::complete(&layout, id, len as u64, &ranges, to, &again);
             open::blocking(encode).await?;
             let mut encoded = Vec::new();
             while let Some(piece) = pieces.recv().await {
                 encoded.extend_from_slice(&piece);
+                used.give_back(piece);
             }
             Ok::<_, io::Error>(encoded)
         };
+        // Into buffers that hold what was encoded before.
         let library = encoded(ChunkRanges::from(..ChunkNum::chunks(len as u64))).await.unwrap();
         assert!(encoded(ChunkRanges::all()).await.unwrap() == library, "{len}");
         for file in [node.blobs.0.layout.data_file(id), node.blobs.0.layout.outboard_file(id)] {
