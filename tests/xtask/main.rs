@@ -13,7 +13,9 @@ usage: cargo xtask TASK
 
   test [--no-skips] [FILTER]  install what the tests need, build everything, run every test;
                               with --no-skips a skipped test is a failure; FILTER goes to the test runner
-  faults [--trials N]         interrupt and damage the real program N times in each way (1000 if not said)
+  faults [--trials N] [--seed S]
+                              interrupt and damage the real program N times in each way (1000 if not said); from another
+                              seed other moments and other losses are tried
   fuzz [TARGET] [--seconds N] throw mutated bytes at one decoder, or at all in turn, for N seconds (60 if not said);
                               keeps what takes new branches, and shows first that this works; `--list` names the targets
   sim [--seeds N] [--seed S] [--nodes N] [--minutes M] [--scenario NAME]
@@ -38,8 +40,10 @@ fn main() -> ExitCode {
     }
     let done = match args.as_slice() {
         ["test", rest @ ..] => run::test(rest),
-        ["faults"] => run::faults("1000"),
-        ["faults", "--trials", n_trials] => run::faults(n_trials),
+        ["faults"] => run::faults("1000", "0"),
+        ["faults", "--trials", n_trials] => run::faults(n_trials, "0"),
+        ["faults", "--seed", seed] => run::faults("1000", seed),
+        ["faults", "--trials", n_trials, "--seed", seed] => run::faults(n_trials, seed),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["sim", rest @ ..] => run::sim(rest),
         ["setup"] => debian::install_missing(),

@@ -43,12 +43,13 @@ pub(crate) fn test(args: &[&str]) -> Result<(), String> {
 ///
 /// # Errors
 /// A text for people: something does not build, or a trial found a loss.
-pub(crate) fn faults(n_trials: &str) -> Result<(), String> {
+pub(crate) fn faults(n_trials: &str, seed: &str) -> Result<(), String> {
     debian::install_missing()?;
     cargo(&["build", "--locked", "--package", "syncra-node"], None)?;
     let status = Command::new(env!("CARGO"))
         .args(["test", "--locked", "--package", "syncra-tests", "--test", "faults", "--", "--nocapture"])
         .env("SYNCRA_FAULT_TRIALS", n_trials)
+        .env("SYNCRA_FAULT_SEED", seed)
         .env("SYNCRA_BIN", binary())
         .status();
     succeeded("cargo test faults", status)

@@ -6,7 +6,7 @@ use serde_json::Value;
 use syncra_tests::crash::{Disk, Inode, Kind, Rng};
 
 use crate::check::get_all;
-use crate::lab::{Lab, n_trials, report};
+use crate::lab::{Lab, first_seed, n_trials, report};
 use crate::scenario::{self, Scenario};
 use crate::state::State;
 
@@ -48,7 +48,7 @@ fn try_damage(target: &'static str, scenario: &'static Scenario) {
     let mut kinds = BTreeMap::new();
     let mut failures = Vec::new();
     for trial in 0..n_trials(24) {
-        let mut rng = Rng::new(trial as u64);
+        let mut rng = Rng::new(first_seed() + trial as u64);
         let damage = Damage::ALL[trial % Damage::ALL.len()];
         let mut disk = whole.clone();
         let path = harm(&mut disk, target, damage, &mut rng);

@@ -184,6 +184,11 @@ pub(crate) fn n_trials(usual: usize) -> usize {
     std::env::var("SYNCRA_FAULT_TRIALS").map_or(usual, |text| text.parse().expect("SYNCRA_FAULT_TRIALS is a number"))
 }
 
+/// Where the seeds of a run begin, so that another run tries others; 0 unless `cargo xtask faults` says another number.
+pub(crate) fn first_seed() -> u64 {
+    std::env::var("SYNCRA_FAULT_SEED").map_or(0, |text| text.parse().expect("SYNCRA_FAULT_SEED is a number"))
+}
+
 /// Tells what was tried, and fails if anything was found.
 #[expect(clippy::print_stderr, reason = "seen by who runs the test by hand")]
 pub(crate) fn report(what: &str, phases: &BTreeMap<&str, usize>, failures: &[String]) {

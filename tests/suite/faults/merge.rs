@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use syncra_tests::crash::{Disk, Loss, Recording, Rng, Stage, What, is_permitted};
 use syncra_tests::{Home, Output, skip};
 
-use crate::lab::n_trials;
+use crate::lab::{first_seed, n_trials};
 
 type Files = BTreeMap<String, String>;
 
@@ -210,8 +210,8 @@ fn power_cuts_during_a_merge_leave_what_was_there_to_be_given_back() {
     assert!(recording.output.status.success(), "{}", String::from_utf8_lossy(&recording.output.stderr));
     let merged = files(&desk.dir());
     assert_eq!(merged["src/main.syn"], "ONE\ntwo\nthree\nfour\nFIVE\n");
-    let mut rng = Rng::new(0);
-    for seed in 0..n_trials(60) as u64 {
+    let mut rng = Rng::new(first_seed());
+    for seed in (first_seed()..).take(n_trials(60)) {
         let cut = 1 + rng.below(recording.events.len());
         let loss = Loss::ALL[rng.below(Loss::ALL.len())];
         desk.put(&recording.after_cut(cut, loss, seed));

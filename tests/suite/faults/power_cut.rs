@@ -6,7 +6,7 @@ use syncra_tests::crash::{Loss, Recording, Rng, What, is_permitted};
 use syncra_tests::skip;
 
 use crate::check::{check, notes};
-use crate::lab::{Lab, n_trials, phase, report};
+use crate::lab::{Lab, first_seed, n_trials, phase, report};
 use crate::scenario::{self, Scenario};
 
 macro_rules! cuts {
@@ -46,7 +46,7 @@ fn try_cuts(scenario: &'static Scenario, usual: usize) {
         by_phase.entry(phase(&recording.events, index)).or_default().push(index);
     }
     let shares: Vec<(&str, Vec<usize>)> = by_phase.into_iter().collect();
-    let mut rng = Rng::new(0);
+    let mut rng = Rng::new(first_seed());
     let mut phases = BTreeMap::new();
     let mut failures = Vec::new();
     for trial in 0..n_trials(usual) {
@@ -54,9 +54,10 @@ fn try_cuts(scenario: &'static Scenario, usual: usize) {
         let last = indices[rng.below(indices.len())];
         let loss = Loss::ALL[rng.below(Loss::ALL.len())];
         *phases.entry(*phase).or_default() += 1;
-        if let Err(why) = try_cut(&lab, &recording, last + 1, loss, trial as u64) {
+        if let Err(why) = try_cut(&lab, &recording, last + 1, loss, first_seed() + trial as u64) {
             let (call, path) = (&recording.events[last].call, &recording.events[last].path);
-            failures.push(format!("cut behind `{call}` of `{path}`, lost: {loss:?}, seed {trial}: {why}"));
+            let first = first_seed();
+            failures.push(format!("cut behind `{call}` of `{path}`, lost: {loss:?}, seed {first} + {trial}: {why}"));
         }
     }
     report(&format!("power cuts, {}", scenario.name), &phases, &failures);
@@ -76,8 +77,8 @@ fn power_cuts_during_the_recovery_lose_nothing_acknowledged() {
     }
     let mut lab = Lab::new(&scenario::SECOND_PUBLISH);
     let first = lab.record();
-    let (mut rng, mut phases, mut failures) = (Rng::new(0), BTreeMap::new(), Vec::new());
-    for seed in 0..n_trials(40) as u64 / 5 {
+    let (mut rng, mut phases, mut failures) = (Rng::new(first_seed()), BTreeMap::new(), Vec::new());
+    for seed in (first_seed()..).take(n_trials(40) / 5) {
         // The second half of the run: what was written is worth losing.
         let cut = first.events.len() - rng.below(first.events.len() / 2);
         let announced = notes(&first.after_cut(cut, Loss::Everything, 0)).expect("no fork");
