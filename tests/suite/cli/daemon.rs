@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use syncra_tests::program::signal;
-use syncra_tests::{Home, Output};
+use syncra_tests::{Home, Output, own_ip};
 
 #[test]
 fn the_ready_line_says_where_the_node_is() {
@@ -122,7 +122,7 @@ fn verbs_that_need_a_node_say_so() {
     let (exit, error) = home.fails(["events"]);
     assert_eq!((exit, error["code"].as_str()), (10, Some("E1000")));
     assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("`syncra up`")));
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+    let gone = std::net::TcpListener::bind((own_ip(), 0)).and_then(|l| l.local_addr()).expect("a free port");
     assert_eq!(home.fails(["status", "--api", &gone.to_string()]).0, 10);
     #[cfg(unix)]
     assert_eq!(home.fails(["status", "--api", "unix:/nowhere/api.sock"]).0, 10);

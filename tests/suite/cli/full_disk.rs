@@ -236,11 +236,11 @@ lamp=$(sed -n 's/^published: //p' "$WORK/out")
 fill_all
 run list
 run get "$lamp" -o "$WORK/got"
-run doctor
+run doctor --offline
 say $(sed -n 's/^BAD *\([a-z]*\):.*/bad \1/p' "$WORK/out")
 export SYNCRA_HOME=$disk/new
 run list
-run doctor
+run doctor --offline
 say $(sed -n 's/^BAD *\([a-z]*\):.*/bad \1/p' "$WORK/out")
 export SYNCRA_HOME=$disk/home
 rm -r "$disk/filler" "$disk/new"

@@ -1,12 +1,12 @@
 //! First contact: a link is all that somebody has, no neighbours, no bootstrap node; and peers met before.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::Value;
 use syncra_node::api::Client;
 use syncra_node::api::verbs::install::{Add, AddRequest};
 use syncra_tests::zone::Zone;
-use syncra_tests::{Home, Node};
+use syncra_tests::{Home, Node, own_ip};
 
 use crate::people::{LOOPBACK, address, assert_same_files, publish, text, word};
 
@@ -46,6 +46,17 @@ fn alice() -> (Home, Node) {
     let home = Home::new();
     let up = home.up(LOOPBACK);
     (home, up)
+}
+
+/// The same, with a port that nobody else takes when her node has stopped.
+fn alice_at(ip: Ipv4Addr) -> (Home, Node) {
+    let home = Home::new();
+    let up = home.up(any_port_of(ip));
+    (home, up)
+}
+
+fn any_port_of(ip: Ipv4Addr) -> [String; 2] {
+    ["--listen".to_owned(), format!("/ip4/{ip}/tcp/0")]
 }
 
 #[test]
@@ -152,11 +163,12 @@ fn what_is_no_link_is_a_wrong_call() {
 
 #[test]
 fn nobody_behind_a_link_is_unreachable_and_somebody_else_is_a_lie() {
-    let (alice, alice_up) = alice();
+    let ip = own_ip();
+    let (alice, alice_up) = alice_at(ip);
     let published = publish(&alice, "1.0.0", SIZE);
     let link = link(&alice, &published.reference);
     let bob = Home::new();
-    let impostor = Home::new().up(LOOPBACK);
+    let impostor = Home::new().up(any_port_of(ip));
     let there = with_port_of(address(&alice_up), address(&impostor));
     let (exit, error) = bob.fails(["open", &relink(&link, &format!("at={there}"))]);
     assert_eq!((exit, error["code"].as_str()), (5, Some("E0500")), "{error}");
@@ -173,8 +185,8 @@ fn nobody_behind_a_link_is_unreachable_and_somebody_else_is_a_lie() {
     assert!(shown["warnings"].to_string().contains("/later/kind/of/"), "{shown}");
 
     // A port that is closed, and one that takes connections and never says a word.
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let silent = (format!("/ip4/127.0.0.1/tcp/{}/", silent.local_addr().expect("bound").port()), silent);
+    let silent = TcpListener::bind((ip, 0)).expect("a free port");
+    let silent = (format!("/ip4/{ip}/tcp/{}/", silent.local_addr().expect("bound").port()), silent);
     let silent_address = with_port_of(address(&alice_up), &silent.0);
     assert_eq!(alice_up.stop().0, 0);
     let carol = Home::new();
@@ -218,7 +230,7 @@ fn only_what_is_published_is_shared_and_without_a_node_nowhere() {
 
 #[test]
 fn who_was_met_before_is_found_again_beside_a_dead_bootstrap_node() {
-    let (alice, alice_up) = alice();
+    let (alice, alice_up) = alice_at(own_ip());
     let published = publish(&alice, "1.0.0", SIZE);
     let carol = Home::new();
     // Met by a single command, which runs no node.

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use syncra_tests::Home;
+use syncra_tests::{Home, own_ip};
 
 use crate::people::{LOOPBACK, address, noise, publish, text};
 
@@ -14,9 +14,9 @@ fn port(address: &str) -> u16 {
 
 #[test]
 fn a_taken_listening_port_is_a_conflict() {
-    let home = Home::new();
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listen = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().expect("it is bound").port());
+    let (home, ip) = (Home::new(), own_ip());
+    let taken = TcpListener::bind((ip, 0)).expect("a free port");
+    let listen = format!("/ip4/{ip}/tcp/{}", taken.local_addr().expect("it is bound").port());
     let (exit, error) = home.fails(["up", "--listen", &listen]);
     assert_eq!((exit, error["code"].as_str()), (7, Some("E0703")), "{error}");
     drop(taken);
