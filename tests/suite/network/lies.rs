@@ -289,7 +289,7 @@ fn a_peer_that_stalls_is_left_for_another() {
     wire.trip(2 << 20, Trip::Stall);
     let target = bob.work().join("out");
     let get = ["get", &published.reference, "-o", text(&target)];
-    let (exit, error) = bob.fails([&get[..], &["--timeout", "3"]].concat());
+    let (exit, error) = bob.fails([&get[..], &["--timeout", "10"]].concat());
     assert_eq!((exit, error["code"].as_str()), (6, Some("E0601")), "{error}");
 
     // It still hangs, and somebody else has it.

@@ -50,7 +50,7 @@ fn who_holds_a_redacted_release_gives_it_to_nobody() {
     let other = wired();
     let others = other.up(LOOPBACK);
     other.json(["connect", address(&bobs)]);
-    let refused = other.fails(["get", &content, "-o", text(&other.work().join("after")), "--timeout", "5"]);
+    let refused = other.fails(["get", &content, "-o", text(&other.work().join("after"))]);
     assert_eq!((refused.0, word(&refused.1, "code")), (6, "E0603".to_owned()), "{}", refused.1);
     assert_eq!(others.stop().0, 0);
     // Carol learns from him what became of it, and gets the next one when there is one.

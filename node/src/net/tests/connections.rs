@@ -1,5 +1,7 @@
 //! Dialling, being refused, ending.
 
+use std::time::Instant;
+
 use futures::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::{DialError, Direction, NetEvent, OpenError, Protocol, StartError, Stopped, TransportKind, limits};
@@ -49,8 +51,12 @@ async fn tcp_comes_before_quic_near_by_and_quic_works_alone() {
         let (a, _a) = node(1).await;
         let (b, _b) = Net::start(quiet(2, &[QUIC, TCP])).await.expect("starts");
         a.add_addresses(b.key(), b.listen_addrs()).await.expect("runs");
+        let began = Instant::now();
         let _stream = a.open(b.key(), Protocol::Log).await.expect("opens");
-        assert_eq!(a.peers().await.expect("peers")[0].transport, TransportKind::Tcp);
+        let took = began.elapsed();
+        // Who needs longer than the head start is dialled by QUIC too, and either may be first.
+        let first = a.peers().await.expect("peers")[0].transport;
+        assert!(first == TransportKind::Tcp || took >= limits::HEAD_START, "{first:?} after {took:?}");
 
         let (c, _c) = Net::start(quiet(3, &[QUIC])).await.expect("starts");
         a.add_addresses(c.key(), c.listen_addrs()).await.expect("runs");
