@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -89,12 +89,14 @@ fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, bool)> {
             if name == ".syncra" || name == ".syncraignore" {
                 continue;
             }
-            match fs::symlink_metadata(&path).expect("there") {
-                meta if meta.is_dir() => ahead.push(path),
-                meta => {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_dir() => ahead.push(path),
+                Ok(meta) => {
                     let bytes = fs::read(&path).unwrap_or_default();
                     drop(found.insert(name, (bytes, meta.permissions().mode() & 0o100 != 0)));
                 }
+                // Who follows removes files meanwhile.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}"),
             }
         }
     }
@@ -170,17 +172,28 @@ fn what_is_saved_here_is_there_however_it_is_saved() {
     fs::write(island.join("run"), "#!/bin/sh\n").expect("written");
     fs::set_permissions(island.join("run"), fs::Permissions::from_mode(0o755)).expect("executable");
     two.until_equal(&mut follow);
-    // Only what is new travels: a large file once, then what was changed of it.
-    let mut large: Vec<u8> = (0..4_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    fs::write(island.join("large"), &large).expect("written");
-    two.until_equal(&mut follow);
-    large[2_000_000] ^= 1;
-    fs::write(island.join("large"), &large).expect("written");
-    let mut fetched = 0;
-    while files(&two.live()) != files(&island) {
-        fetched += follow.next()["fetched_bytes"].as_u64().expect("bytes");
-    }
+    // Only what is new travels: a large file once, then what was changed of it. A part of the file would be shown too, so each
+    // is there at one stroke; and what came for it is told after it is written, so it is waited for until it is told.
+    let until_large_came = |follow: &mut Running| {
+        let mut fetched = 0;
+        loop {
+            let seen = follow.next();
+            fetched += seen["fetched_bytes"].as_u64().expect("bytes");
+            if seen["written"].as_array().expect("a list").contains(&"large".into()) {
+                return fetched;
+            }
+        }
+    };
+    let large: Vec<u8> = (0..4_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let beside = two.alice.work().join("large");
+    fs::write(&beside, &large).expect("written");
+    fs::rename(beside, island.join("large")).expect("renamed");
+    until_large_came(&mut follow);
+    let file = fs::File::options().write(true).open(island.join("large")).expect("opens");
+    file.write_all_at(&[large[2_000_000] ^ 1], 2_000_000).expect("written");
+    let fetched = until_large_came(&mut follow);
     assert!(fetched < 2_000_000, "{fetched} bytes came for one");
+    two.until_equal(&mut follow);
     fs::remove_dir_all(island.join("deep")).expect("removed");
     two.until_equal(&mut follow);
     assert!(!two.live().join("deep").exists(), "directories that are empty go too");

@@ -162,7 +162,7 @@ fn a_change_that_takes_effect_ends_those_that_waited_and_says_which() {
     assert_eq!((&other["in_effect"], &other["lapses"][0]["change"]), (&Value::Bool(true), &Value::from(&offer[..])));
     assert_eq!(alice.json(["role", &exact])["open"].as_array().map(Vec::len), Some(0));
     carry(&alice, &[&bob], &exact);
-    let (exit, problem) = bob.fails(["endorse", &exact, &offer[..4]]);
+    let (exit, problem) = bob.fails(["endorse", &exact, &offer[..12]]);
     assert_eq!((exit, text(&problem, "code")), (7, "E0700"));
     assert!(text(&problem, "message").contains(text(&other, "change")), "it says by what: {problem}");
     assert!(text(&problem, "hint").contains("propose it again"), "{problem}");
