@@ -83,9 +83,11 @@ pub(super) struct Context {
     log: Arc<LogFile>,
 }
 
-/// Warnings of libraries, but for the blob library's collector: it runs only when we ask, and reports the end of the
-/// store as an error; and for what gossip has said already, which is what it is asked for when two neighbours bring it.
-const QUIET: &str = "warn,iroh_blobs::store::gc=off,libp2p_gossipsub=error";
+/// The blob library's collector runs only when we ask, and reports the end of the store as an error. Whoever wants to hear it
+/// has to name it.
+const NO_COLLECTOR: &str = "iroh_blobs::store::gc=off";
+/// Warnings of libraries, but for what gossip has said already, which is what it is asked for when two neighbours bring it.
+const QUIET: &str = "warn,libp2p_gossipsub=error";
 /// In the file, which people show around, libraries do not speak: some name addresses of peers.
 const SILENT: &str = "off";
 
@@ -156,8 +158,10 @@ impl Context {
         // Silence on the terminal is no reason to know nothing afterwards.
         let kept = if self.globals.quiet { level } else { spoken };
         let filter = |others: &str, level| {
-            let ours = format!("{others},syncra_node={0},syncra_protocol={0}", word(level));
-            EnvFilter::try_from_env("SYNCRA_LOG").unwrap_or_else(|_| EnvFilter::new(ours))
+            let asked = std::env::var("SYNCRA_LOG").ok().filter(|asked| !asked.is_empty());
+            let asked = asked.and_then(|asked| EnvFilter::try_new(format!("{NO_COLLECTOR},{asked}")).ok());
+            let ours = || format!("{others},{NO_COLLECTOR},syncra_node={0},syncra_protocol={0}", word(level));
+            asked.unwrap_or_else(|| EnvFilter::new(ours()))
         };
         let stderr = fmt::layer().with_ansi(self.ui.has_color()).with_writer(std::io::stderr);
         let file = fmt::layer().with_ansi(false).with_writer(Arc::clone(&self.log));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use syncra_tests::Home;
+use syncra_tests::{Home, Output};
 
 use super::releases::{package, publish, text};
 
@@ -105,6 +105,19 @@ fn collection_keeps_what_is_needed_and_says_what_would_go() {
     assert_eq!(engine_view(&home), [("1.0.0".to_owned(), "turn()".to_owned())]);
     assert_eq!(home.json(["gc"])["freed_bytes"], 0);
     home.json(["get", &lamp, "-o", "still-held"]);
+}
+
+#[test]
+fn who_asks_for_errors_hears_none_of_what_went_well() {
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", "turn()");
+    publish(&home, "lamp");
+    let mut collection = home.command(["gc", "--json"]);
+    collection.env("SYNCRA_LOG", "error");
+    assert_eq!(Output::of(collection).stderr, "");
+    let mut collection = home.command(["gc", "--json"]);
+    collection.env("SYNCRA_LOG", "syncra_node=trace");
+    assert_ne!(Output::of(collection).stderr, "", "who asks for all hears it");
 }
 
 #[test]
