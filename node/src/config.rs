@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use syncra_protocol::limits::WITNESSES;
 
 use crate::durable::{self, WriteError};
+use crate::net::limits::CONNECTIONS;
 use crate::witness;
 
 /// Bytes of a configuration file.
@@ -76,18 +77,13 @@ pub struct Gateway {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of fetched content to keep; own releases and installs count but are never dropped for it.
-    pub disk_bytes: u64,
-    /// Peers at the same time.
+    /// Connections with peers at the same time, at most [`CONNECTIONS`]. A quarter is kept for those that this node opens.
     pub peers: u32,
-    /// Bytes per second sent to peers outside the local links; none: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upload_bytes_per_second: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { disk_bytes: 64 << 30, peers: 256, upload_bytes_per_second: None }
+        Self { peers: CONNECTIONS }
     }
 }
 
@@ -287,7 +283,6 @@ impl Config {
             upnp: Some(true),
             api: Api { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
             gateway: Gateway { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) },
-            limits: Limits { upload_bytes_per_second: Some(1), ..Limits::default() },
             ..Self::default()
         };
         toml::Table::try_from(config).expect("settings are plain tables")
@@ -318,11 +313,8 @@ impl Config {
         if self.policy.min_witnesses > WITNESSES as u64 {
             return problem("policy.min_witnesses", "is more than a list may have, which is 16");
         }
-        if self.limits.peers == 0 {
-            return problem("limits.peers", "must be at least 1");
-        }
-        if self.limits.upload_bytes_per_second == Some(0) {
-            return problem("limits.upload_bytes_per_second", "must be at least 1; leave it out for no limit");
+        if !(1..=CONNECTIONS).contains(&self.limits.peers) {
+            return problem("limits.peers", "must be from 1 to 512");
         }
         Ok(())
     }
@@ -349,11 +341,10 @@ mod tests {
             [api]
             listen = "127.0.0.1:8080"
             [limits]
-            disk_bytes = 1_000_000
-            upload_bytes_per_second = 5
+            peers = 40
         "#;
         let config = Config::parse(text).expect("good");
-        assert_eq!((config.profile, config.limits.peers, config.listen.len()), (Profile::Lan, 256, 2));
+        assert_eq!((config.profile, config.limits.peers, config.listen.len()), (Profile::Lan, 40, 2));
         Config::save(&path, text).expect("saved");
         assert_eq!(Config::load(&path).expect("loaded"), config);
     }
@@ -361,12 +352,9 @@ mod tests {
     #[test]
     fn unknown_keys_name_the_nearest_known_one() {
         assert_eq!(error("profil = 'lan'"), "unknown key `profil`, did you mean `profile`?");
-        assert_eq!(
-            error("[limits]\ndisk-bytes = 1"),
-            "unknown key `limits.disk-bytes`, did you mean `limits.disk_bytes`?"
-        );
+        assert_eq!(error("[limits]\npeer = 1"), "unknown key `limits.peer`, did you mean `limits.peers`?");
         assert_eq!(error("[apis]\nlisten = ''"), "unknown key `apis`, did you mean `api`?");
-        assert_eq!(error("disk_bytes = 1"), "unknown key `disk_bytes`, did you mean `limits.disk_bytes`?");
+        assert_eq!(error("peers = 1"), "unknown key `peers`, did you mean `limits.peers`?");
         assert_eq!(error("something_else = 1"), "unknown key `something_else`");
     }
 
@@ -380,7 +368,7 @@ mod tests {
             "log = 'loud'",
             "api = 1",
             "limits.peers = -1",
-            "limits.disk_bytes = '1 GB'",
+            "limits.peers = 'many'",
             "profile = 'lan'\nprofile = 'lan'",
             "profile =",
             "\u{0}",
@@ -391,9 +379,9 @@ mod tests {
             "profile = 'lan'\nrelay = true",
             "api.listen = '0.0.0.0:80'",
             "limits.peers = 0",
+            "limits.peers = 513",
             "witnesses = ['nobody']",
             "policy.min_witnesses = 17",
-            "limits.upload_bytes_per_second = 0",
         ] {
             assert!(matches!(Config::parse(text), Err(ConfigError::Value { .. })), "{text}");
         }

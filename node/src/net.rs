@@ -97,6 +97,8 @@ pub struct NetConfig {
     pub nat: NatConfig,
     /// How this node describes itself to peers.
     pub agent: String,
+    /// Connections at the same time, both directions.
+    pub connections: u32,
     /// Accepted streams of one protocol that may wait for their server.
     pub inbound_queue: usize,
     /// Where panics of the network's tasks are noted.
@@ -115,6 +117,7 @@ impl NetConfig {
             dht: Part::Serves,
             nat: NatConfig::default(),
             agent: concat!("syncra/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connections: limits::CONNECTIONS,
             inbound_queue: limits::INBOUND_QUEUE,
             incidents: Incidents::default(),
         }

@@ -60,6 +60,7 @@ pub fn net_config(parts: &Parts) -> Result<NetConfig, KeyError> {
     if parts.config.profile == Profile::Lan {
         config.reach = Reach::LocalLinks;
     }
+    config.connections = parts.config.limits.peers;
     config.lan = lan_config();
     config.nat = nat_config(&parts.config, parts.config.profile);
     config.incidents = parts.incidents.clone();

@@ -182,7 +182,7 @@ fn damaged_syncpacks_are_refused_or_themselves() {
 #[test]
 fn settings_survive_every_damage() {
     let lines = ["profile = \"lan\"", "log = 'debug'", "listen = [\"/ip4/0.0.0.0/tcp/1\"]", "limits.peers = 7 # few"];
-    let tables = ["", "[api]\nlisten = \"[::1]:80\"\n", "[limits]\ndisk_bytes = 1_000\n", "# a remark\n", "api = {}\n"];
+    let tables = ["", "[api]\nlisten = \"[::1]:80\"\n", "[limits]\npeers = 1_0\n", "# a remark\n", "api = {}\n"];
     let texts = lines.iter().flat_map(|line| tables.iter().map(move |table| format!("{line}\n{table}")));
     let seeds: Vec<_> = texts.filter(|text| Config::parse(text).is_ok()).map(String::into_bytes).collect();
     let more = (1..4).map(|n| format!("limits.peers = {n}\n").into_bytes());

@@ -44,7 +44,7 @@ impl Behaviour {
         Self {
             gate: Gate::new(reach),
             bans: allow_block_list::Behaviour::default(),
-            counts: connection_limits::Behaviour::new(connection_counts()),
+            counts: connection_limits::Behaviour::new(connection_counts(limits::CONNECTIONS)),
             memory: memory_connection_limits::Behaviour::with_max_percentage(limits::MEMORY_SHARE),
             identify: Introduce::new(keypair, agent),
             ping: ping::Behaviour::new(ping),
@@ -54,12 +54,17 @@ impl Behaviour {
             streams: streams::Behaviour::new(doors),
         }
     }
+
+    /// With at most so many connections.
+    pub(super) fn with_connections(self, connections: u32) -> Self {
+        Self { counts: connection_limits::Behaviour::new(connection_counts(connections)), ..self }
+    }
 }
 
-fn connection_counts() -> ConnectionLimits {
+fn connection_counts(connections: u32) -> ConnectionLimits {
     ConnectionLimits::default()
-        .with_max_established(Some(limits::CONNECTIONS))
-        .with_max_established_incoming(Some(limits::INBOUND_CONNECTIONS))
+        .with_max_established(Some(connections))
+        .with_max_established_incoming(Some(limits::inbound_of(connections)))
         .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER))
         .with_max_pending_incoming(Some(limits::INBOUND_HANDSHAKES))
         .with_max_pending_outgoing(Some(limits::OUTBOUND_HANDSHAKES))

@@ -6,7 +6,14 @@ use std::time::Duration;
 pub const CONNECTIONS: u32 = 512;
 /// Connections that others opened. The rest of [`CONNECTIONS`] is kept for those we open ourselves: a flood of strangers
 /// never stops a fetch.
-pub const INBOUND_CONNECTIONS: u32 = 384;
+pub const INBOUND_CONNECTIONS: u32 = inbound_of(CONNECTIONS);
+
+/// How many of so many connections others may open: three quarters.
+#[must_use]
+pub const fn inbound_of(connections: u32) -> u32 {
+    (connections * 3).div_ceil(4)
+}
+
 /// Handshakes that others began and have not finished: half-open floods.
 pub const INBOUND_HANDSHAKES: u32 = 64;
 /// Handshakes that we began and have not finished.

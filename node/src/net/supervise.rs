@@ -150,7 +150,8 @@ impl Blueprint {
         }
         // Who ends soon is no use in others' meshes.
         let gossip = Gossip::new(self.config.dht != Part::Asks);
-        let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, gossip, nat, self.doors.clone());
+        let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, gossip, nat, self.doors.clone())
+            .with_connections(self.config.connections);
         let config = swarm::Config::with_executor(Guard(self.panics.clone(), self.incidents.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);

@@ -8,7 +8,7 @@ use super::super::{DialError, Direction, NetEvent, OpenError, Protocol, StartErr
 use syncra_protocol::sync::score::Deed;
 
 use super::{QUIC, TCP, address, connect, node, quiet, until, within};
-use crate::net::Net;
+use crate::net::{Net, NetConfig};
 
 #[tokio::test]
 async fn two_nodes_meet_and_part() {
@@ -31,6 +31,31 @@ async fn two_nodes_meet_and_part() {
         connect(&b, &a).await;
         a.shutdown().await.expect("in order");
         b.shutdown().await.expect("in order");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_more_connections_than_allowed_and_some_are_kept_for_own_dials() {
+    within(async {
+        let config = NetConfig { connections: 4, ..quiet(1, &[TCP]) };
+        let (a, _a) = Net::start(config).await.expect("starts");
+        let mut others = Vec::new();
+        for seed in 2..6 {
+            others.push(node(seed).await);
+        }
+        for (other, _) in &others[..3] {
+            connect(other, &a).await;
+        }
+        let (last, _inbounds) = &others[3];
+        let mut events = last.events();
+        // The handshake is over on its side when it is refused.
+        if last.dial(address(&a)).await.is_ok() {
+            until(&mut events, &NetEvent::Disconnected { peer: a.key() }).await;
+        }
+        assert_eq!(a.peers().await.expect("peers").len(), 3);
+        assert_eq!(a.dial(address(last)).await, Ok(last.key()));
+        assert_eq!(a.peers().await.expect("peers").len(), 4);
     })
     .await;
 }
