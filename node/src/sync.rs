@@ -15,6 +15,7 @@ use syncra_protocol::sync::Peer;
 use syncra_protocol::sync::follow::{Fault, Input};
 use syncra_protocol::sync::omission::Omission;
 use syncra_protocol::sync::score::Deed;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +23,14 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Event, EventFrame};
 use crate::flow::{Parts, own};
 use crate::history::Change;
-use crate::net::{Net, NetEvent};
+use crate::net::address::{Scope, is_relayed, scope};
+use crate::net::{Direction, Net, NetEvent, PeerInfo};
 
 pub mod ask;
 pub mod fetch;
 mod follow;
 mod gossip;
+mod mailboxes;
 mod reviews;
 mod told;
 mod unasked;
@@ -36,6 +39,7 @@ mod watch;
 pub use follow::{Refreshed, Wait};
 
 use follow::{Message, Report, Tells};
+use mailboxes::Mailboxes;
 use reviews::Reviews;
 use told::Told;
 use watch::{Heard, Watch};
@@ -140,7 +144,7 @@ struct Hub {
     tells: Tells,
     heard_in: mpsc::Sender<Heard>,
     arrivals: broadcast::Sender<PackageId>,
-    running: BTreeMap<PackageId, mpsc::Sender<Message>>,
+    running: Mailboxes,
     /// Packages that stay up to date; the others end once they have answered.
     kept: BTreeSet<PackageId>,
     /// The other devices of this device's identity: they tell of packages of it that are not known here.
@@ -150,6 +154,8 @@ struct Hub {
     reviews: Reviews,
     tasks: JoinSet<()>,
     peers: BTreeSet<Peer>,
+    /// Those among them who came by themselves from far away: nobody here chose to tell them anything.
+    callers: BTreeSet<Peer>,
     /// Where among them the next are that are asked for what a notice promises.
     n_others_asked: usize,
     /// One watch towards each peer.
@@ -181,13 +187,14 @@ impl Hub {
             tells: tells.clone(),
             heard_in: heard_in.clone(),
             arrivals: arrivals.clone(),
-            running: BTreeMap::new(),
+            running: Mailboxes::default(),
             kept: BTreeSet::new(),
             siblings: BTreeSet::new(),
             told: Told::default(),
             reviews: Reviews::default(),
             tasks: JoinSet::new(),
             peers: BTreeSet::new(),
+            callers: BTreeSet::new(),
             n_others_asked: 0,
             watches: BTreeMap::new(),
             stale: BTreeMap::new(),
@@ -202,11 +209,12 @@ impl Hub {
         let (mut changes, mut identities) = (self.parts.histories.changes(), self.parts.identities());
         self.begin().await;
         loop {
-            let review = self.reviews.due();
+            let (review, catch_up) = (self.reviews.due(), self.running.catch_up_at());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = due(review) => self.review(),
+                () = due(catch_up) => self.running.catch_up(&self.peers.iter().copied().collect::<Vec<_>>()),
                 Some(report) = reports.recv() => self.on_report(report).await,
                 Some(_) = self.tasks.join_next() => {}
                 event = events.recv() => self.on_net(event).await,
@@ -227,7 +235,7 @@ impl Hub {
     async fn begin(&mut self) {
         self.review();
         for peer in self.net.peers().await.unwrap_or_default() {
-            self.on_peer(peer.key).await;
+            self.on_peer(&peer);
         }
     }
 
@@ -239,25 +247,29 @@ impl Hub {
                     // Not our own list: a connection that was just made may not have been heard of here.
                     None => self.net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect(),
                 };
-                self.tell(package, Message::Refresh { peers, wait, reply }).await;
+                self.tell(package, Message::Refresh { peers, wait, reply });
             }
         }
     }
 
     /// Sends to the task of a package, which begins if there is none.
-    async fn tell(&mut self, package: PackageId, message: Message) {
-        let mailbox = match self.running.get(&package) {
-            Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
-            _ => {
-                let (mailbox, inbox) = mpsc::channel(follow::MAILBOX);
-                let (parts, net, tells) = (Arc::clone(&self.parts), self.net.clone(), self.tells.clone());
-                self.tasks.spawn(follow::keep_following(parts, net, package, tells, inbox, self.stop.clone()));
-                self.running.insert(package, mailbox.clone());
-                mailbox
+    fn tell(&mut self, package: PackageId, message: Message) {
+        let mailbox = self.running.of(&package).unwrap_or_else(|| {
+            let (mailbox, inbox) = mpsc::channel(follow::MAILBOX);
+            let (parts, net, tells) = (Arc::clone(&self.parts), self.net.clone(), self.tells.clone());
+            self.tasks.spawn(follow::keep_following(parts, net, package, tells, inbox, self.stop.clone()));
+            self.running.add(package, mailbox.clone());
+            mailbox
+        });
+        match mailbox.try_send(message) {
+            // A task that has just ended drops the message; whoever waits for its answer is told so.
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(Message::Input(_) | Message::Connected(_))) => self.running.missed(package),
+            // Somebody waits for the answer, and may wait for room too.
+            Err(TrySendError::Full(asked @ (Message::Refresh { .. } | Message::Told { .. }))) => {
+                self.tasks.spawn(watch::until(self.stop.clone(), async move { drop(mailbox.send(asked).await) }));
             }
-        };
-        // A task that has just ended drops the message; whoever waits for its answer is told so.
-        drop(mailbox.send(message).await);
+        }
         if !self.kept.contains(&package) {
             self.running.remove(&package);
         }
@@ -265,29 +277,38 @@ impl Hub {
 
     async fn on_net(&mut self, event: Result<NetEvent, broadcast::error::RecvError>) {
         match event {
-            Ok(NetEvent::Connected { peer }) => self.on_peer(peer).await,
+            Ok(NetEvent::Connected { peer }) => {
+                // One that is gone again is told of by another event.
+                let connected = self.net.peers().await.unwrap_or_default();
+                if let Some(peer) = connected.iter().find(|connected| connected.key == peer) {
+                    self.on_peer(peer);
+                }
+            }
             Ok(NetEvent::Disconnected { peer }) => self.on_peer_gone(peer).await,
             Ok(_) => {}
             Err(_) => {
                 // Events were missed: take the list of peers as it is.
-                let connected: BTreeSet<Peer> =
-                    self.net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect();
-                for peer in self.peers.difference(&connected).copied().collect::<Vec<_>>() {
+                let connected = self.net.peers().await.unwrap_or_default();
+                let keys: BTreeSet<Peer> = connected.iter().map(|peer| peer.key).collect();
+                for peer in self.peers.difference(&keys).copied().collect::<Vec<_>>() {
                     self.on_peer_gone(peer).await;
                 }
-                for peer in connected {
-                    self.on_peer(peer).await;
+                for peer in &connected {
+                    self.on_peer(peer);
                 }
             }
         }
     }
 
-    async fn on_peer(&mut self, peer: Peer) {
-        if !self.peers.insert(peer) {
+    fn on_peer(&mut self, peer: &PeerInfo) {
+        if !self.peers.insert(peer.key) {
             return;
         }
-        self.parts.emit(Event::PeerConnected { peer: peer.to_string() });
-        self.watch(peer);
+        self.parts.emit(Event::PeerConnected { peer: peer.key.to_string() });
+        if is_caller(peer) {
+            self.callers.insert(peer.key);
+        }
+        self.watch(peer.key);
     }
 
     /// What is followed, written or installed may be another set now.
@@ -345,9 +366,10 @@ impl Hub {
         }
         self.parts.emit(Event::PeerDisconnected { peer: peer.to_string() });
         self.watches.remove(&peer);
+        self.callers.remove(&peer);
         self.told.forget(peer);
-        for package in self.running.keys().copied().collect::<Vec<_>>() {
-            self.tell(package, Message::input(Input::PeerGone(peer))).await;
+        for package in self.running.packages() {
+            self.tell(package, Message::input(Input::PeerGone(peer)));
         }
     }
 
@@ -378,6 +400,12 @@ impl Hub {
         }
         self.stale.insert((peer, *origin), *offered) != Some(*offered)
     }
+}
+
+/// Whether a peer came by itself, and from far away.
+fn is_caller(peer: &PeerInfo) -> bool {
+    let is_far = |address| is_relayed(address) || scope(address) == Scope::Public;
+    peer.direction == Direction::Inbound && peer.addresses.iter().all(is_far)
 }
 
 /// Ends then; never without a time.
@@ -451,5 +479,44 @@ pub fn describe(fault: &Fault) -> String {
         Fault::Oversized => "sent more bytes than allowed".to_owned(),
         Fault::Malformed => "sent what is no message".to_owned(),
         Fault::Stalled { .. } => "did not answer in time".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use syncra_protocol::key::DeviceSecret;
+
+    use super::*;
+    use crate::net::TransportKind;
+
+    #[test]
+    fn who_came_from_far_away_was_chosen_by_nobody_here() {
+        let peer = |direction, addresses: &[&str]| PeerInfo {
+            key: DeviceSecret::from_seed(&[1; 32]).public(),
+            addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
+            transport: TransportKind::Tcp,
+            direction,
+            is_relayed: false,
+            is_contact: false,
+            connected_for: Duration::ZERO,
+            agent: String::new(),
+            protocols: Vec::new(),
+            rtt: None,
+            received_bytes: 0,
+            sent_bytes: 0,
+            n_streams: 0,
+            points: 0,
+            is_poor: false,
+            last_fault: None,
+        };
+        let (far, near) = ("/ip4/198.51.100.7/tcp/1", "/ip4/192.168.0.7/tcp/1");
+        let relayed = format!("{near}/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X/p2p-circuit");
+        assert!(is_caller(&peer(Direction::Inbound, &[far])));
+        assert!(is_caller(&peer(Direction::Inbound, &[&relayed])));
+        assert!(!is_caller(&peer(Direction::Inbound, &[far, near])), "a neighbour too");
+        assert!(!is_caller(&peer(Direction::Inbound, &[near])));
+        assert!(!is_caller(&peer(Direction::Outbound, &[far])), "this node dialled it");
     }
 }

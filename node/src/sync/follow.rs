@@ -45,6 +45,8 @@ pub(super) enum Message {
     Refresh { peers: Vec<Peer>, wait: Wait, reply: oneshot::Sender<Refreshed> },
     /// Ask a sibling now for what it told of and nobody here asked for, and answer likewise.
     Told { peer: Peer, reply: oneshot::Sender<Refreshed> },
+    /// These peers are connected, and others not; ask them all: something was left out before.
+    Connected(Vec<Peer>),
 }
 
 impl Message {
@@ -293,6 +295,16 @@ impl Task {
                 self.ask_anew(peers, wait, reply);
             }
             Message::Told { peer, reply } => self.ask_anew(vec![peer], Wait::ForSome, reply),
+            Message::Connected(peers) => self.on_connected(&peers),
+        }
+    }
+
+    fn on_connected(&mut self, peers: &[Peer]) {
+        for peer in self.peers.clone() {
+            self.on_input(Input::PeerGone(peer));
+        }
+        for peer in peers {
+            self.on_input(Input::PeerUp(*peer));
         }
     }
 
@@ -541,6 +553,7 @@ pub(super) async fn sleep_until(at: Option<Timestamp>) {
 #[cfg(test)]
 mod tests {
     use syncra_protocol::bounded::Blob;
+    use syncra_protocol::key::DeviceSecret;
     use syncra_protocol::limits::{IDENTITY_BYTES, IDENTITY_PACKAGE_BYTES};
     use syncra_protocol::message::log::Entries;
 
@@ -592,5 +605,33 @@ mod tests {
         for parts in [&author, &parts] {
             parts.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_missed_something_asks_all_who_are_connected_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = Arc::new(open(dir.path()).await);
+        let config = NetConfig { lan: None, listen: Vec::new(), ..NetConfig::new([6; 32]) };
+        let (net, _inbounds) = Net::start(config).await.unwrap();
+        let (reports, _reported) = mpsc::channel(8);
+        let tells = Tells { reports, omissions: Arc::default(), unasked: Arc::default() };
+        let peer = |n| DeviceSecret::from_seed(&[n; 32]).public();
+        let mut task = Task::new(Arc::clone(&parts), net.clone(), PackageId::from_bytes([1; 32]), tells);
+        for n in 1..3 {
+            task.on_message(Message::input(Input::PeerUp(peer(n))));
+        }
+        let asked = |task: &mut Task| {
+            let effects = std::iter::from_fn(|| task.follower.poll_effect());
+            let asked =
+                effects.filter_map(|effect| if let Effect::AskHeads { peer } = effect { Some(peer) } else { None });
+            asked.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(asked(&mut task), BTreeSet::from([peer(1), peer(2)]));
+        task.on_message(Message::Connected(vec![peer(2), peer(3)]));
+        assert_eq!(asked(&mut task), BTreeSet::from([peer(2), peer(3)]));
+        assert_eq!(task.peers, [peer(2), peer(3)]);
+        drop(task);
+        net.shutdown().await.unwrap();
+        parts.close().await;
     }
 }

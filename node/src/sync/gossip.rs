@@ -186,7 +186,7 @@ impl Hub {
         };
         for peer in peers {
             let note = head.note().to_vec();
-            self.tell(package, Message::input(Input::Told { peer, note })).await;
+            self.tell(package, Message::input(Input::Told { peer, note }));
         }
     }
 

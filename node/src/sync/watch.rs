@@ -65,11 +65,12 @@ pub(super) struct Watch {
 impl Hub {
     /// Opens a watch over all kept packages; the one before goes on until it is open.
     pub(super) fn watch(&mut self, peer: Peer) {
+        // A sibling has more to say than what it is asked for.
+        let is_of_use = self.siblings.contains(&peer) || (!self.kept.is_empty() && self.may_know(peer));
         let watch = self.watches.entry(peer).or_default();
         watch.serial += 1;
         watch.opening = None;
-        // A sibling has more to say than what it is asked for.
-        if self.kept.is_empty() && !self.siblings.contains(&peer) {
+        if !is_of_use {
             watch.open = None;
             return;
         }
@@ -92,7 +93,7 @@ impl Hub {
                     let _ = self.arrivals.send(package);
                     return;
                 }
-                self.tell(package, Message::input(Input::Notice { peer, note })).await;
+                self.tell(package, Message::input(Input::Notice { peer, note }));
             }
             Heard::Note { peer, package, note } => self.on_told_of(peer, package, &note).await,
             Heard::Open { peer, serial } => {
@@ -138,6 +139,15 @@ impl Hub {
         }
     }
 
+    /// Whether a peer may learn what is kept here, all of it. Who came by itself from far away may when it writes some of it.
+    fn may_know(&self, peer: Peer) -> bool {
+        let writes = |package: &PackageId| {
+            let history = self.parts.histories.package(*package).ok().flatten();
+            history.is_some_and(|history| history.evidence.heads().any(|head| head.origin().key == peer))
+        };
+        !self.callers.contains(&peer) || self.kept.iter().any(writes)
+    }
+
     fn holds(&self, origin: &Origin, size: u64) -> bool {
         self.parts.histories.journal().truth().head(origin).is_some_and(|held| held.size >= size)
     }
@@ -155,7 +165,7 @@ impl Hub {
                 self.tells.unasked.add(package);
             }
             let (reply, answered) = oneshot::channel();
-            self.tell(package, Message::Told { peer, reply }).await;
+            self.tell(package, Message::Told { peer, reply });
             let heard = self.heard_in.clone();
             self.tasks.spawn(until(self.stop.clone(), async move {
                 // Its task may have ended without an answer.
@@ -197,12 +207,12 @@ impl Hub {
         for package in
             packages.difference(&asked).filter(|package| self.kept.contains(package)).copied().collect::<Vec<_>>()
         {
-            self.tell(package, Message::input(Input::PeerUp(peer))).await;
+            self.tell(package, Message::input(Input::PeerUp(peer)));
         }
     }
 }
 
-async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+pub(super) async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = work => {}
