@@ -69,9 +69,7 @@ pub(crate) fn check(lab: &Lab, said: &str, announced: &Notes) -> Result<(), Stri
         return Err(format!("{found:?} after `{said}`"));
     }
     let rebuilds = well(lab)?;
-    if !lab.scenario.in_steps {
-        get_all(lab)?;
-    }
+    get_what_is_here(lab)?;
     let opened = notes(&Disk::read(lab.base()))?;
     contains(&opened, announced)?;
     // The same command again converges.
@@ -86,6 +84,7 @@ pub(crate) fn check(lab: &Lab, said: &str, announced: &Notes) -> Result<(), Stri
         return Err(format!("in the end: {found:?}"));
     }
     contains(&notes(&Disk::read(lab.base()))?, &opened)?;
+    get_what_is_here(lab)?;
     match well(lab)? {
         now if now == rebuilds => Ok(()),
         now => Err(format!("the index was built anew again: {rebuilds} times, then {now} times")),
@@ -104,15 +103,30 @@ fn data(said: &str) -> Result<Value, String> {
     Ok(envelope["data"].take())
 }
 
-/// Every release that is known can be fetched whole: each file is checked against its hash on the way.
+/// What has to be here at every moment can be written out whole.
+fn get_what_is_here(lab: &Lab) -> Result<(), String> {
+    match lab.scenario.kept {
+        Some(release) => get(lab, release),
+        // What is known may be somewhere else yet.
+        None if lab.scenario.in_steps => Ok(()),
+        None => get_all(lab),
+    }
+}
+
+/// Each file is checked against its hash on the way.
+fn get(lab: &Lab, release: &str) -> Result<(), String> {
+    drop(lab.ask(&["get", release, "-o", "fetched"])?);
+    std::fs::remove_dir_all(lab.home.work().join("fetched")).map_err(|error| error.to_string())
+}
+
+/// Every release that is known can be fetched whole.
 pub(crate) fn get_all(lab: &Lab) -> Result<(), String> {
     for package in lab.ask(&["list"])?["packages"].as_array().into_iter().flatten() {
         let reference = package["ref"].as_str().ok_or("no `ref` in the list")?;
         for release in lab.ask(&["info", reference])?["releases"].as_array().into_iter().flatten() {
             // By its id: one that was yanked is held all the same.
             let release = release["release_id"].as_str().ok_or("no `release_id`")?;
-            drop(lab.ask(&["get", &format!("{reference}@r:{release}"), "-o", "fetched"])?);
-            std::fs::remove_dir_all(lab.home.work().join("fetched")).map_err(|error| error.to_string())?;
+            get(lab, &format!("{reference}@r:{release}"))?;
         }
     }
     Ok(())

@@ -33,8 +33,8 @@ impl Lab {
         let home = Rc::new(Home::in_memory("base/home"));
         let base = home.path().parent().expect("home lies in base").to_owned();
         std::fs::create_dir(&base).expect("made");
-        write_package(&home.work().join("lamp-1"), "1.0.0");
-        write_package(&home.work().join("lamp-2"), "2.0.0");
+        write_package(&home.work().join("lamp-1"), "1.0.0", scenario.large_bytes);
+        write_package(&home.work().join("lamp-2"), "2.0.0", scenario.large_bytes);
         let mut lab = Self {
             scenario,
             package: String::new(),
@@ -131,11 +131,11 @@ impl Lab {
 }
 
 /// Some files; the large one is the same in both versions, so that the second publish shares its blob.
-fn write_package(dir: &Path, version: &str) {
+fn write_package(dir: &Path, version: &str, large_bytes: usize) {
     std::fs::create_dir(dir).expect("made");
     let manifest = format!("[package]\nname = \"lamp\"\nversion = \"{version}\"\nkind = \"script\"\n");
     let mut rng = Rng::new(7);
-    let noise: Vec<u8> = std::iter::repeat_with(|| rng.next().to_le_bytes()).take(5_000).flatten().collect();
+    let noise: Vec<u8> = std::iter::repeat_with(|| rng.next().to_le_bytes()).take(large_bytes / 8).flatten().collect();
     let files = [
         ("syncra.toml", manifest.into_bytes()),
         ("lamp.syn", format!("system v{version}() {{}}").into()),

@@ -24,11 +24,24 @@ pub(crate) struct Scenario {
     pub(crate) in_steps: bool,
     /// Whether the other home is a running node, and this one knows its address.
     pub(crate) has_peer: bool,
+    /// A release whose content is here whatever happens, where not that of every known release is.
+    pub(crate) kept: Option<&'static str>,
+    /// Bytes of the package's large file.
+    pub(crate) large_bytes: usize,
 }
 
 impl Scenario {
-    const PLAIN: Self =
-        Self { name: "", elsewhere: &[], before: &[], command: &[], also: None, in_steps: false, has_peer: false };
+    const PLAIN: Self = Self {
+        name: "",
+        elsewhere: &[],
+        before: &[],
+        command: &[],
+        also: None,
+        in_steps: false,
+        has_peer: false,
+        kept: None,
+        large_bytes: 40_000,
+    };
 }
 
 const PUBLISH_1: Args = &["publish", "lamp-1", "--yes"];
@@ -54,7 +67,7 @@ pub(crate) const IMPORT: Scenario =
 pub(crate) const ADD: Scenario =
     Scenario { name: "add", elsewhere: TWO_PACKS, before: &[IMPORT_1], command: &["add", "PKG"], ..Scenario::PLAIN };
 
-/// History, content and files, all of it from a running node.
+/// History, content and files, all of it from a running node. The large file comes in parts.
 pub(crate) const FETCH: Scenario = Scenario {
     name: "add from a peer",
     elsewhere: &[PUBLISH_1, PUBLISH_2],
@@ -62,6 +75,7 @@ pub(crate) const FETCH: Scenario = Scenario {
     command: &["add", "PKG", "--timeout", "20"],
     has_peer: true,
     in_steps: true,
+    large_bytes: 700_000,
     ..Scenario::PLAIN
 };
 
@@ -91,6 +105,7 @@ pub(crate) const GC: Scenario = Scenario {
     command: &["gc", "--imported"],
     also: Some((&["gc", "--imported", "--dry-run"], "/freed_bytes")),
     in_steps: true,
+    kept: Some("PKG@1.0.0"),
     ..Scenario::PLAIN
 };
 
@@ -118,6 +133,7 @@ pub(crate) const GC_FILES: Scenario = Scenario {
     command: &["gc"],
     also: Some((&["gc", "--dry-run"], "/releases")),
     in_steps: true,
+    kept: Some("PKG@2.0.0"),
     ..Scenario::PLAIN
 };
 
