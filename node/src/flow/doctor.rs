@@ -9,8 +9,9 @@ mod network;
 
 use std::path::Path;
 
+use super::Parts;
+use super::identity::{self, DAMAGED_RECOVERY, IdentityError, MISSING_RECOVERY, Recovery};
 use super::verify::error_chain;
-use super::{Parts, identity};
 use crate::home::{Home, Layout};
 use crate::index;
 use crate::journal::{self, HomeOrigin, Provenance};
@@ -228,12 +229,17 @@ fn tasks(parts: &Parts) -> Check {
 }
 
 fn recovery(parts: &Parts) -> Check {
-    match identity::recovery_text(parts, parts.identity()) {
-        Ok(None) => Check::good("recovery", "the recovery secret is not on this device"),
-        Ok(Some(_)) => Check::good("recovery", "not saved elsewhere yet: `syncra id recovery` shows it"),
-        Err(error) => {
-            Check::bad("recovery", &error, "move the file away; the secret is lost unless it was written down")
+    match identity::recovery(parts) {
+        Ok(Recovery::Unsaved) => {
+            Check::good("recovery", "not saved elsewhere yet, as far as was said here: `syncra id recovery` shows it")
         }
+        Ok(Recovery::Saved) => Check::good("recovery", "saved elsewhere, as was said here"),
+        Ok(Recovery::Missing) => {
+            Check::good("recovery", format!("{}; {MISSING_RECOVERY}", IdentityError::RecoveryGone))
+        }
+        Ok(Recovery::Elsewhere) => Check::good("recovery", "the recovery secret is not on this device"),
+        Err(error @ IdentityError::Recovery { .. }) => Check::bad("recovery", error_chain(&error), DAMAGED_RECOVERY),
+        Err(error) => Check::bad("recovery", error_chain(&error), "check the directory's owner and mode"),
     }
 }
 
