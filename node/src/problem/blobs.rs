@@ -8,6 +8,11 @@ impl From<OpenError> for Problem {
         match error {
             OpenError::Blob(error) => error.into(),
             OpenError::Busy(_) => Self::from_error(Code::HomeInUse, &error),
+            OpenError::Unanswered { .. } => Self {
+                retryable: true,
+                ..Self::from_error(Code::StoreFailed, &error)
+                    .with_hint("nothing was changed; check the disk, or its network, then try again")
+            },
             OpenError::Library(_) => Self::from_error(Code::StoreFailed, &error),
         }
     }
