@@ -10,6 +10,7 @@ mod network;
 use std::path::Path;
 
 use super::Parts;
+use super::StartError;
 use super::identity::{self, DAMAGED_RECOVERY, IdentityError, MISSING_RECOVERY, Recovery};
 use super::verify::error_chain;
 use crate::home::{Home, Layout};
@@ -101,7 +102,12 @@ pub async fn examine(root: &Path, care: Care, progress: &Progress) -> Vec<Check>
     }
     match Box::pin(Parts::open(home)).await {
         Err(error) => {
-            let fix = "the message tells the file; see `syncra explain`";
+            let fix = match error {
+                StartError::Config(_) => "correct the line that is named, or take it out: every key has a default",
+                _ => {
+                    "the message tells the file: make room, or check its owner and mode; what is damaged a backup brings back, into a new home: `syncra id restore FILE --home DIR`"
+                }
+            };
             checks.extend([Check::bad("start", error_chain(&error), fix), clock, disk(&layout)]);
         }
         Ok(parts) => {
