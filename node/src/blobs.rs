@@ -143,7 +143,7 @@ impl Blobs {
         });
         written.await.map_err(BlobError::io("syncing blobs"))?;
         // Ends the store's open write batch: the call is answered only after the commit, which syncs.
-        self.0.store.sync_db().await.map_err(BlobError::store("committing the blob database"))?;
+        self.0.store.sync_db().await.map_err(self.failed("committing the blob database"))?;
         let synced: HashSet<&BlobId> = ids.iter().collect();
         let all_synced = {
             let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,10 @@
 //! What can go wrong, in one place: every error that a person or program sees is a [`Problem`] with a [`Code`] of the
 //! one table in `problem/codes.rs`. A code fixes the kind, and the kind fixes the exit code, so scripts can rely on both.
 //!
-//! Errors of other modules become problems in `problem/{checkout,contact,convert,flows,install,network}.rs` and nowhere else.
+//! Errors of other modules become problems in `problem/{blobs,checkout,contact,convert,flows,install,network}.rs` and nowhere
+//! else.
 
+mod blobs;
 mod checkout;
 mod codes;
 mod contact;

@@ -18,4 +18,4 @@ pub use disk::{Change, Disk, Inode, Kind, Node};
 pub use loss::{Loss, Rng};
 pub use record::{Event, Recording, What};
 pub use stage::Stage;
-pub use strace::{Call, KillPoint, is_permitted, kill_at, run};
+pub use strace::{Call, KillPoint, fail_from, is_permitted, kill_at, run};

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+
 use super::error::{BlobError, OpenError};
 use super::files::{self, Layout};
 use crate::durable;
@@ -75,24 +77,72 @@ fn damaged_number(path: &Path) -> Option<u64> {
 }
 
 fn verdict(path: &Path) -> Verdict {
-    let (report, reported) = std::sync::mpsc::sync_channel(1);
     let checked = path.to_owned();
+    within(CHECK_DEADLINE, path, move || open_checked(&checked))
+}
+
+/// What the check finds, on a thread of its own. One that does not end says nothing about the database: the disk stalls,
+/// and that thread still has the file open.
+fn within(
+    deadline: Duration,
+    path: &Path,
+    check: impl FnOnce() -> Verdict + Send + std::panic::UnwindSafe + 'static,
+) -> Verdict {
+    let (report, reported) = std::sync::mpsc::sync_channel(1);
     let spawned = std::thread::Builder::new().name("blob-db-check".into()).spawn(move || {
-        let verdict = std::panic::catch_unwind(|| open_checked(&checked))
-            .unwrap_or_else(|_| Verdict::Damaged("the check panicked".into()));
+        let verdict = std::panic::catch_unwind(check).unwrap_or_else(|_| Verdict::Damaged("the check panicked".into()));
         // Nobody listens any more only after the deadline.
         let _ = report.send(verdict);
     });
     match spawned {
         Err(error) => Verdict::Refused(BlobError::io("starting the database check")(error).into()),
         Ok(_) => reported
-            .recv_timeout(CHECK_DEADLINE)
-            .unwrap_or_else(|_| Verdict::Damaged("the check did not end in time".into())),
+            .recv_timeout(deadline)
+            .unwrap_or_else(|_| Verdict::Refused(OpenError::Unanswered { path: path.to_owned(), after: deadline })),
     }
 }
 
+/// What the system answered, if an error of the database or of what stands on it comes from there: then it says nothing
+/// about what the database holds.
+pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return says_nothing(error).then(|| again(error));
+    }
+    let storage = error.downcast_ref::<StorageError>().or_else(|| match error.downcast_ref()? {
+        DatabaseError::Storage(error) => Some(error),
+        _ => None,
+    });
+    let storage = storage.or_else(|| match error.downcast_ref()? {
+        TransactionError::Storage(error) => Some(error),
+        _ => None,
+    });
+    let storage = storage.or_else(|| match error.downcast_ref()? {
+        TableError::Storage(error) => Some(error),
+        _ => None,
+    });
+    let storage = storage.or_else(|| match error.downcast_ref()? {
+        CommitError::Storage(error) => Some(error),
+        _ => None,
+    });
+    match storage? {
+        StorageError::Io(error) => says_nothing(error).then(|| again(error)),
+        // What that was has been told to somebody else.
+        error @ StorageError::PreviousIo => Some(io::Error::other(error.to_string())),
+        _ => None,
+    }
+}
+
+/// A file cut short or filled with foreign bytes is damage; any other answer of the system says nothing about it.
+fn says_nothing(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// The same error, owned.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+}
+
 fn open_checked(path: &Path) -> Verdict {
-    use redb::{DatabaseError, StorageError};
     let mut builder = redb::Database::builder();
     builder.set_check_integrity_on_open(true);
     match builder.open(path) {
@@ -100,12 +150,48 @@ fn open_checked(path: &Path) -> Verdict {
         Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => {
             Verdict::Refused(OpenError::Busy(path.to_owned()))
         }
-        // A file cut short or filled with foreign bytes is damage; any other I/O error says nothing about it.
-        Err(DatabaseError::Storage(StorageError::Io(error)))
-            if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-        {
-            Verdict::Refused(BlobError::io("reading the blob database")(error).into())
+        Err(error) => match refusal(&error) {
+            Some(error) => Verdict::Refused(BlobError::io("reading the blob database")(error).into()),
+            None => Verdict::Damaged(error.to_string()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one whose check is still under way stays where it is.
+    #[test]
+    fn a_check_that_does_not_end_is_no_damage() {
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
+        let check = move || {
+            drop(held.recv());
+            Verdict::Good
+        };
+        let found = within(Duration::from_millis(1), Path::new("blobs.db"), std::panic::AssertUnwindSafe(check));
+        assert!(matches!(found, Verdict::Refused(OpenError::Unanswered { .. })));
+        drop(release);
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_told_from_damage() {
+        let full = || StorageError::Io(io::ErrorKind::StorageFull.into());
+        let errors: [&(dyn std::error::Error + 'static); 6] = [
+            &io::Error::from(io::ErrorKind::StorageFull),
+            &full(),
+            &DatabaseError::from(full()),
+            &TransactionError::from(full()),
+            &TableError::from(full()),
+            &CommitError::from(full()),
+        ];
+        for error in errors {
+            let told = refusal(error).map(|error| error.kind());
+            assert_eq!(told, Some(io::ErrorKind::StorageFull), "{error:?}");
         }
-        Err(error) => Verdict::Damaged(error.to_string()),
+        assert!(refusal(&StorageError::PreviousIo).is_some());
+        assert!(refusal(&StorageError::Corrupted("page".into())).is_none());
+        assert!(refusal(&DatabaseError::from(io::Error::from(io::ErrorKind::InvalidData))).is_none());
+        assert!(refusal(&io::Error::from(io::ErrorKind::UnexpectedEof)).is_none());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use iroh_blobs::api;
 use syncra_protocol::id::BlobId;
@@ -100,6 +101,14 @@ pub enum OpenError {
     /// A fault of the disk, or of a store that was just set up.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The check of the database did not end: the disk stalls. Nothing was changed.
+    #[error("the disk does not answer: {} was not read within {} s", path.display(), after.as_secs())]
+    Unanswered {
+        /// The database.
+        path: PathBuf,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// A fresh database could not be made either.
     #[error("the blob library could not open its store: {0}")]
     Library(String),

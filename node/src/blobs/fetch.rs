@@ -355,7 +355,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         parents: Vec<(usize, Parent)>,
     ) -> Result<(), FetchError> {
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
-        let import = import.map_err(|_| BlobError::Stopped)?;
+        let import = import.map_err(|_| self.blobs.stopped(WRITING))?;
         let mut parents = parents.into_iter().peekable();
         let mut offset = 0;
         while offset < bytes.len() {
@@ -368,7 +368,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
             let _ = import.tx.send(BaoContentItem::Leaf(leaf)).await;
             offset = end;
         }
-        Ok(ended(import).await?)
+        Ok(ended(import).await.map_err(|error| room::why(self.blobs.0.layout.root(), error, WRITING))?)
     }
 
     /// Hands verified groups to the store as they come, so that a fetch that breaks off has lost nothing.
@@ -384,7 +384,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
     {
         room::check(self.blobs.0.layout.root(), size.get(), room::RESERVE_BYTES, WRITING)?;
         let import = self.blobs.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
-        let mut import = import.map_err(|_| BlobError::Stopped)?;
+        let mut import = import.map_err(|_| self.blobs.stopped(WRITING))?;
         let hashes = HashFile::new(self.blobs.0.layout.outboard_file(id), BaoTree::new(size.get(), IROH_BLOCK_SIZE));
         let arriving = if whole { self.blobs.arriving(id, size.get()) } else { None };
         // What is kept as a whole lies in one piece of memory, which the system gives again and again.
@@ -408,7 +408,7 @@ impl<P: FnMut(Progress) + Send> Fetch<'_, P> {
         };
         // Also what came before a failure. When the store stopped taking, its answer says why.
         let _ = run.hand_over(&mut import).await;
-        ended(import).await?;
+        ended(import).await.map_err(|error| room::why(self.blobs.0.layout.root(), error, WRITING))?;
         run.hashes.settle().map_err(BlobError::io(WRITING))?;
         let end = received?;
         if self.blobs.has(id).await? {

@@ -193,11 +193,11 @@ impl Blobs {
             move || OpenOptions::new().write(true).create(true).truncate(false).open(path)?.write_all(&outboard);
         blocking(write).await.map_err(BlobError::io(ADDING))?;
         let import = self.0.store.blobs().import_bao(hash(id), size, ITEMS_IN_FLIGHT).await;
-        let import = import.map_err(|_| BlobError::Stopped)?;
+        let import = import.map_err(|_| self.stopped(ADDING))?;
         // When the store stops taking, its answer below says why.
         let _ = import.tx.send(BaoContentItem::Leaf(Leaf { offset: 0, data: bytes.clone() })).await;
         drop(import.tx);
-        import.rx.await.map_err(|_| BlobError::Stopped)?.map_err(BlobError::api(ADDING))?;
+        import.rx.await.map_err(|_| self.stopped(ADDING))?.map_err(self.refused(ADDING))?;
         if self.size(id).await? != Some(size.get()) {
             return Err(BlobError::Damaged(id));
         }
@@ -221,7 +221,7 @@ impl Blobs {
     /// Writes a blob whose id is known to be `id`.
     pub(super) async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
         room::check(self.0.layout.root(), bytes.len() as u64, room::RESERVE_BYTES, ADDING)?;
-        let tag = self.0.store.blobs().add_bytes(bytes).temp_tag().await.map_err(BlobError::store(ADDING))?;
+        let tag = self.0.store.blobs().add_bytes(bytes).temp_tag().await.map_err(self.failed(ADDING))?;
         // The store hashed what it wrote: memory or disk changed the bytes on the way when they differ.
         if tag.hash() != hash(id) {
             return Err(BlobError::Damaged(id));

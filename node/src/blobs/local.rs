@@ -108,7 +108,7 @@ impl Blobs {
     /// The verified ranges of a blob and its size as far as it is known.
     pub(super) async fn held_of(&self, id: BlobId) -> Result<(Ranges, u64), BlobError> {
         let held = self.0.store.blobs().observe(hash(id)).await;
-        let held = held.map_err(BlobError::store("reading which parts of a blob are held"))?;
+        let held = held.map_err(self.failed("reading which parts of a blob are held"))?;
         let size = held.size();
         Ok((Ranges(held.ranges), size))
     }

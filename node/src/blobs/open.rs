@@ -51,13 +51,15 @@ pub(super) async fn open(dir: &Path) -> Result<(Blobs, Opened), OpenError> {
     let (store, sweeper) = match load(&layout).await {
         Ok(loaded) => loaded,
         // Checksums held and still the library stumbles over what is inside: as good as damaged.
-        Err(reason) if database == DatabaseState::Good => {
+        Err(OpenError::Library(reason)) if database == DatabaseState::Good => {
             tracing::warn!(%reason, "blob database cannot be used: set aside");
             let aside = database::set_aside(&layout).map_err(BlobError::io("setting the blob database aside"))?;
             database = DatabaseState::Damaged(aside);
-            load(&layout).await.map_err(OpenError::Library)?
+            load_new(&layout).await?
         }
-        Err(reason) => return Err(OpenError::Library(reason)),
+        // A full disk or one that fails says nothing about the database.
+        Err(error) if database == DatabaseState::Good => return Err(error),
+        Err(error) => return Err(give_up(&layout, error)),
     };
     let blobs = Blobs(Arc::new(Inner::new(store, layout, sweeper)));
     let mut opened = Opened { database, reimported: 0, resumed: 0, postponed: 0, dropped: 0, lost: 0 };
@@ -111,11 +113,35 @@ fn prepare(layout: &Layout) -> Result<(DatabaseState, Option<SystemTime>), OpenE
     Ok((database, marked().map_err(BlobError::io("marking the blob directory as open"))?))
 }
 
-async fn load(layout: &Layout) -> Result<(FsStore, Sweeper), String> {
+async fn load(layout: &Layout) -> Result<(FsStore, Sweeper), OpenError> {
+    const DOING: &str = "opening the blob database";
     let (config, sweeper) = gc::sweeper();
     let options = layout.options(config);
-    let store = FsStore::load_with_opts(layout.database(), options).await.map_err(|error| format!("{error:#}"))?;
+    let store = FsStore::load_with_opts(layout.database(), options).await.map_err(|error| {
+        let own = error.downcast_ref::<std::io::Error>().and_then(|error| database::refusal(error));
+        let mut below = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+        match own.or_else(|| below.find_map(database::refusal)) {
+            Some(refusal) => room::why(layout.root(), BlobError::io(DOING)(refusal), DOING).into(),
+            None => OpenError::Library(format!("{error:#}")),
+        }
+    })?;
     Ok((store, sweeper))
+}
+
+/// With a database that does not exist yet.
+async fn load_new(layout: &Layout) -> Result<(FsStore, Sweeper), OpenError> {
+    load(layout).await.map_err(|error| give_up(layout, error))
+}
+
+/// Takes away what was begun of a new database that the disk has refused: half of one would be found damaged at the next
+/// start, and push out older ones.
+fn give_up(layout: &Layout, error: OpenError) -> OpenError {
+    if let OpenError::Blob(_) = error
+        && let Err(error) = files::remove(&layout.database())
+    {
+        tracing::warn!(%error, "half of a new blob database stays");
+    }
+    error
 }
 
 impl Blobs {
@@ -151,7 +177,7 @@ impl Blobs {
     /// Every blob in the database, complete or not.
     pub(super) async fn known(&self) -> Result<HashSet<BlobId>, BlobError> {
         let doing = "listing the blob database";
-        let mut stream = self.0.store.blobs().list().stream().await.map_err(|_| BlobError::Stopped)?;
+        let mut stream = self.0.store.blobs().list().stream().await.map_err(|_| self.stopped(doing))?;
         let mut known = HashSet::new();
         while let Some(item) = stream.next().await {
             known.insert(id(item.map_err(BlobError::api(doing))?));
@@ -248,7 +274,7 @@ impl Blobs {
     async fn import_file(&self, id: BlobId, source: &Path) -> Result<(), BlobError> {
         let options = AddPathOptions { path: source.to_owned(), mode: ImportMode::Copy, format: BlobFormat::Raw };
         let tag = self.0.store.blobs().add_path_with_opts(options).temp_tag().await;
-        let tag = tag.map_err(BlobError::store("importing a blob again"))?;
+        let tag = tag.map_err(self.failed("importing a blob again"))?;
         if tag.hash() == hash(id) { Ok(()) } else { Err(BlobError::Damaged(id)) }
     }
 

@@ -134,7 +134,7 @@ impl Blobs {
     }
 
     pub(super) async fn status(&self, id: BlobId) -> Result<BlobStatus, BlobError> {
-        self.0.store.blobs().status(hash(id)).await.map_err(|_| BlobError::Stopped)
+        self.0.store.blobs().status(hash(id)).await.map_err(|_| self.stopped("asking the blob database"))
     }
 
     /// Positioned read of a blob's data file; the caller knows that the range is held.

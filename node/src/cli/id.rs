@@ -15,6 +15,7 @@ use crate::api::verbs::identity::{
     Adopt, AdoptRequest, IdentityResponse, Recovery, RecoveryRequest, SetHandle, SetHandleRequest, ShowIdentity,
 };
 use crate::flow::backup::{self, Restored};
+use crate::flow::identity::DAMAGED_RECOVERY;
 use crate::flow::own;
 use crate::home::Layout;
 use crate::problem::{Code, Problem};
@@ -54,7 +55,8 @@ enum Verb {
 /// Show the recovery secret; delete it from this device
 ///
 /// Whoever has it can take the identity back when all devices are lost. Write it down and
-/// keep it away from this device, then delete it here by `--forget`.
+/// keep it away from this device, then say so by `--forget`, which deletes it here. If its
+/// file is damaged (exit 1), or gone although nobody said so (exit 3), that is told.
 ///
 /// Examples:
 ///   syncra id recovery
@@ -62,7 +64,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 struct RecoveryArgs {
-    /// Delete it from this device
+    /// It is written down: delete it from this device
     #[arg(long)]
     forget: bool,
 }
@@ -217,6 +219,7 @@ async fn show(context: &Context, handle: Option<String>, dry_run: bool) -> Resul
         let handle = found.handle.clone().unwrap_or_default();
         let hint = match found.recovery.as_str() {
             "unsaved" => " (write it down: `syncra id recovery`)",
+            "missing" => " (not on this device, and nobody has said that it is saved: `syncra id recovery`)",
             "elsewhere" => " (not on this device)",
             _ => "",
         };
@@ -227,7 +230,12 @@ async fn show(context: &Context, handle: Option<String>, dry_run: bool) -> Resul
         lines.push(format!("device:   {}", found.device));
         lines.push(format!("recovery: {}{hint}", found.recovery));
         lines.join("\n")
-    })
+    })?;
+    match found.recovery_damage {
+        None => Ok(()),
+        // Nobody who looks shall go on in the belief that it is safe.
+        Some(damage) => Err(Problem::new(Code::HomeDamaged, damage).with_hint(DAMAGED_RECOVERY)),
+    }
 }
 
 impl RecoveryArgs {
@@ -238,7 +246,12 @@ impl RecoveryArgs {
         let client = Client::open(context).await?;
         let told = client.call::<Recovery>(context, RecoveryRequest { forget: self.forget }).await?;
         match (&told.recovery, told.forgotten) {
-            (None, _) => context.ui().note("the recovery secret was deleted from this device before"),
+            (None, _) if self.forget => {
+                context.ui().note("it is not on this device any more; noted that you have it written down");
+            }
+            (None, _) => {
+                context.ui().note("the recovery secret was deleted from this device, as you have it written down")
+            }
             (Some(_), true) => context.ui().note("deleted from this device; this is the last time it is shown"),
             (Some(_), false) => context.ui().note("write this down, then `syncra id recovery --forget`"),
         }

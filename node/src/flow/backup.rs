@@ -171,7 +171,8 @@ fn packages(truth: &Truth) -> (usize, usize) {
 fn collect(layout: &Layout) -> Result<Content, BackupError> {
     let mut files = Vec::new();
     let abandoned = files_in(&layout.identity())?.into_iter().filter(|path| Layout::is_abandoned_recovery_key(path));
-    for key in [layout.device_key(), layout.recovery_key(), layout.next_recovery_key()].into_iter().chain(abandoned) {
+    let kept = [layout.device_key(), layout.recovery_key(), layout.next_recovery_key(), layout.recovery_saved()];
+    for key in kept.into_iter().chain(abandoned) {
         match std::fs::read(&key) {
             Ok(bytes) => files.push((format!("identity/{}", name_of(&key)), bytes)),
             // Of a recovery key that was here a moment ago somebody says that it is written down.

@@ -9,8 +9,10 @@ mod network;
 
 use std::path::Path;
 
+use super::Parts;
+use super::StartError;
+use super::identity::{self, DAMAGED_RECOVERY, IdentityError, MISSING_RECOVERY, Recovery};
 use super::verify::error_chain;
-use super::{Parts, identity};
 use crate::home::{Home, Layout};
 use crate::index;
 use crate::journal::{self, HomeOrigin, Provenance};
@@ -100,7 +102,12 @@ pub async fn examine(root: &Path, care: Care, progress: &Progress) -> Vec<Check>
     }
     match Box::pin(Parts::open(home)).await {
         Err(error) => {
-            let fix = "the message tells the file; see `syncra explain`";
+            let fix = match error {
+                StartError::Config(_) => "correct the line that is named, or take it out: every key has a default",
+                _ => {
+                    "the message tells the file: make room, or check its owner and mode; what is damaged a backup brings back, into a new home: `syncra id restore FILE --home DIR`"
+                }
+            };
             checks.extend([Check::bad("start", error_chain(&error), fix), clock, disk(&layout)]);
         }
         Ok(parts) => {
@@ -228,12 +235,17 @@ fn tasks(parts: &Parts) -> Check {
 }
 
 fn recovery(parts: &Parts) -> Check {
-    match identity::recovery_text(parts, parts.identity()) {
-        Ok(None) => Check::good("recovery", "the recovery secret is not on this device"),
-        Ok(Some(_)) => Check::good("recovery", "not saved elsewhere yet: `syncra id recovery` shows it"),
-        Err(error) => {
-            Check::bad("recovery", &error, "move the file away; the secret is lost unless it was written down")
+    match identity::recovery(parts) {
+        Ok(Recovery::Unsaved) => {
+            Check::good("recovery", "not saved elsewhere yet, as far as was said here: `syncra id recovery` shows it")
         }
+        Ok(Recovery::Saved) => Check::good("recovery", "saved elsewhere, as was said here"),
+        Ok(Recovery::Missing) => {
+            Check::good("recovery", format!("{}; {MISSING_RECOVERY}", IdentityError::RecoveryGone))
+        }
+        Ok(Recovery::Elsewhere) => Check::good("recovery", "the recovery secret is not on this device"),
+        Err(error @ IdentityError::Recovery { .. }) => Check::bad("recovery", error_chain(&error), DAMAGED_RECOVERY),
+        Err(error) => Check::bad("recovery", error_chain(&error), "check the directory's owner and mode"),
     }
 }
 

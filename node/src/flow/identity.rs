@@ -1,15 +1,20 @@
 //! Who this device belongs to: made at the first start without a question.
 
-use std::path::{Path, PathBuf};
+mod kept;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 
 use syncra_protocol::entry::{Body, Entry, EntryError, HandleClaim, IdentityGenesis, recovery_commitment};
-use syncra_protocol::id::{EntryId, IdError, IdentityId, base32, from_base32};
+use syncra_protocol::fold::IdentityState;
+use syncra_protocol::id::{EntryId, IdentityId};
 use syncra_protocol::key::{DeviceKey, DeviceSecret};
 use syncra_protocol::name::Handle;
 use syncra_protocol::origin::{Origin, Subject};
 use syncra_protocol::reference::OwnerKey;
 
-use zeroize::Zeroizing;
+pub use kept::RecoveryFault;
 
 use super::Parts;
 use super::devices::{self, DevicesError};
@@ -45,13 +50,16 @@ pub enum IdentityError {
         source: std::io::Error,
     },
     /// The file of the recovery key holds something else.
-    #[error("{} does not hold a recovery key", path.display())]
+    #[error("the recovery secret in {} is damaged", path.display())]
     Recovery {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: IdError,
+        source: RecoveryFault,
     },
+    /// The file of the recovery key is gone, and nobody has said here that the secret is saved.
+    #[error("the recovery secret is not on this device, and nobody has said here that it is saved elsewhere")]
+    RecoveryGone,
     /// This device does not hold the recovery key that the identity names now.
     #[error("this device does not hold the recovery secret of identity {}", .0.fmt_short())]
     NoRecovery(IdentityId),
@@ -91,25 +99,23 @@ async fn make(histories: &Histories, layout: &Layout, device: DeviceKey) -> Resu
     Ok(identity)
 }
 
-/// The recovery key, written before the identity that commits to it.
+/// The recovery key, written before the identity that commits to it: so it may be there from a start that was cut off.
 fn recovery_key(layout: &Layout) -> Result<DeviceSecret, IdentityError> {
-    new_recovery_key(&layout.recovery_key())
-}
-
-fn new_recovery_key(path: &Path) -> Result<DeviceSecret, IdentityError> {
-    let seed = Zeroizing::new(clock::random::<32>());
-    let text = Zeroizing::new(format!("{RECOVERY_WORD} {}\n", base32(&*seed)));
-    durable::replace(path, text.as_bytes())?;
-    Ok(DeviceSecret::from_seed(&seed))
+    let path = layout.recovery_key();
+    match kept::read(&path)?.as_deref().map(|text| kept::parse(text)) {
+        Some(Ok((secret, _))) => Ok(secret),
+        // Nothing commits to what such a start left half.
+        Some(Err(_)) | None => kept::make(&path),
+    }
 }
 
 /// Makes the recovery key that is to replace the present one, beside it: it is written before anything commits to it.
 pub(super) fn prepare_recovery(layout: &Layout) -> Result<DeviceSecret, IdentityError> {
     let path = layout.next_recovery_key();
     // One that is there may have been committed to already, by a statement that does not count yet.
-    match read_recovery(&path)? {
+    match kept::read(&path)? {
         Some(text) => recovery_secret(&text).map_err(|source| IdentityError::Recovery { path, source }),
-        None => new_recovery_key(&path),
+        None => kept::make(&path),
     }
 }
 
@@ -117,7 +123,7 @@ pub(super) fn prepare_recovery(layout: &Layout) -> Result<DeviceSecret, Identity
 /// commit to stays for the next time: a statement that names it may be waiting.
 pub(super) fn finish_recovery(layout: &Layout, commitment: [u8; 32]) -> Result<(), IdentityError> {
     let path = layout.next_recovery_key();
-    let Some(text) = read_recovery(&path)? else { return Ok(()) };
+    let Some(text) = kept::read(&path)? else { return Ok(()) };
     let broken = |source| IdentityError::Recovery { path: path.clone(), source };
     if recovery_commitment(&recovery_secret(&text).map_err(broken)?.public()) != commitment {
         return Ok(());
@@ -131,7 +137,7 @@ pub(super) fn finish_recovery(layout: &Layout, commitment: [u8; 32]) -> Result<(
 /// present one's, and nobody shall lose it.
 pub(super) fn set_aside(histories: &Histories, layout: &Layout, present: IdentityId) -> Result<(), IdentityError> {
     let path = layout.recovery_key();
-    let Some(text) = read_recovery(&path)? else { return Ok(()) };
+    let Some(text) = kept::read(&path)? else { return Ok(()) };
     // What is no key at all is told where it is asked for.
     let Ok(secret) = recovery_secret(&text) else { return Ok(()) };
     let commitment = recovery_commitment(&secret.public());
@@ -172,23 +178,31 @@ pub(super) fn settle_recovery(
 /// The recovery key that somebody wrote down.
 ///
 /// # Errors
-/// [`IdError`] if it is none.
-pub fn recovery_secret(text: &str) -> Result<DeviceSecret, IdError> {
-    let text = text.trim();
-    let bytes = Zeroizing::new(from_base32(text.strip_prefix(RECOVERY_WORD).unwrap_or(text).trim())?);
-    let seed = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| IdError::Length(text.len()))?);
-    Ok(DeviceSecret::from_seed(&seed))
+/// [`RecoveryFault`] if it is none.
+pub fn recovery_secret(text: &str) -> Result<DeviceSecret, RecoveryFault> {
+    kept::parse(text).map(|(secret, _)| secret)
 }
 
-const RECOVERY_WORD: &str = "syncra-recovery-1";
+/// What helps when the file of the recovery secret is damaged.
+pub const DAMAGED_RECOVERY: &str = "keep that file. If the secret is written down, `syncra id rotate` with SYNCRA_RECOVERY_FILE naming \
+                                    a file with it makes a new one; a backup of this device may hold it in whole. If not, nobody \
+                                    can replace it: make another device a manager by `syncra pair`, so that losing one device \
+                                    does not lose the identity";
+
+/// What helps when the file of the recovery secret is gone.
+pub const MISSING_RECOVERY: &str = "if the secret is written down, say so by `syncra id recovery --forget`. If not, a backup of this \
+                                    device may hold it; else nobody can replace it: make another device a manager by \
+                                    `syncra pair`, so that losing one device does not lose the identity";
 
 /// Where an identity's recovery secret is, as far as this device can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
     /// Here, until somebody has written it down.
     Unsaved,
-    /// It was here, and somebody has deleted it.
+    /// Where the user has saved it, who said so here.
     Saved,
+    /// It was made here and is not here any more, and nobody has said here that it is saved.
+    Missing,
     /// Wherever it was made: this device never had it, or another one has replaced it.
     Elsewhere,
 }
@@ -197,7 +211,7 @@ pub enum Recovery {
 /// identity names its key, for a device that joined has that of the identity that it left, and another may replace the key.
 ///
 /// # Errors
-/// [`IdentityError::Read`], [`IdentityError::Recovery`], [`IdentityError::Load`].
+/// [`IdentityError::Read`], [`IdentityError::Recovery`] of this device's identity, [`IdentityError::Load`].
 pub fn recovery_text(parts: &Parts, identity: IdentityId) -> Result<Option<String>, IdentityError> {
     Ok(held_recovery(parts, identity)?.map(|(_, text)| text))
 }
@@ -205,17 +219,31 @@ pub fn recovery_text(parts: &Parts, identity: IdentityId) -> Result<Option<Strin
 /// The file that holds an identity's recovery secret, and the secret.
 fn held_recovery(parts: &Parts, identity: IdentityId) -> Result<Option<(PathBuf, String)>, IdentityError> {
     let Some(state) = parts.histories.identity(identity)? else { return Ok(None) };
+    let layout = parts.layout();
+    let mut broken = None;
     // What replaces it lies beside it until the next start, if the statement took effect late.
-    for path in [parts.layout().recovery_key(), parts.layout().next_recovery_key()] {
-        let Some(text) = read_recovery(&path)? else { continue };
-        let seed = text.trim().strip_prefix(RECOVERY_WORD).unwrap_or_default().trim().to_owned();
-        match recovery_secret(&seed) {
-            Ok(secret) if recovery_commitment(&secret.public()) == state.recovery => return Ok(Some((path, seed))),
-            Ok(_) => {}
-            Err(source) => return Err(IdentityError::Recovery { path, source }),
-        }
+    for path in [layout.recovery_key(), layout.next_recovery_key()] {
+        let Some(text) = kept::read(&path)? else { continue };
+        let source = match kept::parse(&text) {
+            Ok((secret, seed)) if recovery_commitment(&secret.public()) == state.recovery => {
+                return Ok(Some((path, seed.to_owned())));
+            }
+            // As long as nothing has replaced the first one, no other belongs there.
+            Ok(_) if path == layout.recovery_key() && has_first_key(parts, &state) => RecoveryFault::OtherKey,
+            Ok(_) => continue,
+            Err(source) => source,
+        };
+        broken.get_or_insert(IdentityError::Recovery { path, source });
     }
-    Ok(None)
+    match broken {
+        Some(broken) if identity == parts.identity() && !kept::is_saved(layout, &state.recovery)? => Err(broken),
+        _ => Ok(None),
+    }
+}
+
+/// Whether the identity began on this device and its recovery key is still the one that was made here then.
+fn has_first_key(parts: &Parts, state: &IdentityState) -> bool {
+    state.last_statement.is_none() && state.devices.get(&parts.device).is_some_and(|device| device.is_first)
 }
 
 /// Where the recovery secret of this device's identity is.
@@ -226,27 +254,26 @@ pub fn recovery(parts: &Parts) -> Result<Recovery, IdentityError> {
     if recovery_text(parts, parts.identity())?.is_some() {
         return Ok(Recovery::Unsaved);
     }
-    let state = parts.histories.identity(parts.identity())?;
-    let was_here = state.is_some_and(|state| {
-        state.last_statement.is_none() && state.devices.get(&parts.device).is_some_and(|device| device.is_first)
-    });
-    Ok(if was_here { Recovery::Saved } else { Recovery::Elsewhere })
+    let Some(state) = parts.histories.identity(parts.identity())? else { return Ok(Recovery::Elsewhere) };
+    Ok(match kept::is_saved(parts.layout(), &state.recovery)? {
+        true => Recovery::Saved,
+        false if has_first_key(parts, &state) => Recovery::Missing,
+        false => Recovery::Elsewhere,
+    })
 }
 
-fn read_recovery(path: &Path) -> Result<Option<Zeroizing<String>>, IdentityError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(Zeroizing::new(text))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(IdentityError::Read { path: path.to_owned(), source }),
-    }
-}
-
-/// Deletes the recovery secret of this device's identity from this device. False if it was gone already.
+/// Takes the user's word that the recovery secret of this device's identity is saved elsewhere, and deletes it from this
+/// device. False if it was gone already.
 ///
 /// # Errors
-/// [`IdentityError::Write`], and as [`recovery_text`].
+/// [`IdentityError::Write`], and as [`recovery_text`]: what is damaged is not deleted.
 pub fn forget_recovery(parts: &Parts) -> Result<bool, IdentityError> {
-    let Some((path, _)) = held_recovery(parts, parts.identity())? else { return Ok(false) };
+    let held = held_recovery(parts, parts.identity())?;
+    // First, so that who is cut off in between is asked again instead of missing the secret.
+    if let Some(state) = parts.histories.identity(parts.identity())? {
+        kept::note_saved(parts.layout(), &state.recovery)?;
+    }
+    let Some((path, _)) = held else { return Ok(false) };
     match std::fs::remove_file(&path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),

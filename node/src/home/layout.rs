@@ -71,6 +71,12 @@ impl Layout {
         self.identity().join("recovery.next")
     }
 
+    /// The user's word that the recovery key is saved elsewhere, and of which key. Truth.
+    #[must_use]
+    pub fn recovery_saved(&self) -> PathBuf {
+        self.identity().join("recovery.saved")
+    }
+
     /// The recovery key of an identity that this device had before it joined another.
     #[must_use]
     pub fn abandoned_recovery_key(&self, identity: &IdentityId) -> PathBuf {

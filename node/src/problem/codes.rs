@@ -42,7 +42,7 @@ codes! {
     "E0101" Bug Failed false
         "a bug in syncra, not something you did" "please report it, with the output of the same command and `-vv`"
     "E0102" HomeDamaged Failed false
-        "a file of the home that only this device has is damaged" "run `syncra doctor`: it tells which file, what it holds and what can be done"
+        "a file of the home that only this device has is damaged" "run `syncra doctor`: it tells which file, what is wrong with it, and what can be done"
     "E0103" HomeVersion Failed false
         "the home was written by a version of syncra that this one does not understand" "use the newer `syncra`, or another `--home`"
     "E0104" ConfigInvalid Failed false

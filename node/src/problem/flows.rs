@@ -4,7 +4,6 @@ use syncra_protocol::fold::SelectError;
 use syncra_protocol::reference::ReferenceError;
 
 use super::{Code, Problem};
-use crate::blobs::{BlobError, OpenError};
 use crate::flow::StartError;
 use crate::flow::backup::BackupError;
 use crate::flow::blame::BlameError;
@@ -12,7 +11,7 @@ use crate::flow::diff::DiffError;
 use crate::flow::fork::ForkFileError;
 use crate::flow::get::GetError;
 use crate::flow::heal::HealError;
-use crate::flow::identity::IdentityError;
+use crate::flow::identity::{DAMAGED_RECOVERY, IdentityError, MISSING_RECOVERY};
 use crate::flow::manifest::ReadManifestError;
 use crate::flow::own::COMES_BACK;
 use crate::flow::pack::PackTreeError;
@@ -143,34 +142,12 @@ impl From<IdentityError> for Problem {
             IdentityError::Load(error) => error.into(),
             IdentityError::Entry(_) => Self::from_error(Code::Failed, &error),
             IdentityError::Read { ref source, .. } => Self::io(error.to_string(), source),
-            IdentityError::Recovery { .. } => Self::from_error(Code::HomeDamaged, &error),
+            IdentityError::Recovery { .. } => Self::from_error(Code::HomeDamaged, &error).with_hint(DAMAGED_RECOVERY),
+            IdentityError::RecoveryGone => Self::from_error(Code::NotFound, &error).with_hint(MISSING_RECOVERY),
             IdentityError::NoRecovery(_) => Self::from_error(Code::NotFound, &error).with_hint(
                 "it is where somebody wrote it down, or on the device that the identity began with, or where `syncra id rotate` was run last: `syncra id recovery` there",
             ),
         }
-    }
-}
-
-impl From<OpenError> for Problem {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Blob(error) => error.into(),
-            OpenError::Busy(_) => Self::from_error(Code::HomeInUse, &error),
-            OpenError::Library(_) => Self::from_error(Code::StoreFailed, &error),
-        }
-    }
-}
-
-impl From<BlobError> for Problem {
-    fn from(error: BlobError) -> Self {
-        let code = match &error {
-            BlobError::StorageFull { .. } => Code::DiskFull,
-            BlobError::Missing(_) | BlobError::Range { .. } => Code::NotHeld,
-            BlobError::Damaged(_) | BlobError::TooLarge { .. } | BlobError::NotASequence(_) => Code::ContentInvalid,
-            BlobError::Stopped => Code::StoreFailed,
-            BlobError::Io { doing, source } => return Self::io(format!("{doing} failed"), source),
-        };
-        Self::from_error(code, &error)
     }
 }
 

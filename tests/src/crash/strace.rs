@@ -116,6 +116,19 @@ pub fn kill_at(command: &Command, base: &Path, point: &KillPoint) -> Option<Stri
     killed.then(|| String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
+/// Runs `command` to its end; of each of its threads the `n`-th call of a name on `path`, and all after it, fail with an
+/// error like `ENOSPC`.
+///
+/// # Panics
+/// When `strace` cannot be started.
+#[must_use]
+pub fn fail_from(command: &Command, path: &Path, call: &str, error: &str, n: usize) -> Output {
+    let path = path.to_str().expect("a path in UTF-8");
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}:when={n}+"));
+    let options = ["-f", "-qq", "-P", path, "-e", &trace, "-e", &inject];
+    traced(command, Path::new("/dev/null"), &options).output().expect("strace starts")
+}
+
 /// `command` below `strace`, with its directory and environment.
 fn traced(command: &Command, log: &Path, options: &[&str]) -> Command {
     let mut traced = Command::new("strace");

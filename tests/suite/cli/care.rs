@@ -267,6 +267,52 @@ fn damaged_truth_is_told_and_not_replaced() {
     assert_eq!(report(&home, "verify").0, 0);
 }
 
+/// Nothing brings the secret back, so nobody may be told that it is safe when it is not.
+#[test]
+fn a_recovery_secret_that_is_damaged_or_gone_is_never_called_saved() {
+    let home = Home::new();
+    let secret = text(&home.json(["id", "recovery"]), "recovery").to_owned();
+    let file = home.path().join("identity/recovery.key");
+    let checked = std::fs::read(&file).expect("readable");
+    let unchecked = format!("syncra-recovery-1 {secret}\n").into_bytes();
+    let recovery = |home: &Home| text(&report(home, "id").1, "recovery").to_owned();
+    let warnings = |home: &Home| home.json(["status"])["warnings"].to_string();
+    let doctor = |home: &Home| {
+        let (exit, found) = report(home, "doctor");
+        let checks = found["checks"].as_array().expect("a list").iter();
+        (
+            exit,
+            checks.filter(|check| check["ok"] == false).map(|check| text(check, "name").to_owned()).collect::<Vec<_>>(),
+        )
+    };
+    for whole in [checked, unchecked] {
+        std::fs::write(&file, &whole).expect("written");
+        assert_eq!(home.json(["id", "recovery"])["recovery"], secret.as_str());
+        // Another letter of the alphabet of secrets: the text of another key.
+        let at = whole.len() / 3;
+        let mut damaged = whole.clone();
+        damaged[at] = if damaged[at] == b'a' { b'b' } else { b'a' };
+        for damaged in [damaged, whole[..at].to_vec()] {
+            std::fs::write(&file, &damaged).expect("written");
+            let (exit, shown) = report(&home, "id");
+            assert_eq!((exit, text(&shown, "recovery")), (1, "damaged"));
+            assert!(text(&shown, "recovery_damage").contains("recovery.key"), "{shown}");
+            assert_eq!(code(&home.fails(["id", "recovery"])), (1, "E0102"));
+            assert_eq!(code(&home.fails(["id", "recovery", "--forget", "--yes"])), (1, "E0102"));
+            assert!(warnings(&home).contains("recovery.key is damaged"));
+            assert_eq!(doctor(&home), (1, vec!["recovery".to_owned()]));
+            assert_eq!(std::fs::read(&file).expect("still there"), damaged);
+        }
+    }
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!((recovery(&home).as_str(), doctor(&home).0), ("missing", 0));
+    assert_eq!(code(&home.fails(["id", "recovery"])), (3, "E0300"));
+    assert!(warnings(&home).contains("nobody has said here that it is saved"));
+    home.json(["id", "recovery", "--forget", "--yes"]);
+    assert_eq!((recovery(&home).as_str(), doctor(&home).0), ("saved", 0));
+    assert!(!warnings(&home).contains("recovery secret"));
+}
+
 #[test]
 fn an_identity_has_a_handle_a_recovery_secret_and_a_backup() {
     let home = Home::new();
@@ -280,6 +326,7 @@ fn an_identity_has_a_handle_a_recovery_secret_and_a_backup() {
     assert_eq!(home.json(["id", "recovery", "--forget", "--yes"])["recovery"], secret["recovery"]);
     assert_eq!(home.json(["id", "recovery"])["recovery"], Value::Null);
     assert_eq!(text(&home.json(["id"]), "recovery"), "saved");
+    assert_eq!(report(&home, "doctor").0, 0);
 
     package(&home, "lamp", "1.0.0", "turn()");
     publish(&home, "lamp");

@@ -112,6 +112,18 @@ fn flip(file: &Path) {
 }
 
 #[test]
+fn a_config_that_cannot_be_read_is_told_as_other_verbs_tell_it() {
+    let home = Home::new();
+    home.json(["list"]);
+    fs::write(home.path().join("config.toml"), "listen = 3\n").expect("written");
+    let (_, told) = home.fails(["list"]);
+    let report = doctor(&home, ["--offline"]);
+    report.assert_bad("start", "config.toml");
+    let check = report.checks().iter().find(|check| check["name"] == "start").expect("a check");
+    assert_eq!(text(check, "fix"), text(&told, "hint"));
+}
+
+#[test]
 fn a_well_home_is_well_new_used_and_running() {
     let home = Home::new();
     take_any_ports(&home);

@@ -3,7 +3,10 @@
 
 use std::process::Command;
 
+use syncra_tests::crash::{fail_from, is_permitted};
 use syncra_tests::{Home, Output, skip, syncra_bin};
+
+use crate::releases::{package, publish};
 
 /// What every story begins with, inside a mount namespace: the home is on a tmpfs of 120 MiB at `$disk`.
 const BEGIN: &str = r#"
@@ -272,4 +275,40 @@ run verify
         list 4
         verify 0",
     );
+}
+
+/// It says nothing about a database that no more can be written to it.
+#[test]
+fn a_disk_that_refuses_to_be_written_while_blobs_are_opened_sets_no_database_aside() {
+    if !is_permitted() {
+        return skip("a_disk_that_refuses_to_be_written", "processes may not be traced here");
+    }
+    let home = Home::new();
+    package(&home, "lamp", "1.0.0", &"turn() ".repeat(10_000));
+    publish(&home, "lamp");
+    let database = home.path().join("blobs/blobs.db");
+    let aside = || {
+        let names = std::fs::read_dir(home.path().join("blobs")).expect("readable");
+        let names = names.map(|name| name.expect("read").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.contains("damaged")).collect::<Vec<_>>()
+    };
+    let verify = home.command(["verify", "--offline"]);
+    let clean = std::fs::read(&database).expect("readable");
+    for (error, exit) in [("ENOSPC", 9), ("EIO", 1)] {
+        let mut refused = 0;
+        for n in 1.. {
+            // The check writes more to one that was not closed, and would be refused before the library is.
+            std::fs::write(&database, &clean).expect("written");
+            let output = fail_from(&verify, &database, "pwrite64", error, n);
+            assert_eq!(aside(), Vec::<String>::new(), "{error} at write {n}");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            match output.status.code() {
+                Some(0) => break,
+                code => assert_eq!(code, Some(exit), "{error} at write {n}: {said}"),
+            }
+            refused += 1;
+        }
+        assert!(refused > 4, "the check and the library write to it, {refused}");
+        assert_eq!(home.run(["verify", "--offline"]).code, 0);
+    }
 }

@@ -138,6 +138,11 @@ const DECODERS: &[(&str, &str, Care)] = &[
     ("node/src/flow/tiles.rs", "from_str", Part),
     ("node/src/flow/syncpack/frame.rs", "open", Fuzz("syncpack")),
     ("node/src/flow/syncpack/frame.rs", "parse", Both("syncpack", "damaged_syncpacks_are_refused_or_themselves")),
+    (
+        "node/src/flow/identity/kept.rs",
+        "parse",
+        Flips("no_damage_of_the_file_reads_as_saved_and_nothing_of_it_is_deleted"),
+    ),
     (concat!("node/src/", "home", "/key.rs"), "decode", Flips("every_flipped_bit_and_every_cut_fails_closed")),
     ("node/src/installed/generation.rs", "parse", Flips("every_changed_byte_of_a_generation_is_noticed")),
     ("node/src/journal/mark.rs", "decode", Flips("the_last_whole_slot_counts")),

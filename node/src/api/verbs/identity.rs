@@ -38,9 +38,13 @@ pub struct IdentityResponse {
     pub handle: Option<String>,
     /// What references to its packages begin with.
     pub ref_prefix: String,
-    /// `unsaved` as long as the recovery secret lies on this device, `saved` once it was deleted here; `elsewhere` on a device
-    /// that never had it, or if another one has replaced it.
+    /// `unsaved` as long as the recovery secret lies on this device, `saved` once it was deleted here by the user's word;
+    /// `missing` if it is gone without that, `damaged` if its file is; `elsewhere` on a device that never had it, or if
+    /// another one has replaced it.
     pub recovery: String,
+    /// Of a damaged one: which file, and what is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_damage: Option<String>,
 }
 
 impl Verb for ShowIdentity {
@@ -112,7 +116,7 @@ pub struct Recovery;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecoveryRequest {
-    /// Delete it from this device.
+    /// It is saved elsewhere: delete it from this device.
     #[serde(default)]
     pub forget: bool,
 }
@@ -137,10 +141,12 @@ impl Verb for Recovery {
 
     async fn run(service: &Arc<Service>, request: RecoveryRequest, _: &Progress) -> Result<RecoveryResponse, Problem> {
         let parts = service.parts();
-        let recovery = identity::recovery_text(parts, parts.identity())?;
-        if identity::recovery(parts)? == identity::Recovery::Elsewhere {
-            return Err(IdentityError::NoRecovery(parts.identity()).into());
+        match identity::recovery(parts)? {
+            identity::Recovery::Elsewhere => return Err(IdentityError::NoRecovery(parts.identity()).into()),
+            identity::Recovery::Missing if !request.forget => return Err(IdentityError::RecoveryGone.into()),
+            identity::Recovery::Unsaved | identity::Recovery::Saved | identity::Recovery::Missing => {}
         }
+        let recovery = identity::recovery_text(parts, parts.identity())?;
         if request.forget {
             identity::forget_recovery(parts)?;
         }
@@ -197,10 +203,14 @@ impl Verb for Adopt {
 }
 
 pub(super) fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
-    let recovery = match identity::recovery(parts)? {
-        identity::Recovery::Unsaved => "unsaved",
-        identity::Recovery::Saved => "saved",
-        identity::Recovery::Elsewhere => "elsewhere",
+    let (recovery, recovery_damage) = match identity::recovery(parts) {
+        Ok(identity::Recovery::Unsaved) => ("unsaved", None),
+        Ok(identity::Recovery::Saved) => ("saved", None),
+        Ok(identity::Recovery::Missing) => ("missing", None),
+        Ok(identity::Recovery::Elsewhere) => ("elsewhere", None),
+        // It keeps nobody from seeing the rest.
+        Err(error @ IdentityError::Recovery { .. }) => ("damaged", Some(Problem::from(error).to_string())),
+        Err(error) => return Err(error.into()),
     };
     let (status, silenced) = voice(parts)?;
     Ok(IdentityResponse {
@@ -211,6 +221,7 @@ pub(super) fn show(parts: &Parts) -> Result<IdentityResponse, Problem> {
         handle: identity::handle(parts)?.map(|handle| handle.to_string()),
         ref_prefix: format!("{}/", identity::owner_text(&parts.histories, parts.identity())?),
         recovery: recovery.to_owned(),
+        recovery_damage,
     })
 }
 

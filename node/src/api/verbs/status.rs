@@ -16,6 +16,7 @@ use crate::api::types::{ApiAddresses, Empty, WitnessedInfo};
 use crate::api::verb::Method;
 use crate::api::{Scope, Service, Verb};
 use crate::clock;
+use crate::flow::identity::{DAMAGED_RECOVERY, IdentityError, MISSING_RECOVERY};
 use crate::flow::share::{self, Doubt};
 use crate::flow::{Parts, adopt, heal, own, resolve};
 use crate::history::LoadError;
@@ -74,7 +75,7 @@ pub struct StatusResponse {
     /// If it does not: what that means, and the way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced: Option<String>,
-    /// `unsaved` as long as the recovery secret lies on this device, else `saved` or `elsewhere`.
+    /// `unsaved` as long as the recovery secret lies on this device, else `saved`, `missing`, `damaged` or `elsewhere`.
     pub recovery: String,
     /// How many packages.
     pub packages: PackageCounts,
@@ -340,6 +341,12 @@ async fn warnings(
     }
     if who.recovery == "unsaved" {
         warnings.push("the recovery secret is only on this device; write it down: `syncra id recovery`".to_owned());
+    }
+    if let Some(damage) = &who.recovery_damage {
+        warnings.push(format!("{damage}; {DAMAGED_RECOVERY}"));
+    }
+    if who.recovery == "missing" {
+        warnings.push(format!("{}; {MISSING_RECOVERY}", IdentityError::RecoveryGone));
     }
     warnings.extend(heal::warnings(parts)?);
     if !running && !own::written(parts).is_empty() {
