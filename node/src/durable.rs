@@ -127,6 +127,40 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+/// Lets two names on the same file system change what they name, at one stroke. False where the system cannot do that;
+/// then nothing was changed.
+///
+/// # Errors
+/// What the system said.
+#[cfg(unix)]
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(true),
+            // Old kernels, and file systems that do not know of it.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (one, other);
+        Ok(false)
+    }
+}
+
+/// Lets two names on the same file system change what they name, at one stroke: not on this system, so nothing is changed.
+///
+/// # Errors
+/// None here.
+#[cfg(not(unix))]
+pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Gives a file or directory another name on the same file system; a file that has that name goes.
 ///
 /// On Windows whoever looks into it at this moment is in the way, mostly a virus scanner at what was just written: so

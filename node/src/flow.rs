@@ -21,6 +21,7 @@ pub mod git;
 pub mod heal;
 pub mod identity;
 pub mod install;
+pub mod integrity;
 pub mod manifest;
 pub mod merge;
 pub mod own;

@@ -18,12 +18,18 @@ use crate::durable::{self, WriteError};
 use crate::home::Layout;
 
 mod cache;
+mod condition;
 mod generation;
+mod integrity;
+mod salvage;
 mod staging;
 #[cfg(test)]
 mod tests;
 
+pub use condition::{Condition, Recovered};
 pub use generation::{Generation, Needed, SCHEMA, Slot};
+pub use integrity::{Depth, Fault, examine};
+pub use salvage::SALVAGED;
 pub use staging::Staging;
 
 use cache::Cache;
@@ -57,6 +63,12 @@ pub enum InstalledError {
     /// There is no such generation, or not any more.
     #[error("there is no generation {0}")]
     NoGeneration(u64),
+    /// What is damaged cannot be set aside: too much was before.
+    #[error("{} holds {SALVAGED} things that were set aside before", path.display())]
+    SalvageFull {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The disk refuses.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -68,6 +80,7 @@ pub struct Installed {
     store: PathBuf,
     generations: PathBuf,
     staging: PathBuf,
+    salvage: PathBuf,
     current: PathBuf,
     reached: PathBuf,
     staged: Arc<staging::Names>,
@@ -94,6 +107,7 @@ impl Installed {
             store: layout.installed_store(),
             generations: layout.generations(),
             staging: layout.installed_staging(),
+            salvage: layout.installed_salvage(),
             current: layout.current(),
             reached: layout.reached(),
             staged: Arc::default(),
@@ -114,7 +128,7 @@ impl Installed {
         self.store.join(release.to_string())
     }
 
-    /// Whether a release is unpacked. What is there is whole: it came by one rename.
+    /// Whether a release is unpacked. What is there was whole when it came, by one rename; [`examine`] tells whether it still is.
     #[must_use]
     pub fn has(&self, release: ReleaseId) -> bool {
         self.path_of(release).is_dir()
@@ -133,12 +147,18 @@ impl Installed {
     /// # Errors
     /// [`InstalledError`].
     pub fn reached(&self) -> Result<u64, InstalledError> {
-        let noted = match self.noted() {
-            Some(noted) => noted,
-            // A home of before this was noted: all that are there count.
-            None => self.numbers()?.last().copied().unwrap_or(0),
+        let pointed = match self.current_number() {
+            Err(InstalledError::Damaged { .. }) => None,
+            pointed => Some(pointed?),
         };
-        Ok(noted.max(self.current_number()?))
+        match (self.noted(), pointed) {
+            (Some(noted), Some(pointed)) => Ok(noted.max(pointed)),
+            // A home of before this was noted, or a pointer that rotted: all that are there count.
+            (noted, pointed) => {
+                let newest = self.numbers()?.last().copied();
+                Ok([noted, pointed, newest].into_iter().flatten().max().unwrap_or(0))
+            }
+        }
     }
 
     /// What `reached` says. One that cannot be read is as good as none, and is written anew: no install depends on it.
@@ -255,16 +275,44 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Makes a staged release, whose files are synced, the unpacked one: one rename.
+    /// Makes a staged release, whose files are synced, the unpacked one: one rename. What has its name already is set aside,
+    /// and where it is then is told.
     ///
     /// # Errors
-    /// [`WriteError`]; then it is where it was, or already in place.
-    pub fn place(&self, staged: Staging, release: ReleaseId) -> Result<PathBuf, WriteError> {
+    /// [`InstalledError`]; then it is where it was, or already in place.
+    pub fn place(&self, staged: Staging, release: ReleaseId) -> Result<Option<PathBuf>, InstalledError> {
         let target = self.installed.path_of(release);
+        if fs::symlink_metadata(&target).is_ok() {
+            return self.replace(staged, &target).map(Some);
+        }
         durable::rename(staged.path(), &target).map_err(|source| WriteError::from_io(&target, source))?;
         staged.forget();
         durable::sync_dir(&self.installed.store)?;
-        Ok(target)
+        Ok(None)
+    }
+
+    /// An engine that reads there finds the old files or the new ones, where the system can exchange two names. Where it cannot,
+    /// there is nothing for a moment, and after a cut in that moment until the release is unpacked again.
+    fn replace(&self, staged: Staging, target: &Path) -> Result<PathBuf, InstalledError> {
+        let salvage = &self.installed.salvage;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let aside = salvage::free_name(salvage, &name)?;
+        let failed = |source| WriteError::from_io(target, source);
+        // Into its last place before the old files get there: what is in staging when a process ends goes.
+        durable::rename(staged.path(), &aside).map_err(failed)?;
+        staged.forget();
+        durable::sync_dir(salvage)?;
+        if !durable::exchange(&aside, target).map_err(failed)? {
+            let old = salvage::free_name(salvage, &name)?;
+            durable::rename(target, &old).map_err(failed)?;
+            durable::rename(&aside, target).map_err(failed)?;
+            durable::sync_dir(salvage)?;
+            durable::sync_dir(&self.installed.store)?;
+            return Ok(old);
+        }
+        durable::sync_dir(salvage)?;
+        durable::sync_dir(&self.installed.store)?;
+        Ok(aside)
     }
 
     /// Writes a new generation with these packages, then makes it the one in force.
@@ -274,8 +322,8 @@ impl Turn<'_> {
     pub fn switch(&self, packages: BTreeMap<PackageId, Slot>) -> Result<Generation, InstalledError> {
         let parent = self.installed.current_number()?;
         let newest = self.installed.numbers()?.last().copied().unwrap_or(0);
-        self.note_reached()?;
-        let number = newest.max(parent) + 1;
+        // Also above what was in force and is damaged or gone: no number is used twice.
+        let number = newest.max(self.note_reached()?) + 1;
         let generation = Generation { generation: number, parent, created_ms: clock::now().0, packages };
         let path = self.installed.generations.join(number.to_string());
         durable::replace(&path, generation.text().as_bytes())?;
@@ -297,12 +345,12 @@ impl Turn<'_> {
     }
 
     /// Notes how far it went before the pointer goes somewhere else: the pointer alone tells it as long as it only rises.
-    fn note_reached(&self) -> Result<(), InstalledError> {
+    fn note_reached(&self) -> Result<u64, InstalledError> {
         let reached = self.installed.reached()?;
         if self.installed.noted() != Some(reached) {
             durable::replace(&self.installed.reached, format!("{reached}\n").as_bytes())?;
         }
-        Ok(())
+        Ok(reached)
     }
 
     /// Moves something out of `store/`, to where it goes when it is dropped.
@@ -367,7 +415,13 @@ fn read_small(path: &Path, limit: u64) -> Result<Option<String>, InstalledError>
             Ok(_) => fs::read_to_string(path).map(Some),
         }
     };
-    read().map_err(|source| InstalledError::Read { path: path.to_owned(), source })
+    read().map_err(|source| match source.kind() {
+        // What is written here is short and text.
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData => {
+            InstalledError::Damaged { path: path.to_owned(), what: source.to_string() }
+        }
+        _ => InstalledError::Read { path: path.to_owned(), source },
+    })
 }
 
 /// Everything in a directory; nothing if it is not there.

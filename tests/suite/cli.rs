@@ -26,6 +26,8 @@ mod heal;
 mod homes;
 #[path = "cli/install.rs"]
 mod install;
+#[path = "cli/integrity.rs"]
+mod integrity;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/merge.rs"]

@@ -11,16 +11,17 @@ use crate::progress::Progress;
 /// Check whether the home is well and the machine lets the node work, and say what to do if not
 ///
 /// Looks at the home, the key, the journal, the clock, the index, the disk, the blobs and
-/// their database, every byte of what is held, the ports, UDP, and whether neighbours can
-/// be found. What a node puts right by itself at its start is told as MENDED. While
+/// their database, every byte of what is held and of what is installed, the ports, UDP, and
+/// whether neighbours can be found. What a node puts right by itself at its start is told as MENDED. While
 /// something is wrong the exit code is 1; the checks are printed all the same.
 ///
-/// `--quick` does not read the blobs; `--offline` leaves the network alone. Otherwise a few
+/// `--quick` reads neither blobs nor installed files; `--offline` leaves the network alone. Otherwise a few
 /// packets go to this machine's own network, and none beyond it.
 ///
 /// `--repair` makes the index anew from the logs, and the blobs' database from the files if
-/// it does not open; and it lets damaged blobs go that others have. It needs the node to be
-/// stopped.
+/// it does not open; and it lets damaged blobs go that others have. Damaged installed files
+/// are unpacked again, and of damaged generations the newest whole one is taken; what was
+/// there is set aside in `installed/salvage`. It needs the node to be stopped.
 ///
 /// Examples:
 ///   syncra doctor
@@ -29,10 +30,10 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// Make anew what can be made anew, let damaged blobs of others go
+    /// Make anew what can be made anew, let damaged blobs of others go, mend what is installed
     #[arg(long)]
     repair: bool,
-    /// Do not read every blob
+    /// Do not read every blob and every installed file
     #[arg(long)]
     quick: bool,
 }

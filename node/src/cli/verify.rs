@@ -14,8 +14,9 @@ use crate::problem::{Code, Problem};
 /// Verify again what is held, from the bytes on disk
 ///
 /// Every log against the note of its key, every blob of every release that is held against
-/// its hash. If something is wrong the exit code is 5; what was found is printed all the
-/// same. What a restored or copied home came without is told, and is nothing wrong.
+/// its hash, every file of what is installed. If something is wrong the exit code is 5; what
+/// was found is printed all the same. What a restored or copied home came without, and lost
+/// content of others that is installed, is told as `not here`, and is nothing wrong.
 ///
 /// With `--fork-proof` only that file is looked at: whether it proves that a key signed two
 /// histories, and whose. That needs neither a home nor a network.

@@ -5,6 +5,7 @@
 
 mod clock;
 mod content;
+mod installed;
 mod network;
 
 use std::path::Path;
@@ -68,9 +69,10 @@ impl Check {
 /// How closely to look, and what may be changed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Care {
-    /// Make the index anew, and the database of the blobs if it does not open; let damaged blobs of others go.
+    /// Make the index anew, and the database of the blobs if it does not open; let damaged blobs of others go;
+    /// unpack again what is installed and damaged.
     pub repair: bool,
-    /// Do not read every blob.
+    /// Do not read every blob, nor every installed file.
     pub quick: bool,
     /// Leave the network alone.
     pub offline: bool,
@@ -131,6 +133,7 @@ async fn examine_parts(parts: &Parts, care: Care, progress: &Progress) -> Vec<Ch
     let mut checks = vec![place(parts), indexed(parts), disk(layout), files()];
     checks.extend(parts.online().map(|_| tasks(parts)));
     checks.extend(content::check(parts, care, progress).await);
+    checks.push(installed::check(parts, care, progress).await);
     checks.push(recovery(parts));
     checks.extend(network::check(parts, parts.online().map(|online| &online.net), care).await);
     checks

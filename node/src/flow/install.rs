@@ -2,9 +2,10 @@
 //!
 //! Only releases of verified histories are installed; their directories must be the declared ones, and every file is
 //! hashed after it was written. A process that dies leaves the old generation in force, and the same call again
-//! converges: what is unpacked already is taken as it is.
+//! converges: what is unpacked already is taken when its files are what was published.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use syncra_protocol::fold::SelectError;
@@ -27,12 +28,14 @@ use crate::progress::Progress;
 use crate::witness::Unwitnessed;
 
 mod closure;
+mod mend;
 mod place;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub use closure::Caution;
+pub use mend::mend;
 pub use plan::{Change, Kept, KeptBy, Plan, Why, plan, why};
 
 /// What to change.
@@ -70,6 +73,31 @@ pub struct Done {
     pub kept: Vec<Kept>,
     /// What it took to have the content here.
     pub fetched: Fetched,
+    /// What lay unpacked here and was not what was published any more.
+    pub mended: Vec<Mended>,
+}
+
+/// A release that was unpacked again, because its files were not what was published any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// The release, for people.
+    pub reference: String,
+    /// Where the wrong files are now; none if there were none at all.
+    pub aside: Option<PathBuf>,
+}
+
+impl fmt::Display for Mended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.aside {
+            Some(aside) => write!(
+                f,
+                "{} was unpacked again, for its files were not what was published; they are in {}",
+                self.reference,
+                aside.display()
+            ),
+            None => write!(f, "{} was unpacked again, for its files were gone", self.reference),
+        }
+    }
 }
 
 /// Why what is installed was not changed. The generation in force is the old one.
@@ -217,7 +245,9 @@ pub async fn apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
 }
 
 async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Done, InstallError> {
-    let absent = plan.absent(parts);
+    let damaged = mend::damaged(parts, &plan, progress).await;
+    let is_damaged = |release: ReleaseId| damaged.iter().any(|(_, slot)| slot.release == release);
+    let absent: Vec<_> = plan.absent(parts).into_iter().chain(damaged.iter().cloned()).collect();
     let needed_bytes = absent.iter().map(|(_, slot)| slot.total_bytes).sum();
     place::check_room(parts.layout(), needed_bytes)?;
     let mut fetched = Fetched::default();
@@ -234,16 +264,24 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
         fetched = fetched.plus(cost);
         releases.push((slot, release, staged));
     }
+    for (package, slot) in &plan.doubted {
+        if releases.iter().all(|(coming, ..)| coming.release != slot.release) {
+            fetched = fetched.plus(mend::complete(parts, *package, slot, plan.patience, progress).await?);
+        }
+    }
     let turn = parts.installed.turn().await;
     // A pointer that cannot be read was planned around, or the plan would not be there.
     if parts.installed.current_number().unwrap_or_default() != plan.base.generation || gone(parts, &plan, &releases)? {
         return Err(InstallError::Changed);
     }
+    let mut mended = Vec::new();
     for (slot, release, staged) in releases {
         // Another call may have unpacked it while this one fetched.
-        if !parts.installed.has(slot.release) {
+        if !parts.installed.has(slot.release) || is_damaged(slot.release) {
             let pins = pins.as_ref().expect("made for the first release");
-            place::unpack(parts, &turn, (&slot, &release), staged, pins, progress).await?;
+            let aside = place::unpack(parts, &turn, (&slot, &release), staged, pins, progress).await?;
+            let package = damaged.iter().find(|(_, damaged)| damaged.release == slot.release);
+            mended.extend(package.map(|(package, slot)| mend::mended(parts, *package, slot, aside)));
         }
     }
     let generation = match plan.target {
@@ -257,7 +295,7 @@ async fn try_apply(parts: &Parts, plan: Plan, progress: &Progress) -> Result<Don
     drop(turn);
     drop(pins);
     tell(parts, &plan.base, generation, &plan.changes);
-    Ok(Done { generation, changes: plan.changes, cautions: plan.cautions, kept: plan.kept, fetched })
+    Ok(Done { generation, changes: plan.changes, cautions: plan.cautions, kept: plan.kept, fetched, mended })
 }
 
 /// Whether a collection took something meanwhile that the plan counts on: a release that was unpacked, or the generation that

@@ -9,9 +9,10 @@ use syncra_protocol::origin::Origin;
 
 use super::release::{self, ReleaseError};
 use super::resolve::Named;
-use super::{Parts, heal, own, redact, resolve};
+use super::{Parts, heal, integrity, own, redact, resolve};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::history::{Gap, History, LoadError};
+use crate::installed::{Depth, InstalledError};
 use crate::journal::{OwnRoot, Provenance};
 use crate::progress::Progress;
 use crate::witness::Freshness;
@@ -66,6 +67,9 @@ const FROM_OTHERS: &str = "get it from whoever has it: `syncra get PKG@VERSION -
 const PUBLISH_AGAIN: &str = "publish the same files of that version again: what is damaged is then written anew; or import them \
                              from who has them";
 
+/// How what is installed and damaged becomes whole.
+const MEND: &str = "`syncra doctor --repair` makes whole what is installed, while no node runs";
+
 /// Why nothing could be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -99,6 +103,34 @@ pub async fn verify(parts: &Parts, packages: &[PackageId], progress: &Progress) 
         }
     }
     Ok(report)
+}
+
+/// Looks at what is installed of these packages, or at all that is installed.
+///
+/// # Errors
+/// [`InstalledError`]. What is merely wrong is in the report.
+pub async fn verify_installed(
+    parts: &Parts,
+    packages: Option<&[PackageId]>,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<(), InstalledError> {
+    let found = integrity::examine(parts, packages, Depth::Bytes, progress).await?;
+    let wrong = |what: String, detail: String| Finding { what, detail, blob: None, fix: Some(MEND.to_owned()) };
+    let generations = found.generations.iter().map(|(number, error)| (format!("generation {number}"), error));
+    for (what, error) in found.current.iter().map(|error| ("what is installed".to_owned(), error)).chain(generations) {
+        report.problems.push(wrong(what, error_chain(error)));
+    }
+    for damaged in &found.damaged {
+        let what = format!("the installed {}", integrity::named(&damaged.slot));
+        report.problems.extend(damaged.faults.iter().map(|fault| wrong(what.clone(), fault.to_string())));
+    }
+    for slot in &found.without_content {
+        let what = format!("the content of the installed {}", integrity::named(slot));
+        let detail = "what is installed works, but cannot be given to others nor unpacked again".to_owned();
+        report.absent.push(Finding { what, detail, blob: None, fix: Some(integrity::fetches(slot)) });
+    }
+    Ok(())
 }
 
 /// Logs of the package that are known to go further than what is on this disk; whether there are any.

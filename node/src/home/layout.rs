@@ -144,6 +144,12 @@ impl Layout {
         self.installed().join("staging")
     }
 
+    /// What was set aside because it was not what it should be. Nothing of it goes by itself.
+    #[must_use]
+    pub fn installed_salvage(&self) -> PathBuf {
+        self.installed().join("salvage")
+    }
+
     /// What was installed together, one file per generation.
     #[must_use]
     pub fn generations(&self) -> PathBuf {

@@ -130,3 +130,88 @@ async fn a_generation_that_was_never_in_force_is_told_from_one_that_was_left() {
     turn.switch(BTreeMap::new()).unwrap();
     assert_eq!(fs::read_to_string(home.layout().reached()).unwrap(), "5\n");
 }
+
+#[tokio::test]
+async fn a_damaged_pointer_or_generation_is_left_for_the_newest_whole_one_and_kept() {
+    let (_dir, home, installed) = open();
+    let turn = installed.turn().await;
+    for n in 1..=3 {
+        turn.switch(BTreeMap::from([slot(n)])).unwrap();
+    }
+    assert_eq!(turn.recover().unwrap(), None, "all is well");
+    let pointer = home.layout().current();
+    for wrong in [&b"garbage"[..], &[0xff; 3], &[b'1'; 100]] {
+        fs::write(&pointer, wrong).unwrap();
+        let recovered = turn.recover().unwrap().unwrap();
+        assert_eq!(recovered.back_to.unwrap().generation, 3);
+        assert_eq!(fs::read(&recovered.aside[0]).unwrap(), wrong);
+    }
+    let third = installed.generations.join("3");
+    let whole = fs::read(&third).unwrap();
+    fs::write(&third, &whole[1..]).unwrap();
+    let recovered = turn.recover().unwrap().unwrap();
+    assert_eq!(recovered.back_to.unwrap().generation, 2);
+    assert_eq!((fs::read(&recovered.aside[0]).unwrap(), third.exists()), (whole[1..].to_vec(), false));
+    assert!(installed.kept().is_ok(), "a collection can read all that is left");
+    assert_eq!(
+        turn.switch(BTreeMap::new()).unwrap().generation,
+        4,
+        "the number of what was in force is not used again"
+    );
+    fs::remove_file(installed.generations.join("4")).unwrap();
+    assert_eq!(turn.recover().unwrap().unwrap().back_to.unwrap().generation, 2);
+    // One that is not in force is only set aside.
+    fs::write(installed.generations.join("1"), "?").unwrap();
+    let recovered = turn.recover().unwrap().unwrap();
+    assert_eq!((recovered.back_to, recovered.aside.len(), installed.current_number().unwrap()), (None, 1, 2));
+    fs::write(installed.generations.join("2"), "?").unwrap();
+    assert_eq!(turn.recover().unwrap().unwrap().back_to, Some(Generation::default()), "none is whole");
+    assert_eq!(installed.current().unwrap(), Generation::default());
+}
+
+#[tokio::test]
+async fn a_generation_can_be_named_while_the_pointer_is_damaged() {
+    let (_dir, home, installed) = open();
+    let turn = installed.turn().await;
+    for n in 1..=3 {
+        turn.switch(BTreeMap::from([slot(n)])).unwrap();
+    }
+    fs::write(home.layout().current(), "garbage").unwrap();
+    turn.point_to(2).unwrap();
+    assert_eq!((installed.current_number().unwrap(), installed.reached().unwrap()), (2, 3));
+}
+
+/// Fills what stands for a release, and places it.
+fn place(
+    installed: &Installed,
+    turn: &Turn<'_>,
+    release: ReleaseId,
+    text: &str,
+) -> Result<Option<PathBuf>, InstalledError> {
+    let staged = installed.stage().unwrap();
+    fs::create_dir_all(staged.path()).unwrap();
+    fs::write(staged.path().join("a"), text).unwrap();
+    turn.place(staged, release)
+}
+
+#[tokio::test]
+async fn what_has_a_releases_place_is_set_aside_and_never_more_than_there_is_room_for() {
+    let (_dir, home, installed) = open();
+    let (turn, release) = (installed.turn().await, ReleaseId::from_bytes([1; 32]));
+    let file = installed.path_of(release).join("a");
+    assert_eq!(place(&installed, &turn, release, "0").unwrap(), None);
+    for n in 1..=SALVAGED {
+        fs::write(&file, format!("mine {n}")).unwrap();
+        let aside = place(&installed, &turn, release, "new").unwrap().unwrap();
+        assert_eq!(fs::read_to_string(aside.join("a")).unwrap(), format!("mine {n}"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    }
+    fs::write(&file, "mine too").unwrap();
+    let refused = place(&installed, &turn, release, "new");
+    assert!(matches!(refused, Err(InstalledError::SalvageFull { .. })), "{refused:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine too");
+    assert_eq!(installed.salvaged().unwrap().len(), SALVAGED);
+    turn.sweep().unwrap();
+    drop(Installed::open(home.layout()));
+    assert_eq!(installed.salvaged().unwrap().len(), SALVAGED, "nothing of it goes by itself");
+}

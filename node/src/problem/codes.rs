@@ -58,7 +58,7 @@ codes! {
     "E0114" StoreFailed Failed false
         "the blob store or the store of entries does not work" "run `syncra doctor`"
     "E0115" InstalledDamaged Failed false
-        "a file that tells what is installed is damaged" "`syncra rollback GENERATION` goes to one that can be read"
+        "a file that tells what is installed is damaged" "`syncra doctor --repair` goes back to the newest generation that is whole, `syncra rollback GENERATION` to another"
     "E0116" CheckoutInvalid Failed false
         "the file that tells what a directory was checked out from cannot be understood" "check the release out again into a new directory, and copy your changes there"
 

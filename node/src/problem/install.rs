@@ -15,6 +15,10 @@ impl From<InstalledError> for Problem {
             InstalledError::Read { ref source, .. } => return Self::io(error.to_string(), source),
             InstalledError::Damaged { .. } => Code::InstalledDamaged,
             InstalledError::NoGeneration(_) => Code::GenerationNotFound,
+            InstalledError::SalvageFull { .. } => {
+                return Self::from_error(Code::InstalledDamaged, &error)
+                    .with_hint("look through it and delete what nobody misses; nothing of it goes by itself");
+            }
         };
         Self::from_error(code, &error)
     }

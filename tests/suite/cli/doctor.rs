@@ -11,12 +11,12 @@ use syncra_tests::{Home, own_ip};
 use crate::releases::{package, publish, text};
 
 /// The exit code and the checks by name.
-struct Report {
-    code: i32,
-    data: Value,
+pub(crate) struct Report {
+    pub(crate) code: i32,
+    pub(crate) data: Value,
 }
 
-fn doctor<const N: usize>(home: &Home, more: [&str; N]) -> Report {
+pub(crate) fn doctor<const N: usize>(home: &Home, more: [&str; N]) -> Report {
     let output = home.run(["doctor", "--json"].into_iter().chain(more));
     let mut envelope: Value = serde_json::from_str(&output.stdout).expect("a report on stdout, whatever is wrong");
     let report = Report { code: output.code, data: envelope["data"].take() };
@@ -40,26 +40,34 @@ impl Report {
         self.checks().iter().filter(|check| wanted(check)).map(|check| text(check, "name")).collect()
     }
 
-    fn bad(&self) -> Vec<&str> {
+    pub(crate) fn bad(&self) -> Vec<&str> {
         self.names(|check| check["ok"] == false)
     }
 
-    fn mended(&self) -> Vec<&str> {
+    pub(crate) fn mended(&self) -> Vec<&str> {
         self.names(|check| check["mended"] == true)
     }
 
-    fn detail(&self, name: &str) -> &str {
+    fn field(&self, name: &str, field: &str) -> &str {
         let check = self.checks().iter().find(|check| check["name"] == name);
-        text(check.unwrap_or_else(|| panic!("no check `{name}`: {}", self.data)), "detail")
+        text(check.unwrap_or_else(|| panic!("no check `{name}`: {}", self.data)), field)
+    }
+
+    pub(crate) fn detail(&self, name: &str) -> &str {
+        self.field(name, "detail")
+    }
+
+    pub(crate) fn fix(&self, name: &str) -> &str {
+        self.field(name, "fix")
     }
 
     #[track_caller]
-    fn assert_well(&self) {
+    pub(crate) fn assert_well(&self) {
         assert_eq!((self.code, self.bad(), self.mended()), (0, vec![], vec![]), "{}", self.data);
     }
 
     #[track_caller]
-    fn assert_bad(&self, name: &str, detail: &str) {
+    pub(crate) fn assert_bad(&self, name: &str, detail: &str) {
         assert_eq!((self.code, self.bad()), (1, vec![name]), "{}", self.data);
         assert!(self.detail(name).contains(detail), "{}", self.data);
     }
@@ -104,7 +112,7 @@ fn scramble(file: &Path) {
     fs::write(file, bytes.iter().map(|byte| byte ^ 0x5a).collect::<Vec<_>>()).expect("written");
 }
 
-fn flip(file: &Path) {
+pub(crate) fn flip(file: &Path) {
     let mut bytes = fs::read(file).expect("readable");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -13,6 +13,10 @@ const FILES: &[(&str, &str)] = &[
     ("node/src/flow/stage.rs", "directories cannot be locked: nothing is taken for dead"),
     ("node/src/flow/walk.rs", "no file is executable"),
     ("node/src/installed/cache.rs", "length and time alone tell files apart"),
+    (
+        "node/src/installed/integrity.rs",
+        "no file is executable, and without a list of files only their number and bytes are compared",
+    ),
     (concat!("node/src/", "home", "/key.rs"), "the rights of the user's own directory"),
     (concat!("node/src/", "home", "/origin.rs"), "the birth of the directory alone"),
 ];

@@ -21,7 +21,7 @@ pub struct Doctor;
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DoctorRequest {
-    /// Do not read every blob.
+    /// Do not read every blob, nor every installed file.
     pub quick: bool,
     /// Leave the network alone.
     pub offline: bool,

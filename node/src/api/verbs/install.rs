@@ -462,6 +462,7 @@ async fn change_so(
         let Done { generation, fetched, .. } = done;
         let (fetched_bytes, reused_bytes) = (fetched.fetched_bytes, fetched.reused_bytes);
         let mut did = response(parts, &done.changes, &done.cautions, &done.kept);
+        did.warnings.extend(done.mended.iter().map(ToString::to_string));
         let asks = follow::asks(parts, &done.changes, how.patience).await?;
         tell_asks(&mut did.changes, asks);
         Ok(ChangeResponse { generation, unpacked_bytes, fetched_bytes, reused_bytes, plan: id, ..did })

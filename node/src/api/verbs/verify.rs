@@ -79,7 +79,8 @@ impl Verb for Verify {
     const METHOD: Method = Method::Post;
     const PATH: &'static str = "/verify";
     const SCOPE: Scope = Scope::Read;
-    const ABOUT: &'static str = "Verifies logs, notes and content that are held, from their bytes.";
+    const ABOUT: &'static str =
+        "Verifies logs, notes and content that are held, and what is installed, from their bytes.";
     type Request = VerifyRequest;
     type Response = VerifyResponse;
 
@@ -89,11 +90,14 @@ impl Verb for Verify {
         progress: &Progress,
     ) -> Result<VerifyResponse, Problem> {
         let parts = service.parts();
-        let packages = match request.reference {
-            Some(reference) => vec![resolve::package(parts, &Reference::parse(&reference)?)?.history.state.package],
-            None => parts.histories.packages(),
+        let one = match request.reference {
+            Some(reference) => Some([resolve::package(parts, &Reference::parse(&reference)?)?.history.state.package]),
+            None => None,
         };
-        let report = verify::verify(parts, &packages, progress).await?;
+        let packages = one.map_or_else(|| parts.histories.packages(), Vec::from);
+        let mut report = verify::verify(parts, &packages, progress).await?;
+        let one = one.as_ref().map(|one| one.as_slice());
+        verify::verify_installed(parts, one, &mut report, progress).await?;
         let package = |found: verify::PackageReport| VerifiedPackage {
             freshness: WitnessedInfo::from(found.freshness).word(),
             witnessed: found.freshness.into(),

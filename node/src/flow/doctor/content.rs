@@ -194,7 +194,7 @@ fn fixes(found: &[Finding]) -> String {
     }
 }
 
-fn few(found: &[String]) -> String {
+pub(super) fn few(found: &[String]) -> String {
     let more = found.len().saturating_sub(NAMED);
     let mut text = found[..found.len() - more].join("; ");
     if more > 0 {

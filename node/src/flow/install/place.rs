@@ -69,7 +69,7 @@ pub(super) async fn obtain(
 }
 
 /// Moves a release in its place: what was staged while it came, or else unpacked now, all files checked. Blobs that rotted on
-/// this disk are fetched once more.
+/// this disk are fetched once more. What was in its place is set aside, and where is told.
 pub(super) async fn unpack(
     parts: &Parts,
     turn: &Turn<'_>,
@@ -77,7 +77,7 @@ pub(super) async fn unpack(
     staged: Option<Staging>,
     pins: &Pins,
     progress: &Progress,
-) -> Result<PathBuf, InstallError> {
+) -> Result<Option<PathBuf>, InstallError> {
     if let Some(staged) = staged {
         return Ok(turn.place(staged, slot.release)?);
     }
@@ -97,13 +97,14 @@ pub(super) async fn unpack(
     try_unpack(parts, turn, slot, release, progress).await
 }
 
-async fn try_unpack(
+/// The same, from the blobs as they are.
+pub(super) async fn try_unpack(
     parts: &Parts,
     turn: &Turn<'_>,
     slot: &Slot,
     release: &Release,
     progress: &Progress,
-) -> Result<PathBuf, InstallError> {
+) -> Result<Option<PathBuf>, InstallError> {
     let blobs = parts.blobs().await?;
     let index = Arc::new(release::verified_content(blobs, release).await?);
     let staged = parts.installed.stage()?;

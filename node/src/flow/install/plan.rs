@@ -29,6 +29,9 @@ pub struct Plan {
     /// How long a fetch may go on without a byte from anybody.
     pub patience: Duration,
     pub(super) next: BTreeMap<PackageId, Slot>,
+    /// What comes into force, or was asked for: if it lies unpacked here already, that is looked at before it is taken. Going
+    /// back to a generation is quick instead, and needs nobody.
+    pub(super) doubted: Vec<(PackageId, Slot)>,
     pub(super) target: Target,
 }
 
@@ -166,8 +169,18 @@ pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError
     let kept = |chosen: &super::closure::Chosen| {
         Some(Kept { reference: chosen.slot.reference.clone(), why: chosen.kept.clone()? })
     };
+    let changes = changes(&base.packages, &next);
+    let is_doubted = |package: &PackageId| {
+        let is_asked_for = matches!(request, Request::Add { package: asked, .. } if asked == package);
+        is_asked_for || changes.iter().any(|change| change.package == *package)
+    };
+    let doubted = match request {
+        Request::RollbackPackage(_) => Vec::new(),
+        _ => next.iter().filter(|(package, _)| is_doubted(package)).map(|(id, slot)| (*id, slot.clone())).collect(),
+    };
     Ok(Plan {
-        changes: changes(&base.packages, &next),
+        changes,
+        doubted,
         cautions: chosen.values().filter_map(|chosen| chosen.caution.clone()).collect(),
         kept: chosen.values().filter_map(kept).collect(),
         base,
@@ -228,6 +241,7 @@ fn towards(base: Generation, target: Generation) -> Plan {
         base,
         patience: PATIENCE,
         next: target.packages,
+        doubted: Vec::new(),
         target: Target::Kept(target.generation),
     }
 }
