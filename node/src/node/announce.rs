@@ -2,7 +2,7 @@
 //! followed, and writes down what the table keeps here for others.
 //!
 //! Announced are the packages that are published, installed, followed or imported here, by their ids and by the names that
-//! their owners give them. Each is announced again long
+//! their owners give them, and what was published or imported here also by its content root. Each is announced again long
 //! before others forget it, one after the other, so that a node with thousands of packages is as quiet as one with ten.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,9 +144,11 @@ impl<'a> Announcer<'a> {
 
     /// What is to be provided and looked for may be another set now.
     async fn review(&mut self) {
-        let imported: Vec<_> = {
+        let (imported, roots) = {
             let truth = self.parts.histories.journal().truth();
-            truth.imported_roots().map(|(_, package)| *package).collect()
+            let imported: Vec<PackageId> = truth.imported_roots().map(|(_, package)| *package).collect();
+            let roots = truth.own_roots().chain(truth.imported_roots());
+            (imported, roots.map(|(root, _)| ProviderKey::from(*root)).collect::<Vec<_>>())
         };
         catalogue::catch_up(self.parts).await;
         let kept: BTreeSet<PackageId> = sync::provided(self.parts).into_iter().chain(imported).collect();
@@ -154,8 +156,8 @@ impl<'a> Announcer<'a> {
             let card = catalogue::stored(self.parts, *package)?;
             Some(ProviderKey::of_name(&OwnerKey::of(&card.owner), &card.name?))
         });
-        // Ids first: whoever has a link finds by them.
-        let keys = kept.iter().map(|package| ProviderKey::from(*package)).chain(by_name);
+        // Ids first: whoever has a link finds by them. Roots last: few people have nothing else.
+        let keys = kept.iter().map(|package| ProviderKey::from(*package)).chain(by_name).chain(roots);
         let wanted: BTreeSet<ProviderKey> = keys.take(limits::PROVIDED_KEYS).collect();
         for gone in self.wanted.difference(&wanted) {
             self.announced.remove(gone);

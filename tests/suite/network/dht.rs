@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use syncra_tests::Home;
 
-use crate::people::{LOOPBACK, address, assert_same_files, number, publish, text, word};
+use crate::people::{LOOPBACK, RECORDS, address, assert_same_files, number, publish, text, word};
 
 /// Bytes of the package.
 const SIZE: usize = 200_000;
@@ -32,7 +32,7 @@ fn a_package_is_found_by_its_id_through_somebody_who_lacks_it() {
     let entrance = address(&hub_up).to_owned();
     let _alice_up = alice.up(known_by(&entrance));
     let published = publish(&alice, "1.0.0", SIZE);
-    keeps_records(&hub, 1);
+    keeps_records(&hub, RECORDS);
     let id = word(&alice.json(["info", &published.reference]), "package_id");
     assert_eq!(number(&hub.json(["status"])["packages"], "known"), 0, "the hub has nothing but a record");
 
@@ -55,8 +55,7 @@ fn a_package_is_found_by_its_name_through_somebody_who_lacks_it() {
     let entrance = address(&hub_up).to_owned();
     let _alice_up = alice.up(known_by(&entrance));
     let published = publish(&alice, "1.0.0", SIZE);
-    // Its id and its name.
-    keeps_records(&hub, 2);
+    keeps_records(&hub, RECORDS);
 
     bob.json(["config", "set", "bootstrap", &format!("[\"{entrance}\"]")]);
     let target = bob.work().join("out");
@@ -72,6 +71,23 @@ fn a_package_is_found_by_its_name_through_somebody_who_lacks_it() {
         let (exit, error) = bob.fails(["get", &wrong, "-o", text(&bob.work().join("other"))]);
         assert_eq!((exit, error["code"].as_str()), (3, Some("E0304")), "{wrong}: {error}");
     }
+}
+
+#[test]
+fn content_is_found_by_its_hash_through_somebody_who_lacks_it() {
+    let (hub, alice, bob) = (Home::new(), Home::new(), Home::new());
+    let hub_up = hub.up(LOOPBACK);
+    let entrance = address(&hub_up).to_owned();
+    let _alice_up = alice.up(known_by(&entrance));
+    let published = publish(&alice, "1.0.0", SIZE);
+    keeps_records(&hub, RECORDS);
+    let root = word(&alice.json(["publish", text(&published.dir), "--yes"]), "content_root");
+
+    bob.json(["config", "set", "bootstrap", &format!("[\"{entrance}\"]")]);
+    let target = bob.work().join("out");
+    bob.json(["get", &format!("syncra:b3:{root}"), "-o", text(&target)]);
+    assert_same_files(&target, &published);
+    assert_eq!(bob.json(["list"])["packages"], serde_json::json!([]), "nobody vouches for it");
 }
 
 #[test]

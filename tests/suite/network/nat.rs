@@ -5,7 +5,7 @@ use serde_json::Value;
 use syncra_tests::hosts::{Forwarded, Internet, Mapping, Upnp, passed, ran_inside, shut};
 use syncra_tests::{Home, Node, skip};
 
-use crate::people::{assert_same_files, number, publish, text, until, word};
+use crate::people::{RECORDS, assert_same_files, number, publish, text, until, word};
 
 /// Fits through a relay.
 const SMALL: usize = 1 << 20;
@@ -193,7 +193,7 @@ fn a_publisher_behind_a_router_is_found_by_the_id_of_what_they_publish() {
     let id = word(&alice.json(["info", &published.reference]), "package_id");
     has_a_place(&alice);
     assert_eq!(alice.json(["status"])["dht"]["is_server"], false, "nobody can ask it");
-    until("a record", || number(&relay.home.json(["status"])["dht"], "n_records") > 0);
+    until("its records", || number(&relay.home.json(["status"])["dht"], "n_records") >= RECORDS);
 
     // bob's command is a node for a moment only, and knows the relay.
     let target = bob.work().join("out");

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use syncra_tests::{Home, Node};
 
+/// Provider records of a package with one release: its id, its name and the content root. They come in no order.
+pub(crate) const RECORDS: u64 = 3;
+
 /// A port of loopback for each node of a test.
 pub(crate) const LOOPBACK: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use syncra_tests::{Home, Node};
 
-use crate::people::{LOOPBACK, address, number, publish, until, wired, word};
+use crate::people::{LOOPBACK, RECORDS, address, number, publish, until, wired, word};
 
 fn edit(home: &Home, dir: &str, path: &str, bytes: &str) {
     std::fs::write(home.work().join(dir).join(path), bytes).expect("written");
@@ -206,7 +206,7 @@ fn who_proposes_and_who_owns_find_each_other_through_the_table_alone() {
 
     // Somebody who holds the package is found by its id, and keeps what is proposed.
     let helping = holder.up(known());
-    until("the holder is named by the table", || number(&hub.json(["status"])["dht"], "n_records") > 0);
+    until("the holder is named by the table", || number(&hub.json(["status"])["dht"], "n_records") >= RECORDS);
     let away = stranger.up(known());
     let done = stranger.json(["propose", "mine", "--title", "Fins that turn"]);
     let proposal = word(&done, "ref");

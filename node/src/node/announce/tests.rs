@@ -34,10 +34,11 @@ async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     let announcing = tokio::spawn(keep_announced(Arc::clone(&parts), node.clone(), stop.clone()));
     node.dial(crate::net::with_peer(hub.listen_addrs().remove(0), &hub.key()).unwrap()).await.unwrap();
     let mut routing = hub.routing();
-    let announced = routing.wait_for(|routing| routing.n_records == 2);
+    let announced = routing.wait_for(|routing| routing.n_records == 3);
     tokio::time::timeout(HUNG, announced).await.expect("announced").unwrap();
     let name = PackageName::parse("lamp").unwrap();
-    let keys = [published.package.into(), ProviderKey::of_name(&OwnerKey::of(&parts.identity()), &name)];
+    let by_name = ProviderKey::of_name(&OwnerKey::of(&parts.identity()), &name);
+    let keys = [published.package.into(), by_name, published.release.content_root.into()];
     // The announcement is noted when its query has ended, which may be after the record came.
     let noted = async {
         let is_noted = |key| announced_before(&parts).unwrap().contains_key(key);
@@ -61,7 +62,7 @@ async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     write_down(&hub_parts, &hub);
     let later = quiet([2; 32]).await;
     load(&hub_parts, &later).unwrap();
-    assert_eq!(later.records().n_foreign(), 2);
+    assert_eq!(later.records().n_foreign(), 3);
     for net in [hub, node, later] {
         net.shutdown().await.unwrap();
     }
