@@ -303,7 +303,7 @@ impl Turn<'_> {
         staged.forget();
         durable::sync_dir(salvage)?;
         if !durable::exchange(&aside, target).map_err(failed)? {
-            let old = salvage::free_name(salvage, &name)?;
+            let old = salvage::another_name(salvage, &name)?;
             durable::rename(target, &old).map_err(failed)?;
             durable::rename(&aside, target).map_err(failed)?;
             durable::sync_dir(salvage)?;

@@ -25,6 +25,11 @@ pub(super) fn free_name(dir: &Path, name: &str) -> Result<PathBuf, InstalledErro
     if list(dir)?.len() >= SALVAGED {
         return Err(InstalledError::SalvageFull { path: dir.to_owned() });
     }
+    another_name(dir, name)
+}
+
+/// The same for what comes in the place of something that goes out again at once: there may be one more than usual.
+pub(super) fn another_name(dir: &Path, name: &str) -> Result<PathBuf, InstalledError> {
     let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
     let free = (1..=SALVAGED + 1).map(|n| dir.join(format!("{name}.{n}"))).find(is_free);
     free.ok_or_else(|| InstalledError::SalvageFull { path: dir.to_owned() })
