@@ -226,8 +226,9 @@ impl Driver<'_> {
             if self.traversal.waiting.values().map(Vec::len).sum::<usize>() >= limits::CIRCUITS_WAITING {
                 break;
             }
-            let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build();
-            self.dials.began(peer, options.connection_id());
+            let options =
+                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address.clone()]).build();
+            self.dials.began(peer, options.connection_id(), vec![address]);
             self.traversal.waiting.entry(relay).or_default().push((peer, options));
             relays.push((relay, at));
         }
