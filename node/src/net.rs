@@ -52,8 +52,8 @@ mod zoned;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p::PeerId;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
@@ -66,7 +66,7 @@ use zeroize::Zeroizing;
 use crate::incident::Incidents;
 
 pub use dht::{Provider, Records};
-pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped};
+pub use error::{DialError, OpenError, ShutdownOverrun, StartError, Stopped, Unreached};
 pub use gossip::{Notice, Settled, Ticket};
 pub use lan::LanConfig;
 pub use libp2p::Multiaddr;
@@ -287,6 +287,45 @@ impl Net {
             }
         }
         outcome
+    }
+
+    /// Connects to `peer` at one of these addresses, the preferred transport first and relays last, by one dial: one
+    /// connection comes of it. Names of hosts are looked up meanwhile.
+    ///
+    /// # Errors
+    /// [`Unreached`].
+    pub async fn reach(&self, peer: DeviceKey, addresses: Vec<Multiaddr>) -> Result<(), Unreached> {
+        let Some(id) = address::peer_id(&peer) else { return Err(Unreached::new(Vec::new(), DialError::NoDeviceKey)) };
+        let (names, plain): (Vec<_>, Vec<_>) = addresses.into_iter().partition(dns::is_name);
+        let by_name = async |name: Multiaddr| {
+            let told = |why: DialError| Unreached::new(vec![(name.clone(), why.clone())], why);
+            let found = dns::resolve(name.clone()).await.map_err(told)?;
+            let first = found.first().cloned();
+            let why = |failed: Unreached| first.map_or(DialError::UnknownHost, |first| failed.at(&first));
+            self.reach_ip(id, found).await.map_err(|failed| told(why(failed)))
+        };
+        let mut all: FuturesUnordered<_> = names.into_iter().map(|name| by_name(name).boxed()).collect();
+        if !plain.is_empty() || all.is_empty() {
+            all.push(self.reach_ip(id, plain).boxed());
+        }
+        let mut failed: Option<Unreached> = None;
+        while let Some(outcome) = all.next().await {
+            let Err(more) = outcome else { return Ok(()) };
+            match &mut failed {
+                Some(failed) => failed.add(more),
+                None => failed = Some(more),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Unreached::new(Vec::new(), DialError::NoAddress)))
+    }
+
+    async fn reach_ip(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), Unreached> {
+        let answer = self.ask(|reply| Command::Reach { peer, addresses, reply });
+        let failed = |why| Unreached::new(Vec::new(), why);
+        timeout(limits::DIAL, answer)
+            .await
+            .map_err(|_| failed(DialError::Timeout))?
+            .map_err(|Stopped| failed(DialError::Stopped))?
     }
 
     async fn dial_ip(&self, address: Multiaddr) -> Result<DeviceKey, DialError> {

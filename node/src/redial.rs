@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::flow::Parts;
 use crate::index::{Batch, IndexError, Table, VALUE_BYTES};
-use crate::net::{Direction, Multiaddr, Net, NetEvent, peer_of, with_peer, without_peer};
+use crate::net::{Direction, Multiaddr, Net, NetEvent, peer_of, without_peer};
 
 /// Peers that are remembered; those not met for longest are forgotten at a start.
 const REMEMBERED: usize = 256;
@@ -33,9 +33,6 @@ const ENOUGH_PEERS: usize = 4;
 const DIALLED: usize = 16;
 /// Bootstrap nodes dialled at the same time.
 const BOOTSTRAP_AT_ONCE: usize = 8;
-/// Addresses of one peer dialled at the same time: the second for when the first swallows everything. With all of
-/// [`DIALLED`] that is half of the handshakes that a node begins at once.
-const ADDRESSES_AT_ONCE: usize = 2;
 /// Before the second round; each later one waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Between two rounds at most.
@@ -168,15 +165,10 @@ async fn connected(net: &Net) -> BTreeSet<DeviceKey> {
     net.peers().await.unwrap_or_default().into_iter().map(|peer| peer.key).collect()
 }
 
-/// Dials a peer at its addresses, the newest first, until it answers at one.
+/// Dials a peer at its addresses.
 async fn dial_known(net: &Net, key: DeviceKey, addresses: Vec<Multiaddr>) {
-    let dials = addresses.into_iter().filter_map(|address| with_peer(address, &key)).map(|address| net.dial(address));
-    let mut outcomes = stream::iter(dials).buffer_unordered(ADDRESSES_AT_ONCE);
-    while let Some(outcome) = outcomes.next().await {
-        match outcome {
-            Ok(_) => return,
-            Err(error) => tracing::debug!(peer = key.fmt_short(), %error, "a peer met before was not reached"),
-        }
+    if let Err(error) = net.reach(key, addresses).await {
+        tracing::debug!(peer = key.fmt_short(), %error, "a peer met before was not reached");
     }
 }
 

@@ -1,9 +1,10 @@
-//! First contact: everybody who, as a link says, may have a package is dialled at once, and whoever answers is asked for it.
+//! First contact: everybody who, as a link says, may have a package is dialled at once, each at all addresses that the link
+//! has of them, and whoever answers is asked for it.
 //!
 //! Nothing that a link says is believed. An address has to answer with the key that the link names, and what is offered
 //! there has to lead to the package's id, or it leaves no trace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -15,7 +16,7 @@ use syncra_protocol::reference::{Reference, ReferenceError};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Parts, reach, seek};
-use crate::net::{DialError, Multiaddr};
+use crate::net::{DialError, Multiaddr, peer_of};
 use crate::node::Online;
 
 /// How long the other addresses get once somebody has brought the package: who answers first may know less.
@@ -167,14 +168,15 @@ impl Contact<'_> {
         if !asked.is_empty() {
             asks.push(ask(asked.iter().copied().collect()));
         }
-        let mut dials: FuturesUnordered<_> = addresses.iter().map(|address| dial(online, address)).collect();
+        let mut dials: FuturesUnordered<_> =
+            self.by_peer(addresses).into_iter().map(|(peer, places)| dial(online, peer, places)).collect();
         let mut end: Option<Instant> = None;
         while !(dials.is_empty() && asks.is_empty()) {
             tokio::select! {
-                Some((address, outcome)) = dials.next() => match outcome {
-                    Ok(peer) if asked.insert(peer) => asks.push(ask(vec![peer])),
-                    Ok(_) => {}
-                    Err(why) => self.failed.push(Failed { address: address.clone(), why }),
+                Some((peer, failed)) = dials.next() => match failed {
+                    None if asked.insert(peer) => asks.push(ask(vec![peer])),
+                    None => {}
+                    Some(failed) => self.failed.extend(failed),
                 },
                 Some(answered) = asks.next() => {
                     // A network that ends brings nothing.
@@ -187,12 +189,29 @@ impl Contact<'_> {
             }
         }
     }
+
+    /// Whom the addresses lead to. One of a kind that this version does not know cannot be dialled.
+    fn by_peer(&mut self, addresses: &[PeerAddress]) -> BTreeMap<DeviceKey, Vec<Place>> {
+        let mut all: BTreeMap<DeviceKey, Vec<Place>> = BTreeMap::new();
+        for address in addresses {
+            let parsed = address.as_str().parse::<Multiaddr>().ok();
+            match parsed.and_then(|parsed| Some((peer_of(&parsed)?, parsed))) {
+                Some((peer, parsed)) => all.entry(peer).or_default().push((address.clone(), parsed)),
+                None => self.failed.push(Failed { address: address.clone(), why: DialError::UnsupportedAddress }),
+            }
+        }
+        all
+    }
 }
 
-/// An address of a kind that this version does not know cannot be dialled.
-async fn dial<'a>(online: &Online, address: &'a PeerAddress) -> (&'a PeerAddress, Result<DeviceKey, DialError>) {
-    match address.as_str().parse::<Multiaddr>() {
-        Ok(parsed) => (address, online.net.dial(parsed).await),
-        Err(_) => (address, Err(DialError::UnsupportedAddress)),
-    }
+/// An address, and the same read.
+type Place = (PeerAddress, Multiaddr);
+
+/// Dials somebody; where nothing came of it, if nothing came of any.
+async fn dial(online: &Online, peer: DeviceKey, places: Vec<Place>) -> (DeviceKey, Option<Vec<Failed>>) {
+    let outcome = online.net.reach(peer, places.iter().map(|(_, parsed)| parsed.clone()).collect()).await;
+    let failed = outcome.err().map(|unreached| {
+        places.into_iter().map(|(address, parsed)| Failed { address, why: unreached.at(&parsed) }).collect()
+    });
+    (peer, failed)
 }

@@ -285,18 +285,20 @@ pub async fn manifest_of(parts: &Parts, online: &Online, of: &Release, patience:
     Ok(())
 }
 
-/// Plans a change of what is installed; histories of packages that the plan needs and nobody here knows are asked for.
+/// Plans a change of what is installed; histories of packages that the plan needs and nobody here knows are asked for, all
+/// together for as long as `within`.
 ///
 /// # Errors
 /// [`InstallError`], as [`install::plan`].
-pub async fn plan(parts: &Parts, request: &Request) -> Result<Plan, InstallError> {
-    let mut asked = BTreeSet::new();
+pub async fn plan(parts: &Parts, request: &Request, within: Duration) -> Result<Plan, InstallError> {
+    let (deadline, mut asked) = (Instant::now() + within, BTreeSet::new());
     loop {
         let planned = install::plan(parts, request).await;
         let Err(InstallError::Content(ContentError::UnknownPackage(needed))) = planned else { return planned };
         let Some(online) = parts.online().filter(|_| asked.insert(needed)) else { return planned };
-        // When nobody knows it, the next plan says what is missing.
-        Box::pin(seek::history(parts, online, needed)).await;
+        // When nobody knows it, or tells in time, the next plan says what is missing.
+        let asking = Box::pin(seek::history(parts, online, needed));
+        drop(tokio::time::timeout_at(deadline.into(), asking).await);
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either, select};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use syncra_protocol::id::PackageId;
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::origin::Origin;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Parts;
-use crate::net::Net;
+use crate::net::{Net, limits};
 use crate::node::Online;
 use crate::sync::Wait;
 use crate::sync::fetch::{self, Cost, FetchError, Terms, Want};
@@ -30,6 +30,10 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How long a node that has just connected waits for its first place in the table.
 const FIRST_PLACE: Duration = Duration::from_secs(2);
+
+/// Providers that are asked at the same time: as many as one look-up brings, so that no number of them that never answer
+/// keeps one who would from being asked.
+const PROVIDERS_AT_ONCE: usize = limits::DHT_PROVIDERS;
 
 /// Takes in the history of a package that is not known here, from whoever is connected or provides it. True once it is
 /// known; false when nobody is left to ask.
@@ -89,15 +93,7 @@ pub async fn providers<'a>(
     is_enough: impl Fn() -> bool,
 ) -> bool {
     let connected = Box::pin(connected);
-    let providers = Box::pin(async {
-        let mut seek = Seek::of(&online.net, key);
-        while let Some(peer) = seek.next().await {
-            ask(peer).await;
-            if is_enough() {
-                return;
-            }
-        }
-    });
+    let providers = Box::pin(ask_each(Seek::of(&online.net, key).all(), ask, &is_enough));
     match select(connected, providers).await {
         _ if is_enough() => true,
         Either::Left(((), providers)) => {
@@ -107,6 +103,21 @@ pub async fn providers<'a>(
         Either::Right(((), connected)) => {
             connected.await;
             is_enough()
+        }
+    }
+}
+
+/// Asks each provider as soon as it is found, whatever became of those before, until that is enough.
+async fn ask_each<'a>(
+    found: impl Stream<Item = DeviceKey>,
+    ask: impl Fn(DeviceKey) -> BoxFuture<'a, ()>,
+    is_enough: impl Fn() -> bool,
+) {
+    let answered = found.map(ask).buffer_unordered(PROVIDERS_AT_ONCE);
+    tokio::pin!(answered);
+    while answered.next().await.is_some() {
+        if is_enough() {
+            return;
         }
     }
 }
@@ -154,6 +165,11 @@ impl<'a> Seek<'a> {
         Self { net, key, providers: None, is_over: false, has_found: false }
     }
 
+    /// All providers, each when it is connected.
+    fn all(self) -> impl Stream<Item = DeviceKey> {
+        stream::unfold(self, |mut seek| async move { Some((seek.next().await?, seek)) })
+    }
+
     /// The next provider, connected; none when there are no more. Safe to cancel.
     async fn next(&mut self) -> Option<DeviceKey> {
         if self.is_over {
@@ -189,5 +205,48 @@ impl<'a> Seek<'a> {
             self.next().await;
         }
         std::mem::take(&mut self.has_found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    /// A test that hangs fails here.
+    const HUNG: Duration = Duration::from_secs(60);
+
+    fn peers(n: usize) -> Vec<DeviceKey> {
+        (0..n).map(|n| DeviceKey::from_bytes([u8::try_from(n).unwrap(); 32])).collect()
+    }
+
+    #[tokio::test]
+    async fn providers_that_never_answer_keep_nobody_from_being_asked() {
+        let all = peers(PROVIDERS_AT_ONCE);
+        let (honest, has_it) = (all[PROVIDERS_AT_ONCE - 1], AtomicBool::new(false));
+        let ask = |peer| match peer == honest {
+            true => async { has_it.store(true, Relaxed) }.boxed(),
+            false => std::future::pending().boxed(),
+        };
+        let asking = ask_each(stream::iter(all), ask, || has_it.load(Relaxed));
+        tokio::time::timeout(HUNG, asking).await.expect("the honest one was asked beside the silent ones");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_are_asked_at_a_time_and_all_are_in_the_end() {
+        let all = peers(3 * PROVIDERS_AT_ONCE);
+        let (n_asked, n_waiting, most) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let ask = |_| {
+            async {
+                most.fetch_max(n_waiting.fetch_add(1, Relaxed) + 1, Relaxed);
+                tokio::task::yield_now().await;
+                n_waiting.fetch_sub(1, Relaxed);
+                n_asked.fetch_add(1, Relaxed);
+            }
+            .boxed()
+        };
+        ask_each(stream::iter(all), ask, || false).await;
+        assert_eq!((n_asked.into_inner(), most.into_inner()), (3 * PROVIDERS_AT_ONCE, PROVIDERS_AT_ONCE));
     }
 }

@@ -35,6 +35,12 @@ pub(super) async fn resolve(address: Multiaddr) -> Result<Vec<Multiaddr>, DialEr
     if found.is_empty() { Err(DialError::UnknownHost) } else { Ok(found) }
 }
 
+/// Whether there is a name to look up in an address.
+pub(super) fn is_name(address: &Multiaddr) -> bool {
+    let first = address.iter().next();
+    matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)))
+}
+
 async fn resolve_host(address: Multiaddr) -> Result<Vec<Multiaddr>, DialError> {
     let (host, wanted): (String, fn(&IpAddr) -> bool) = match address.iter().next() {
         Some(Protocol::Dns(host)) => (host.into_owned(), |_| true),

@@ -5,7 +5,7 @@ use libp2p::swarm::{self, ConnectionDenied};
 use libp2p::{Multiaddr, allow_block_list};
 use syncra_protocol::key::DeviceKey;
 
-use super::address::device_key;
+use super::address::{device_key, split_peer};
 use super::gate::Refusal;
 use super::streams::StreamError;
 use super::transport::TransportSetupError;
@@ -115,6 +115,33 @@ pub enum DialError {
     Stopped,
 }
 
+/// Why a peer was reached at none of its addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{otherwise}")]
+pub struct Unreached {
+    attempts: Vec<(Multiaddr, DialError)>,
+    otherwise: DialError,
+}
+
+impl Unreached {
+    pub(super) const fn new(attempts: Vec<(Multiaddr, DialError)>, otherwise: DialError) -> Self {
+        Self { attempts, otherwise }
+    }
+
+    /// Why not at this one, with or without its `/p2p/…`.
+    #[must_use]
+    pub fn at(&self, address: &Multiaddr) -> DialError {
+        let bare = split_peer(address).1;
+        let attempt = self.attempts.iter().find(|(tried, _)| *tried == bare || tried == address);
+        attempt.map_or_else(|| self.otherwise.clone(), |(_, why)| why.clone())
+    }
+
+    /// Adds what became of other addresses.
+    pub(super) fn add(&mut self, other: Self) {
+        self.attempts.extend(other.attempts);
+    }
+}
+
 /// Why there is no stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -155,6 +182,18 @@ impl From<&swarm::DialError> for DialError {
 }
 
 impl DialError {
+    /// What a failed attempt says of each of its addresses, as far as it tells them apart.
+    pub(super) fn of_each(error: &swarm::DialError) -> Vec<(Multiaddr, Self)> {
+        match error {
+            swarm::DialError::WrongPeerId { address, .. } => vec![(split_peer(address).1, error.into())],
+            swarm::DialError::Transport(attempts) => {
+                let one = |attempt| Self::unreachable(std::slice::from_ref(attempt));
+                attempts.iter().map(|attempt| (split_peer(&attempt.0).1, one(attempt))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn denied(cause: &ConnectionDenied) -> Self {
         if cause.downcast_ref::<allow_block_list::Blocked>().is_some() {
             return Self::Banned;

@@ -96,6 +96,8 @@ pub const OPEN_STREAM: Duration = Duration::from_secs(10);
 pub const HEAD_START: Duration = Duration::from_millis(250);
 /// Addresses of one name that are dialled at the same time, each with a [`HEAD_START`] before the next.
 pub const DIALS_AT_ONCE: usize = 4;
+/// Addresses that one dial to a peer remembers, to be tried later or as tried: those of a link, of the book and of the table.
+pub const ADDRESSES_OF_DIAL: usize = 64;
 /// Dials begun anew because an address belonged to somebody else; then the dial fails.
 pub const WRONG_PEERS: usize = 4;
 /// How long a connection without streams is kept. At least 60 s: closing earlier may cut off a reader that has not

@@ -275,7 +275,7 @@ impl Peer {
 }
 
 /// The address that this machine has towards another one. Connects a datagram socket, which sends nothing.
-fn source_towards(remote: &Multiaddr) -> Option<IpAddr> {
+pub(super) fn source_towards(remote: &Multiaddr) -> Option<IpAddr> {
     const DISCARD: u16 = 9;
     let to = match address::zoned_tcp(remote) {
         Some(on_link) => SocketAddr::V6(on_link),

@@ -9,7 +9,7 @@ use syncra_protocol::key::DeviceKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::error::DialError;
+use super::error::{DialError, Unreached};
 use super::limits;
 use super::streams::OpenRequest;
 
@@ -18,6 +18,8 @@ use super::streams::OpenRequest;
 pub(super) enum Waiter {
     /// Wants only to know.
     Dial(oneshot::Sender<Result<DeviceKey, DialError>>),
+    /// Wants only to know, and what became of each address.
+    Reach(oneshot::Sender<Result<(), Unreached>>),
     /// Wants a stream.
     Open(OpenRequest),
     /// Looks for providers, of which this is one.
@@ -37,7 +39,14 @@ pub(super) struct Dials {
 
 #[derive(Debug, Default)]
 struct Dial {
-    attempts: Vec<ConnectionId>,
+    /// Each with its addresses.
+    attempts: Vec<(ConnectionId, Vec<Multiaddr>)>,
+    /// Addresses that were tried or are being tried.
+    tried: Vec<Multiaddr>,
+    /// What became of them.
+    failed: Vec<(Multiaddr, DialError)>,
+    /// Attempts that were begun anew because somebody else answered.
+    n_wrong: usize,
     /// Addresses of the second choice, tried at that time or when all attempts have failed.
     later: Option<(Instant, Vec<Multiaddr>)>,
     waiters: Vec<Waiter>,
@@ -77,15 +86,44 @@ impl Dials {
     }
 
     /// Notes an attempt to reach `peer`.
-    pub(super) fn began(&mut self, peer: PeerId, attempt: ConnectionId) {
-        self.peers.entry(peer).or_default().attempts.push(attempt);
+    pub(super) fn began(&mut self, peer: PeerId, attempt: ConnectionId, addresses: Vec<Multiaddr>) {
+        let dial = self.peers.entry(peer).or_default();
+        for address in &addresses {
+            if dial.tried.len() < limits::ADDRESSES_OF_DIAL && !dial.tried.contains(address) {
+                dial.tried.push(address.clone());
+            }
+        }
+        dial.attempts.push((attempt, addresses));
     }
 
-    /// Notes addresses of the second choice.
+    /// Notes addresses of the second choice, beside those that wait already.
     pub(super) fn keep_for_later(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if !addresses.is_empty() {
-            let at = Instant::now() + limits::HEAD_START;
-            self.peers.entry(peer).or_default().later = Some((at, addresses));
+        if addresses.is_empty() {
+            return;
+        }
+        let dial = self.peers.entry(peer).or_default();
+        let (_, later) = dial.later.get_or_insert_with(|| (Instant::now() + limits::HEAD_START, Vec::new()));
+        for address in addresses {
+            if later.len() < limits::ADDRESSES_OF_DIAL && !later.contains(&address) {
+                later.push(address);
+            }
+        }
+    }
+
+    /// Adds addresses to a dial under way, as a second choice: the same one is not dialled twice.
+    pub(super) fn join(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
+        if let Some(dial) = self.peers.get(&peer) {
+            addresses.retain(|address| !dial.tried.contains(address));
+        }
+        self.keep_for_later(peer, addresses);
+    }
+
+    /// Notes what became of an address.
+    pub(super) fn note_failure(&mut self, peer: &PeerId, address: Multiaddr, error: DialError) {
+        let Some(dial) = self.peers.get_mut(peer) else { return };
+        dial.failed.retain(|(known, _)| *known != address);
+        if dial.failed.len() < limits::ADDRESSES_OF_DIAL {
+            dial.failed.push((address, error));
         }
     }
 
@@ -103,12 +141,20 @@ impl Dials {
         self.strangers.remove(&attempt)
     }
 
-    /// An attempt to reach `peer` has failed.
-    pub(super) fn failed(&mut self, peer: &PeerId, attempt: ConnectionId) -> Next {
+    /// An attempt to reach `peer` has failed; `wrong` is where somebody else answered, which spoils the whole attempt: its
+    /// other addresses get another, a few times.
+    pub(super) fn failed(&mut self, peer: &PeerId, attempt: ConnectionId, wrong: Option<&Multiaddr>) -> Next {
         let Some(dial) = self.peers.get_mut(peer) else { return Next::Wait };
-        let before = dial.attempts.len();
-        dial.attempts.retain(|id| *id != attempt);
-        if dial.attempts.len() == before || !dial.attempts.is_empty() {
+        let Some(place) = dial.attempts.iter().position(|(id, _)| *id == attempt) else { return Next::Wait };
+        let (_, mut rest) = dial.attempts.swap_remove(place);
+        if let Some(wrong) = wrong {
+            rest.retain(|address| address != wrong);
+            if !rest.is_empty() && dial.n_wrong < limits::WRONG_PEERS {
+                dial.n_wrong += 1;
+                return Next::Try(rest);
+            }
+        }
+        if !dial.attempts.is_empty() {
             return Next::Wait;
         }
         dial.later.take().map_or(Next::Fail, |(_, addresses)| Next::Try(addresses))
@@ -117,6 +163,19 @@ impl Dials {
     /// The dial to `peer` is over: whoever waited for it.
     pub(super) fn finish(&mut self, peer: &PeerId) -> Vec<Waiter> {
         self.peers.remove(peer).map(|dial| dial.waiters).unwrap_or_default()
+    }
+
+    /// The dial to `peer` has failed: tells whoever waited for it.
+    pub(super) fn fail(&mut self, peer: &PeerId, error: &DialError) {
+        let Some(dial) = self.peers.remove(peer) else { return };
+        for waiter in dial.waiters {
+            match waiter {
+                Waiter::Reach(reply) => {
+                    drop(reply.send(Err(Unreached::new(dial.failed.clone(), error.clone()))));
+                }
+                waiter => waiter.fail(error.clone()),
+            }
+        }
     }
 
     /// When second choices are due.
@@ -136,6 +195,7 @@ impl Waiter {
     pub(super) fn fail(self, error: DialError) {
         match self {
             Self::Dial(reply) => drop(reply.send(Err(error))),
+            Self::Reach(reply) => drop(reply.send(Err(Unreached::new(Vec::new(), error)))),
             Self::Open(request) => drop(request.reply.send(Err(error.into()))),
             // Others may be found; the last end of the channel tells that there are none.
             Self::Found(_) => {}
@@ -153,19 +213,53 @@ mod tests {
         "/ip4/10.0.0.1/tcp/1".parse().expect("address")
     }
 
+    fn other() -> Multiaddr {
+        "/ip4/10.0.0.1/udp/1/quic-v1".parse().expect("address")
+    }
+
+    #[test]
+    fn addresses_that_come_later_join_the_dial_under_way() {
+        let mut dials = Dials::default();
+        let peer = PeerId::random();
+        dials.began(peer, ConnectionId::new_unchecked(1), vec![address()]);
+        dials.join(peer, vec![address()]);
+        assert_eq!(dials.next_timeout(), None, "it is being tried");
+        let third: Multiaddr = "/ip4/10.0.0.2/tcp/1".parse().expect("address");
+        dials.keep_for_later(peer, vec![other()]);
+        dials.join(peer, vec![third.clone(), other()]);
+        assert_eq!(dials.due(Instant::now() + limits::HEAD_START), vec![(peer, vec![other(), third])]);
+    }
+
+    #[test]
+    fn one_wrong_address_does_not_spoil_the_others() {
+        let mut dials = Dials::default();
+        let (peer, first, second) = (PeerId::random(), ConnectionId::new_unchecked(1), ConnectionId::new_unchecked(2));
+        let (reply, mut answer) = oneshot::channel();
+        dials.wait(peer, Waiter::Reach(reply)).expect("place");
+        dials.began(peer, first, vec![address(), other()]);
+        dials.note_failure(&peer, address(), DialError::WrongPeer { obtained: None });
+        assert_eq!(dials.failed(&peer, first, Some(&address())), Next::Try(vec![other()]));
+        dials.began(peer, second, vec![other()]);
+        assert_eq!(dials.failed(&peer, second, None), Next::Fail);
+        dials.fail(&peer, &DialError::Timeout);
+        let unreached = answer.try_recv().expect("an answer").expect_err("not reached");
+        assert_eq!(unreached.at(&address()), DialError::WrongPeer { obtained: None });
+        assert_eq!(unreached.at(&other()), DialError::Timeout);
+    }
+
     #[test]
     fn second_choices_are_tried_when_the_first_has_failed() {
         let mut dials = Dials::default();
         let (peer, attempt) = (PeerId::random(), ConnectionId::new_unchecked(1));
         let (reply, mut answer) = oneshot::channel();
         assert!(dials.wait(peer, Waiter::Dial(reply)).expect("place"), "a dial has to be begun");
-        dials.began(peer, attempt);
+        dials.began(peer, attempt, vec![other()]);
         dials.keep_for_later(peer, vec![address()]);
         assert!(dials.next_timeout().is_some());
-        assert_eq!(dials.failed(&peer, ConnectionId::new_unchecked(9)), Next::Wait, "not one of ours");
-        assert_eq!(dials.failed(&peer, attempt), Next::Try(vec![address()]));
-        dials.began(peer, attempt);
-        assert_eq!(dials.failed(&peer, attempt), Next::Fail);
+        assert_eq!(dials.failed(&peer, ConnectionId::new_unchecked(9), None), Next::Wait, "not one of ours");
+        assert_eq!(dials.failed(&peer, attempt, None), Next::Try(vec![address()]));
+        dials.began(peer, attempt, vec![other()]);
+        assert_eq!(dials.failed(&peer, attempt, None), Next::Fail);
         for waiter in dials.finish(&peer) {
             waiter.fail(DialError::NoAddress);
         }
@@ -177,7 +271,7 @@ mod tests {
     fn second_choices_are_tried_when_their_time_has_come() {
         let mut dials = Dials::default();
         let peer = PeerId::random();
-        dials.began(peer, ConnectionId::new_unchecked(1));
+        dials.began(peer, ConnectionId::new_unchecked(1), vec![other()]);
         dials.keep_for_later(peer, vec![address()]);
         assert_eq!(dials.due(Instant::now()), vec![]);
         assert_eq!(dials.due(Instant::now() + limits::HEAD_START), vec![(peer, vec![address()])]);

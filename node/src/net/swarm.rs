@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::book::Book;
 use super::dht::{Searches, Wanted};
-use super::error::DialError;
+use super::error::{DialError, Unreached};
 use super::gossip::{Notice, Settled, Ticket};
 use super::lan::Sighting;
 use super::nat::Mapping;
@@ -52,6 +52,11 @@ pub(super) enum Command {
     Dial {
         address: Multiaddr,
         reply: oneshot::Sender<Result<DeviceKey, DialError>>,
+    },
+    Reach {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), Unreached>>,
     },
     Open {
         peer: PeerId,
@@ -213,6 +218,7 @@ impl<'a> Driver<'a> {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Dial { address, reply } => self.dial(&address, reply),
+            Command::Reach { peer, addresses, reply } => self.reach(peer, &addresses, reply),
             Command::Open { peer, request } => self.open(peer, request),
             Command::AddAddresses { peer, addresses } => self.learn(peer, addresses),
             Command::Peers { reply } => self.answer_peers(reply),

@@ -7,6 +7,7 @@ mod frames;
 mod hostile;
 mod interop;
 mod lan;
+mod moving;
 mod namespace;
 mod raw;
 mod streams;

@@ -1,22 +1,27 @@
 //! The task that keeps followed packages up to date: it hears of heads, peers and follows, and installs what may be
 //! installed unasked. It asks nobody by itself whether there is news.
 //!
-//! One package at a time, in a queue as long as there are follows. What fails is tried again when there is news, when
-//! somebody connects, and after a while. The generation in force stays until the next one is whole.
+//! One package is installed at a time, in a queue as long as there are follows. Whoever waits for the history of a package
+//! that it needs waits beside that queue: nobody may have it, and that takes long to find out. What fails is tried again
+//! when there is news, when somebody connects, and after a while. The generation in force stays until the next one is whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use syncra_protocol::id::PackageId;
 use syncra_protocol::origin::Subject;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Online;
 use crate::event::{Event, Subscription};
-use crate::flow::follow::{self, FollowError, Followed, Next, Objection, Standing};
+use crate::flow::follow::{self, FollowError, Next, Objection, Standing};
 use crate::flow::install::{self, InstallError};
 use crate::flow::{Parts, resolve, seek};
 use crate::history::Change;
@@ -29,6 +34,10 @@ const GATHER: Duration = Duration::from_millis(150);
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest wait.
 const RETRY_MOST: Duration = Duration::from_secs(600);
+/// How long one history is looked for.
+const LOOK_UP: Duration = Duration::from_secs(60);
+/// Histories that are looked for at the same time; the rest of the table's look-ups are for whoever sits in front of it.
+const LOOK_UPS: usize = 8;
 /// Histories and manifests that one update may need: more than any package has dependencies.
 const STEPS: usize = 2 * syncra_protocol::limits::DEPENDENCIES;
 
@@ -50,8 +59,10 @@ enum BringError {
 /// Keeps what is followed up to date until `stop`.
 pub(super) async fn keep_up(parts: Arc<Parts>, online: Online, stop: CancellationToken) {
     let happened = parts.events.subscribe(None);
-    let keeper =
-        Keeper { parts, online, happened, due: BTreeSet::new(), retries: BTreeMap::new(), told: BTreeMap::new() };
+    let (due, again, retries, told) = Default::default();
+    let bringer = Arc::new(Bringer { parts, online, turn: Mutex::new(()), look_ups: Semaphore::new(LOOK_UPS) });
+    let under_way = UnderWay { packages: BTreeSet::new(), again, all: FuturesUnordered::new() };
+    let keeper = Keeper { bringer, happened, due, under_way, retries, told };
     tokio::select! {
         () = stop.cancelled() => {}
         () = keeper.run() => {}
@@ -59,22 +70,30 @@ pub(super) async fn keep_up(parts: Arc<Parts>, online: Online, stop: Cancellatio
 }
 
 struct Keeper {
-    parts: Arc<Parts>,
-    online: Online,
+    bringer: Arc<Bringer>,
     happened: Subscription,
     /// Followed packages to look at: no more than are followed.
     due: BTreeSet<PackageId>,
+    under_way: UnderWay,
     /// What failed: how often, and when it is tried again.
     retries: BTreeMap<PackageId, (u32, Instant)>,
     /// The refusal last told, so that each is told once.
     told: BTreeMap<PackageId, String>,
 }
 
+/// Packages that are being brought up to date: each once.
+struct UnderWay {
+    packages: BTreeSet<PackageId>,
+    /// Of these, those that became due meanwhile.
+    again: BTreeSet<PackageId>,
+    all: FuturesUnordered<BoxFuture<'static, (PackageId, Result<Option<Standing>, BringError>)>>,
+}
+
 impl Keeper {
     async fn run(mut self) {
-        let mut changes = self.parts.histories.changes();
-        let mut arrivals = self.online.sync.arrivals();
-        let mut heard = self.parts.witnesses.heard_of();
+        let Bringer { parts, online, .. } = &*self.bringer;
+        let (mut changes, mut arrivals) = (parts.histories.changes(), online.sync.arrivals());
+        let mut heard = parts.witnesses.heard_of();
         // What stands still since the last run, for instance because that was killed.
         self.all_due();
         loop {
@@ -98,6 +117,7 @@ impl Keeper {
                     Ok(_) | Err(RecvError::Lagged(_)) = heard.recv() => self.due.extend(self.retries.keys()),
                     frame = self.happened.next() => self.on_event(frame.event),
                     () = sleep_until(wake) => self.retry(),
+                    Some((package, outcome)) = self.under_way.all.next() => self.on_outcome(package, outcome),
                     () = &mut gathered, if !is_idle => break,
                 }
                 if is_idle {
@@ -105,15 +125,19 @@ impl Keeper {
                 }
             }
             for package in std::mem::take(&mut self.due) {
-                self.look_after(package).await;
+                self.look_after(package);
             }
         }
+    }
+
+    fn is_followed(&self, package: PackageId) -> bool {
+        follow::get(&self.bringer.parts, package).is_some()
     }
 
     fn on_change(&mut self, change: &Change) {
         match change.head.origin().subject {
             // A package that a followed one waits for is not followed itself: then everything that failed is due.
-            Subject::Package(package) if follow::get(&self.parts, package).is_none() => {
+            Subject::Package(package) if !self.is_followed(package) => {
                 self.due.extend(self.retries.keys());
             }
             Subject::Package(package) => drop(self.due.insert(package)),
@@ -123,7 +147,7 @@ impl Keeper {
 
     /// A peer has content that it had not before: what failed for the lack of it is tried at once.
     fn on_arrival(&mut self, package: PackageId) {
-        if follow::get(&self.parts, package).is_none() {
+        if !self.is_followed(package) {
             self.due.extend(self.retries.keys()); // a followed one may wait for it
         } else if self.retries.contains_key(&package) {
             self.due.insert(package);
@@ -145,7 +169,7 @@ impl Keeper {
     }
 
     fn all_due(&mut self) {
-        self.due.extend(follow::list(&self.parts).into_iter().map(|followed| followed.package));
+        self.due.extend(follow::list(&self.bringer.parts).into_iter().map(|followed| followed.package));
     }
 
     fn retry(&mut self) {
@@ -159,13 +183,23 @@ impl Keeper {
         }
     }
 
-    async fn look_after(&mut self, package: PackageId) {
-        let Some(followed) = follow::get(&self.parts, package) else {
-            self.retries.remove(&package);
+    fn look_after(&mut self, package: PackageId) {
+        if !self.under_way.packages.insert(package) {
+            self.under_way.again.insert(package);
             return;
-        };
-        match bring(&self.parts, &self.online, &followed).await {
-            Ok(Standing::Refused { version, why }) => {
+        }
+        let bringer = Arc::clone(&self.bringer);
+        self.under_way.all.push(async move { (package, bringer.bring(package).await) }.boxed());
+    }
+
+    fn on_outcome(&mut self, package: PackageId, outcome: Result<Option<Standing>, BringError>) {
+        self.under_way.packages.remove(&package);
+        if self.under_way.again.remove(&package) {
+            self.due.insert(package);
+        }
+        let parts = &self.bringer.parts;
+        match outcome {
+            Ok(Some(Standing::Refused { version, why })) => {
                 match why {
                     // Time alone may settle that.
                     Objection::Unwitnessed(_) => {
@@ -173,19 +207,21 @@ impl Keeper {
                     }
                     _ => drop(self.retries.remove(&package)),
                 }
-                let reference = resolve::text(&self.parts.histories, package).unwrap_or_else(|_| package.to_string());
+                let reference = resolve::text(&parts.histories, package).unwrap_or_else(|_| package.to_string());
                 let (reason, hint) = (why.reason(), why.hint(&reference));
                 let version_text = version.as_ref().map(ToString::to_string).unwrap_or_default();
                 let refusal = format!("{version_text}: {reason}");
                 if self.told.insert(package, refusal.clone()) != Some(refusal) {
                     tracing::warn!(%reference, version = version_text, reason, "not installed unasked");
-                    self.parts.emit(Event::FollowRefused { package, reference, version, reason, hint });
+                    parts.emit(Event::FollowRefused { package, reference, version, reason, hint });
                 }
             }
             Ok(_) => {
                 self.retries.remove(&package);
                 self.told.remove(&package);
             }
+            // Nobody wants to know any more.
+            Err(_) if !self.is_followed(package) => drop(self.retries.remove(&package)),
             Err(error) => self.failed(package, &error),
         }
     }
@@ -201,7 +237,7 @@ impl Keeper {
         let is_early =
             matches!(error, BringError::Install(InstallError::Content(_)) | BringError::Fetch(_)) && is_first;
         if !is_early {
-            self.parts.emit(Event::FollowFailed { package, reason: error.to_string() });
+            self.bringer.parts.emit(Event::FollowFailed { package, reason: error.to_string() });
         }
     }
 }
@@ -213,30 +249,53 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Installs what a follow means now, if that may be done unasked. Returns where the package stands then.
-async fn bring(parts: &Parts, online: &Online, followed: &Followed) -> Result<Standing, BringError> {
-    for _ in 0..STEPS {
-        let next = match follow::standing(parts, followed).await? {
-            Standing::Behind { next, .. } => next,
-            standing => return Ok(standing),
-        };
-        match next {
-            Next::History(needed) => {
-                if !Box::pin(seek::history(parts, online, needed)).await {
-                    return Err(BringError::Unknown(needed));
+/// What brings packages up to date.
+struct Bringer {
+    parts: Arc<Parts>,
+    online: Online,
+    /// Whoever has it works out what is to be done, and does it.
+    turn: Mutex<()>,
+    look_ups: Semaphore,
+}
+
+impl Bringer {
+    /// Installs what a follow means now, if that may be done unasked. Returns where the package stands then; nothing if it
+    /// is not followed any more.
+    async fn bring(&self, package: PackageId) -> Result<Option<Standing>, BringError> {
+        for _ in 0..STEPS {
+            let turn = self.turn.lock().await;
+            let Some(followed) = follow::get(&self.parts, package) else { return Ok(None) };
+            let next = match follow::standing(&self.parts, &followed).await? {
+                Standing::Behind { next, .. } => next,
+                standing => return Ok(Some(standing)),
+            };
+            match next {
+                Next::History(needed) => {
+                    drop(turn);
+                    self.look_up(needed).await?;
                 }
+                Next::Manifest(release) => {
+                    let pins = self.parts.blobs().await.map_err(FollowError::from)?.pins();
+                    let want = Want::of(&release, Vec::new());
+                    fetch::beside(&self.parts, &self.online.net, &want, &pins, fetch::PATIENCE).await?;
+                }
+                Next::Install(plan) => match install::apply(&self.parts, *plan, &Progress::unwatched()).await {
+                    // Somebody else installed something: look again.
+                    Ok(_) | Err(InstallError::Changed) => {}
+                    Err(error) => return Err(error.into()),
+                },
             }
-            Next::Manifest(release) => {
-                let pins = parts.blobs().await.map_err(FollowError::from)?.pins();
-                let want = Want::of(&release, Vec::new());
-                fetch::beside(parts, &online.net, &want, &pins, fetch::PATIENCE).await?;
-            }
-            Next::Install(plan) => match install::apply(parts, *plan, &Progress::unwatched()).await {
-                // Somebody else installed something: look again.
-                Ok(_) | Err(InstallError::Changed) => {}
-                Err(error) => return Err(error.into()),
-            },
+        }
+        Err(BringError::TooManySteps)
+    }
+
+    /// Takes in the history of a package that another one needs.
+    async fn look_up(&self, needed: PackageId) -> Result<(), BringError> {
+        let _place = self.look_ups.acquire().await;
+        let asking = Box::pin(seek::history(&self.parts, &self.online, needed));
+        match tokio::time::timeout(LOOK_UP, asking).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(BringError::Unknown(needed)),
         }
     }
-    Err(BringError::TooManySteps)
 }

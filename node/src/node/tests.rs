@@ -24,6 +24,7 @@ mod adopting;
 mod broken;
 mod damage;
 mod dht;
+mod following;
 mod gossip;
 mod siblings;
 mod turns;

@@ -440,7 +440,7 @@ async fn change_so(
     // Goes on when its caller leaves: what was fetched is not thrown away half-way.
     let work = async move |service: Arc<Service>| -> Result<ChangeResponse, Problem> {
         let parts = service.parts();
-        let mut plan = reach::plan(parts, &request).await?;
+        let mut plan = reach::plan(parts, &request, how.patience).await?;
         plan.patience = how.patience;
         let mut would = would(parts, &plan);
         if how.only.as_ref().is_some_and(|only| *only != would.plan) {

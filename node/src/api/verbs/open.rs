@@ -157,7 +157,7 @@ impl Opened<'_> {
         let meant = &selection.published.release;
         let manifest = self.manifest(meant).await?;
         let request = Request::Add { package: state.package, selector: named.selector.clone() };
-        let plan = reach::plan(parts, &request).await?;
+        let plan = reach::plan(parts, &request, self.patience).await?;
         let mut needs = Vec::new();
         for change in &plan.changes {
             if let Some(slot) = change.to.as_ref().filter(|_| change.package != state.package) {

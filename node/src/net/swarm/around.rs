@@ -33,6 +33,7 @@ impl Driver<'_> {
         for connection in dead {
             self.swarm.close_connection(connection);
         }
+        self.on_lost(address);
     }
 
     pub(super) fn on_sighting(&mut self, sighting: Sighting) {

@@ -83,7 +83,7 @@ impl Driver<'_> {
 
     fn shut_out(&mut self, peer: PeerId) {
         self.swarm.behaviour_mut().bans.block_peer(peer); // closes its connections
-        self.finish_dial(peer, |waiter| waiter.fail(DialError::Banned));
+        self.fail_dial(peer, &DialError::Banned);
     }
 
     /// What the scores say of a connected peer.

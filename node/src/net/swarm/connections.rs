@@ -28,6 +28,7 @@ impl Driver<'_> {
         for waiter in waiters {
             match waiter {
                 Waiter::Dial(reply) => drop(reply.send(Ok(key))),
+                Waiter::Reach(reply) => drop(reply.send(Ok(()))),
                 Waiter::Open(request) => self.swarm.behaviour_mut().streams.open(peer, request),
                 Waiter::Found(found) => drop(found.try_send(key)), // there is room for every provider
                 Waiter::Relay => {}                                // told when it has introduced itself

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::net::address;
-use crate::net::error::DialError;
+use crate::net::error::{DialError, Unreached};
 use crate::net::limits;
 use crate::net::pending::{Next, Waiter};
 use crate::net::streams::OpenRequest;
@@ -25,8 +25,37 @@ impl Driver<'_> {
             drop(reply.send(Ok(key)));
             return;
         }
-        match self.dials.wait(peer, Waiter::Dial(reply)) {
-            Ok(_) => self.try_all(peer, vec![bare]),
+        self.try_for(Waiter::Dial(reply), peer, vec![bare]);
+    }
+
+    /// Connects to `peer` at one of these addresses.
+    pub(super) fn reach(
+        &mut self,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+        reply: oneshot::Sender<Result<(), Unreached>>,
+    ) {
+        if peer == *self.swarm.local_peer_id() {
+            return Waiter::Reach(reply).fail(DialError::Itself);
+        }
+        if self.peers.key(&peer).is_some() {
+            self.promote(peer);
+            drop(reply.send(Ok(())));
+            return;
+        }
+        let of_peer = |address: &Multiaddr| match address::split_peer(address) {
+            (Some(other), _) if other != peer => None,
+            (_, bare) => Some(bare),
+        };
+        self.try_for(Waiter::Reach(reply), peer, addresses.iter().filter_map(of_peer).collect());
+    }
+
+    /// Tries addresses for somebody who waits: at once, or beside what is being tried. Two dials at a time would be two
+    /// connections, and the slower transport the one that is used as often as not.
+    fn try_for(&mut self, waiter: Waiter, peer: PeerId, addresses: Vec<Multiaddr>) {
+        match self.dials.wait(peer, waiter) {
+            Ok(true) => self.try_all(peer, addresses),
+            Ok(false) => self.dials.join(peer, addresses),
             Err(waiter) => waiter.fail(DialError::TooManyWaiters),
         }
     }
@@ -72,30 +101,37 @@ impl Driver<'_> {
     }
 
     pub(super) fn attempt(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build();
+        let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses.clone()).build();
         let attempt = options.connection_id();
-        self.dials.began(peer, attempt);
+        self.dials.began(peer, attempt, addresses);
         if let Err(error) = self.swarm.dial(options) {
             self.on_attempt_failed(peer, attempt, &error);
         }
     }
 
     pub(super) fn on_attempt_failed(&mut self, peer: PeerId, attempt: ConnectionId, error: &swarm::DialError) {
-        if let swarm::DialError::WrongPeerId { address, .. } = error {
-            self.ports.book.remove(&peer, &address::split_peer(address).1);
+        for (address, why) in DialError::of_each(error) {
+            self.dials.note_failure(&peer, address, why);
         }
-        match self.dials.failed(&peer, attempt) {
+        let wrong = match error {
+            swarm::DialError::WrongPeerId { address, .. } => Some(address::split_peer(address).1),
+            _ => None,
+        };
+        if let Some(wrong) = &wrong {
+            self.ports.book.remove(&peer, wrong);
+        }
+        match self.dials.failed(&peer, attempt, wrong.as_ref()) {
             Next::Wait => {}
             Next::Try(addresses) => self.try_all(peer, addresses),
             Next::Fail if self.may_try_others(peer, error) => self.begin(peer),
             Next::Fail => {
-                self.finish_dial(peer, |waiter| waiter.fail(error.into()));
+                self.fail_dial(peer, &error.into());
                 self.fail_circuits(&peer, error);
             }
         }
     }
 
-    /// One wrong address spoils a whole attempt, so the others get another, a few times.
+    /// Where an address turned out to be somebody else's, what else is known of the peer is tried, a few times.
     pub(super) fn may_try_others(&mut self, peer: PeerId, error: &swarm::DialError) -> bool {
         let is_wrong = matches!(error, swarm::DialError::WrongPeerId { .. });
         if !is_wrong || self.ports.book.addresses(&peer).is_empty() {
@@ -106,9 +142,9 @@ impl Driver<'_> {
         *n <= limits::WRONG_PEERS
     }
 
-    pub(super) fn finish_dial(&mut self, peer: PeerId, mut answer: impl FnMut(Waiter)) {
+    pub(super) fn fail_dial(&mut self, peer: PeerId, error: &DialError) {
         self.wrong.remove(&peer);
-        self.dials.finish(&peer).into_iter().for_each(&mut answer);
+        self.dials.fail(&peer, error);
     }
 
     pub(super) fn on_dial_failed(&mut self, attempt: ConnectionId, peer: Option<PeerId>, error: &swarm::DialError) {

@@ -13,6 +13,7 @@ use super::Driver;
 use crate::net::address::{self, Scope, is_relayed, scope};
 use crate::net::limits;
 use crate::net::nat::{Evidence, Mapping, NatEvent, RELAY_PROTOCOL, Reachability, Relays, came_to};
+use crate::net::peers::source_towards;
 use crate::net::pending::Waiter;
 
 /// What is under way for it.
@@ -53,7 +54,7 @@ impl Driver<'_> {
             NatEvent::Probe(autonat::v2::client::Event { tested_addr, result, .. }) => {
                 tracing::debug!(%tested_addr, ?result, "somebody has tried whether this node is reached");
                 if result.is_err() {
-                    self.traversal.evidence.failed(&tested_addr);
+                    self.traversal.evidence.failed(&tested_addr, source_towards(&tested_addr));
                     self.review_reached();
                 }
             }
@@ -86,17 +87,37 @@ impl Driver<'_> {
     }
 
     pub(super) fn on_observed(&mut self, address: &Multiaddr) {
-        self.traversal.evidence.observed(address);
+        if self.traversal.evidence.observed(address, source_towards(address)) {
+            let address = address::split_peer(address).1;
+            self.swarm.add_external_address(address.clone());
+            return self.on_confirmed(&address);
+        }
         self.review_reached();
     }
 
     pub(super) fn on_confirmed(&mut self, address: &Multiaddr) {
-        self.traversal.evidence.confirmed(address);
+        let from = if is_relayed(address) { None } else { source_towards(address) };
+        if let Some(oldest) = self.traversal.evidence.confirmed(address, from) {
+            self.swarm.remove_external_address(&oldest);
+        }
         self.review_reached();
     }
 
     pub(super) fn on_expired(&mut self, address: &Multiaddr) {
         self.traversal.evidence.expired(address);
+        self.review_reached();
+    }
+
+    /// An address of this machine is gone, and with it what led to it: nobody else says that we are not reached there any more.
+    pub(super) fn on_lost(&mut self, address: &Multiaddr) {
+        let ip = address::ip(address).filter(|ip| {
+            let is_left = |other: &Multiaddr| address::ip(other) == Some(*ip);
+            !self.ports.listening.borrow().iter().any(is_left)
+        });
+        let lost = ip.map(|ip| self.traversal.evidence.lost(ip)).unwrap_or_default();
+        for gone in lost.iter().chain([address]) {
+            self.swarm.remove_external_address(gone);
+        }
         self.review_reached();
     }
 
@@ -205,8 +226,9 @@ impl Driver<'_> {
             if self.traversal.waiting.values().map(Vec::len).sum::<usize>() >= limits::CIRCUITS_WAITING {
                 break;
             }
-            let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build();
-            self.dials.began(peer, options.connection_id());
+            let options =
+                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address.clone()]).build();
+            self.dials.began(peer, options.connection_id(), vec![address]);
             self.traversal.waiting.entry(relay).or_default().push((peer, options));
             relays.push((relay, at));
         }

@@ -130,6 +130,40 @@ async fn the_wrong_peer_at_an_address_is_an_error_and_another_address_is_tried()
 }
 
 #[tokio::test]
+async fn a_peer_with_many_addresses_is_dialled_once_by_the_preferred_transport() {
+    within(async {
+        let (a, _a) = node(1).await;
+        let (b, _b) = Net::start(quiet(2, &[QUIC, TCP])).await.expect("starts");
+        let began = Instant::now();
+        a.reach(b.key(), b.listen_addrs()).await.expect("reached");
+        let took = began.elapsed();
+        let peers = a.peers().await.expect("peers");
+        // See `tcp_comes_before_quic_near_by_and_quic_works_alone`.
+        let is_one_by_tcp = (peers[0].transport, peers[0].addresses.len()) == (TransportKind::Tcp, 1);
+        assert!(is_one_by_tcp || took >= limits::HEAD_START, "{peers:?} after {took:?}");
+        assert_eq!(a.reach(b.key(), Vec::new()).await, Ok(()), "already there");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_true_address_is_enough_and_without_any_each_says_why() {
+    within(async {
+        let ((a, _a), (b, _b), (c, _c)) = (node(1).await, node(2).await, node(3).await);
+        let (at_b, at_c) = (b.listen_addrs().remove(0), c.listen_addrs().remove(0));
+        let closed: crate::net::Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().expect("address");
+        let unreached = a.reach(b.key(), vec![at_c.clone(), closed.clone()]).await.expect_err("nobody there");
+        assert_eq!(unreached.at(&at_c), DialError::WrongPeer { obtained: Some(c.key()) });
+        assert!(matches!(unreached.at(&closed), DialError::Unreachable { .. }), "{unreached:?}");
+        a.reach(b.key(), vec![at_c, closed, at_b]).await.expect("reached");
+        assert_eq!(a.peers().await.expect("peers").len(), 1);
+        let itself = a.reach(a.key(), a.listen_addrs()).await.expect_err("nobody else");
+        assert_eq!(itself.at(&a.listen_addrs().remove(0)), DialError::Itself);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn dial_errors_say_what_is_wrong() {
     within(async {
         let (a, _a) = node(1).await;

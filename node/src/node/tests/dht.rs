@@ -58,7 +58,7 @@ async fn found_through_the_table_alone() {
     let parts = bob.node.parts();
     assert!(seek::history(parts, bob.node.online(), published.package).await, "alice was found");
     let add = install::Request::Add { package: published.package, selector: None };
-    let plan = reach::plan(parts, &add).await.unwrap();
+    let plan = reach::plan(parts, &add, PATIENCE).await.unwrap();
     install::apply(parts, plan, &Progress::unwatched()).await.unwrap();
     until_announced(&bystanders, published.package, bob.node.online().net.key()).await;
 
