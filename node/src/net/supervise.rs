@@ -23,6 +23,7 @@ use super::address::{ip, keypair};
 use super::behaviour::Behaviour;
 use super::book::Book;
 use super::dht::{Dht, Records};
+use super::gate::{Gate, Lobby};
 use super::gossip::Gossip;
 use super::lan::{self, Lan};
 use super::nat::Nat;
@@ -141,8 +142,9 @@ impl Blueprint {
             Reach::Everywhere => Some(relay::client::new(me)).unzip(),
             Reach::LocalLinks => (None, None),
         };
+        let lobby = Lobby::default();
         let transport: Boxed<(PeerId, StreamMuxerBox)> =
-            transport::build(&self.keypair, reach, relayed, &self.incidents)?;
+            transport::build(&self.keypair, reach, relayed, lobby.clone(), &self.incidents)?;
         let nat = Nat::new(me, self.config.nat, through);
         let mut dht = Dht::new(me, self.records.clone(), self.config.dht);
         if self.config.nat.probes && reach == Reach::Everywhere {
@@ -150,7 +152,8 @@ impl Blueprint {
         }
         // Who ends soon is no use in others' meshes.
         let gossip = Gossip::new(self.config.dht != Part::Asks);
-        let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, gossip, nat, self.doors.clone());
+        let gate = Gate::new(reach, lobby);
+        let behaviour = Behaviour::new(&self.keypair, gate, &self.config.agent, dht, gossip, nat, self.doors.clone());
         let config = swarm::Config::with_executor(Guard(self.panics.clone(), self.incidents.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
