@@ -155,7 +155,7 @@ pub const PROVIDED_KEYS: usize = 65_536;
 pub const FOREIGN_RECORDS: usize = 20_000;
 /// Provider records of one provider: a large mirror in a small network needs thousands, a flood more.
 pub const RECORDS_PER_PROVIDER: usize = 4_096;
-/// Providers of one key: as many as one answer names (Kademlia's k).
+/// Providers of one key: as many as one answer names (Kademlia's k). Who came first does not matter.
 pub const PROVIDERS_PER_KEY: usize = 20;
 /// Addresses kept with a provider record.
 pub const RECORD_ADDRESSES: usize = 8;

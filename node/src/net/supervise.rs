@@ -32,6 +32,7 @@ use super::swarm::{Driver, End, Ports};
 use super::{
     CLOSE, Net, NetConfig, NetEvent, Part, Reach, Reached, Routing, StartError, address, limits, tls, transport,
 };
+use crate::clock;
 use crate::incident::Incidents;
 
 /// What it takes to build a swarm, again and again.
@@ -59,7 +60,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (notices, notices_out) = mpsc::channel(limits::NOTICES);
     let (mesh, mesh_out) = watch::channel(0);
     let (reached, reached_out) = watch::channel(Reached::default());
-    let records = Records::new(keypair.public().to_peer_id());
+    let records = Records::new(keypair.public().to_peer_id(), &clock::random());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
     let (lan, incidents) = (config.lan, config.incidents.clone());
     let ports = Ports {

@@ -22,7 +22,7 @@ enum Security {
 
 fn no_dht(key: &libp2p::identity::Keypair) -> Dht {
     let me = key.public().to_peer_id();
-    Dht::new(me, Records::new(me), Part::None)
+    Dht::new(me, Records::new(me, &[7; 32]), Part::None)
 }
 
 /// A node whose transports are all libp2p's own.
