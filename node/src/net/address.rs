@@ -88,6 +88,21 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
+/// An IPv4 /24 or an IPv6 /48: what one customer of a network gets at most, mostly, so that many of them cost something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Block(IpAddr);
+
+impl Block {
+    pub(super) fn of(ip: IpAddr) -> Self {
+        const V4_HOSTS: u32 = (1 << 8) - 1;
+        const V6_HOSTS: u128 = (1 << 80) - 1;
+        Self(match ip {
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !V4_HOSTS).into(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !V6_HOSTS).into(),
+        })
+    }
+}
+
 /// Whether the address is QUIC (everything else we speak is TCP).
 pub(super) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::QuicV1))

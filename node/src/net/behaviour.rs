@@ -13,7 +13,6 @@ use super::introduce::Introduce;
 use super::limits;
 use super::nat::Nat;
 use super::streams::{self, Doors};
-use super::transport::Reach;
 
 /// The node's behaviour. `streams` is last: what it has been told of has passed all others.
 #[derive(NetworkBehaviour)]
@@ -33,7 +32,7 @@ pub(super) struct Behaviour {
 impl Behaviour {
     pub(super) fn new(
         keypair: &identity::Keypair,
-        reach: Reach,
+        gate: Gate,
         agent: &str,
         dht: Dht,
         gossip: Gossip,
@@ -42,7 +41,7 @@ impl Behaviour {
     ) -> Self {
         let ping = ping::Config::new().with_interval(limits::PING_INTERVAL).with_timeout(limits::PING_TIMEOUT);
         Self {
-            gate: Gate::new(reach),
+            gate,
             bans: allow_block_list::Behaviour::default(),
             counts: connection_limits::Behaviour::new(connection_counts(limits::CONNECTIONS)),
             memory: memory_connection_limits::Behaviour::with_max_percentage(limits::MEMORY_SHARE),
@@ -66,6 +65,6 @@ fn connection_counts(connections: u32) -> ConnectionLimits {
         .with_max_established(Some(connections))
         .with_max_established_incoming(Some(limits::inbound_of(connections)))
         .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER))
-        .with_max_pending_incoming(Some(limits::INBOUND_HANDSHAKES))
+        .with_max_pending_incoming(Some(limits::PENDING_HANDSHAKES))
         .with_max_pending_outgoing(Some(limits::OUTBOUND_HANDSHAKES))
 }

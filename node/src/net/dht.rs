@@ -25,7 +25,7 @@ use syncra_protocol::record::ProviderKey;
 pub use records::{Provider, Records};
 pub(super) use searches::{Searches, Wanted};
 
-use super::address::{self, Scope, is_dialable, is_relayed, scope};
+use super::address::{self, Block, Scope, is_dialable, is_relayed, scope};
 use super::told::told_scope;
 use super::{Part, limits};
 
@@ -175,9 +175,9 @@ impl Dht {
         }
     }
 
-    /// Keeps what a peer says of itself, if it can be found there: at what it announced, else where it is known to be.
-    pub(super) fn keep(&mut self, mut record: ProviderRecord, known: Vec<Multiaddr>) -> bool {
-        use kad::store::RecordStore as _;
+    /// Keeps what a peer who is connected from there says of itself, if it can be found: at what it announced, else where it
+    /// is known to be. Whether it was a record at all; one for which there is no place is nobody's fault.
+    pub(super) fn keep(&mut self, mut record: ProviderRecord, known: Vec<Multiaddr>, from: Option<Block>) -> bool {
         let addresses = record.addresses.iter().map(|address| address::split_peer(address).1).chain(known);
         let mut kept: Vec<Multiaddr> = Vec::new();
         for address in addresses.filter(|address| self.admits(address)) {
@@ -190,12 +190,11 @@ impl Dht {
             return true; // it may have come before the realm was known
         }
         record.addresses = kept;
-        let provider = record.provider;
-        let outcome = self.records.add_provider(record);
+        let outcome = self.records.keep(record, from);
         if let Err(error) = &outcome {
             tracing::debug!(%error, "a provider record is not kept");
         }
-        outcome.is_ok() || !self.records.is_flooded_by(&provider)
+        !matches!(outcome, Err(kad::store::Error::ValueTooLarge))
     }
 
     fn admits(&self, address: &Multiaddr) -> bool {

@@ -1,4 +1,10 @@
 //! Who may connect at all: only devices with Ed25519 keys, only from within our reach, only so many from one place.
+//!
+//! A flood of strangers that say nothing must not keep out those who mean it, and nobody can tell them apart before they
+//! have said something. So when the places for unfinished handshakes are taken, a newcomer is let in all the same, and
+//! somebody who has shown nothing gives way: see [`Handshakes::least_worth`].
+
+mod handshakes;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -15,7 +21,10 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::address::{self, device_key};
+pub(super) use handshakes::Lobby;
+use handshakes::{Handshake, Handshakes};
+
+use super::address::{self, Block, device_key};
 use super::limits;
 use super::rate::Bucket;
 use super::transport::Reach;
@@ -38,31 +47,38 @@ pub(super) enum Refusal {
     /// So many strangers are connected that the rest is kept for others.
     #[error("too many strangers")]
     Full,
+    /// The handshake was not finished, and a newcomer needed its place.
+    #[error("an unfinished handshake gave way to a newcomer")]
+    GaveWay,
 }
 
 /// Refuses connections before they cost anything.
 pub(super) struct Gate {
     reach: Reach,
+    /// Where the transports leave what ends a handshake that is just beginning.
+    lobby: Lobby,
     /// Inbound connections, finished or not, and where they come from.
     inbound: HashMap<ConnectionId, Guest>,
+    /// Those of them that are not finished.
+    handshakes: Handshakes,
     places: HashMap<Prefix, Place>,
     /// Where this node dialled somebody with success, the oldest first.
     met: VecDeque<Prefix>,
     n_strangers: usize,
-    n_stranger_handshakes: usize,
 }
 
 /// An inbound connection.
 struct Guest {
     prefix: Prefix,
     is_stranger: bool,
-    is_shaking_hands: bool,
 }
 
 /// What came from one place.
 struct Place {
     n: usize,
     n_handshakes: usize,
+    /// Handshakes that came to nothing since the last that was finished.
+    n_in_vain: u32,
     rate: Bucket,
 }
 
@@ -82,72 +98,91 @@ impl Prefix {
             IpAddr::V6(ip) => Some(Self(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into())),
         }
     }
+
+    fn block(self) -> Block {
+        Block::of(self.0)
+    }
+}
+
+/// Where a connection comes from. Who comes through a relay has no address here: all of them together have the relay's.
+fn origin<'a>(local: &'a Multiaddr, remote: &'a Multiaddr) -> &'a Multiaddr {
+    if address::is_relayed(local) { local } else { remote }
 }
 
 impl Gate {
-    pub(super) fn new(reach: Reach) -> Self {
-        Self {
-            reach,
-            inbound: HashMap::new(),
-            places: HashMap::new(),
-            met: VecDeque::new(),
-            n_strangers: 0,
-            n_stranger_handshakes: 0,
-        }
+    pub(super) fn new(reach: Reach, lobby: Lobby) -> Self {
+        let (inbound, handshakes, places, met) = Default::default();
+        Self { reach, lobby, inbound, handshakes, places, met, n_strangers: 0 }
     }
 
     fn admit(&mut self, id: ConnectionId, remote: &Multiaddr, now: Instant) -> Result<(), Refusal> {
+        let handle = self.lobby.take();
         if !self.reach.covers(remote) {
             return Err(Refusal::OutOfReach);
         }
         let Some(prefix) = Prefix::of(remote) else { return Ok(()) };
         let is_stranger = !self.met.contains(&prefix);
-        let has_room =
-            self.n_stranger_handshakes < limits::STRANGER_HANDSHAKES && self.n_strangers < limits::STRANGER_CONNECTIONS;
-        if is_stranger && !has_room {
+        if is_stranger && self.n_strangers >= limits::STRANGER_CONNECTIONS {
             return Err(Refusal::Full);
         }
         self.forget_places(now);
         let rate = Bucket::new(limits::NEW_CONNECTIONS, limits::NEW_CONNECTIONS_PER_S, now);
-        let place = self.places.entry(prefix).or_insert(Place { n: 0, n_handshakes: 0, rate });
+        let place = self.places.entry(prefix).or_insert(Place { n: 0, n_handshakes: 0, n_in_vain: 0, rate });
         if place.n >= limits::CONNECTIONS_PER_PREFIX || place.n_handshakes >= limits::HANDSHAKES_PER_PREFIX {
             return Err(Refusal::Crowded);
         }
         if !place.rate.take(now) {
             return Err(Refusal::TooOften);
         }
+        // Counted before there is room, so that the place is not forgotten meanwhile.
         (place.n, place.n_handshakes) = (place.n + 1, place.n_handshakes + 1);
-        if is_stranger {
-            self.n_strangers += 1;
-            self.n_stranger_handshakes += 1;
+        let has_room = self.make_room(is_stranger);
+        self.n_strangers += usize::from(is_stranger);
+        self.inbound.insert(id, Guest { prefix, is_stranger });
+        self.handshakes.begin(id, Handshake { prefix, is_stranger, handle });
+        if has_room {
+            return Ok(());
         }
-        self.inbound.insert(id, Guest { prefix, is_stranger, is_shaking_hands: true });
-        Ok(())
+        self.forget(id);
+        Err(Refusal::Full)
     }
 
-    /// The handshake of an inbound connection is over.
-    fn shook_hands(&mut self, id: ConnectionId) {
-        let Some(guest) = self.inbound.get_mut(&id) else { return };
-        if !std::mem::take(&mut guest.is_shaking_hands) {
-            return;
+    /// Whether there is a place for one more handshake; somebody gives way for it.
+    fn make_room(&mut self, is_stranger: bool) -> bool {
+        let is_full_of_strangers = is_stranger && self.handshakes.n_strangers() >= limits::STRANGER_HANDSHAKES;
+        if !is_full_of_strangers && self.handshakes.len() < limits::INBOUND_HANDSHAKES {
+            return true;
         }
-        if guest.is_stranger {
-            self.n_stranger_handshakes -= 1;
-        }
-        if let Some(place) = self.places.get_mut(&guest.prefix) {
+        // Nobody who was met gives way to a stranger.
+        let in_vain = |prefix: &Prefix| self.places.get(prefix).map_or(0, |place| place.n_in_vain);
+        let Some(id) = self.handshakes.least_worth(is_stranger, in_vain) else { return false };
+        // It may just have been finished: then the connection is refused when it is reported.
+        self.handshakes.end(id);
+        self.forget(id);
+        true
+    }
+
+    /// The handshake of an inbound connection is over, with success or without.
+    fn shook_hands(&mut self, id: ConnectionId, is_done: bool) {
+        let Some(Handshake { prefix, .. }) = self.handshakes.take(id) else { return };
+        if let Some(place) = self.places.get_mut(&prefix) {
             place.n_handshakes -= 1;
+            place.n_in_vain = if is_done { 0 } else { place.n_in_vain.saturating_add(1) };
         }
     }
 
     fn forget(&mut self, id: ConnectionId) {
-        self.shook_hands(id);
+        self.shook_hands(id, false);
         let Some(guest) = self.inbound.remove(&id) else { return };
-        if guest.is_stranger {
-            self.n_strangers -= 1;
-        }
+        self.n_strangers -= usize::from(guest.is_stranger);
         if let Some(place) = self.places.get_mut(&guest.prefix) {
             place.n -= 1;
         }
+    }
+
+    /// Whether a connection that has just been finished had already given way.
+    fn has_given_way(&self, id: ConnectionId, origin: &Multiaddr) -> bool {
+        Prefix::of(origin).is_some() && !self.inbound.contains_key(&id)
     }
 
     /// Somebody was reached there: from there others are welcome.
@@ -162,12 +197,13 @@ impl Gate {
         }
     }
 
-    /// Makes room among the places: for those from where nobody is here, whose rate is as good as new first.
+    /// Makes room among the places: of those from where nobody is here, the ones of which there is nothing to remember go
+    /// first.
     fn forget_places(&mut self, now: Instant) {
         if self.places.len() < limits::PREFIXES {
             return;
         }
-        self.places.retain(|_, place| place.n > 0 || !place.rate.is_full(now));
+        self.places.retain(|_, place| place.n > 0 || place.n_in_vain > 0 || !place.rate.is_full(now));
         if self.places.len() >= limits::PREFIXES {
             self.places.retain(|_, place| place.n > 0);
         }
@@ -188,19 +224,20 @@ impl NetworkBehaviour for Gate {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        // Who comes through a relay has no address here: all of them together have the relay's places.
-        let from = if address::is_relayed(local) { local } else { remote };
-        self.admit(id, from, Instant::now()).map_err(ConnectionDenied::new)
+        self.admit(id, origin(local, remote), Instant::now()).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
+        local: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.shook_hands(id);
+        if self.has_given_way(id, origin(local, remote)) {
+            return Err(ConnectionDenied::new(Refusal::GaveWay));
+        }
+        self.shook_hands(id, true);
         only_devices(&peer)
     }
 
@@ -236,108 +273,4 @@ impl NetworkBehaviour for Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> Multiaddr {
-        text.parse().expect("address")
-    }
-
-    fn ids(n: usize) -> Vec<ConnectionId> {
-        (0..n).map(ConnectionId::new_unchecked).collect()
-    }
-
-    #[test]
-    fn one_place_gets_so_many_connections_and_gives_them_back() {
-        let (mut gate, now) = (Gate::new(Reach::Everywhere), Instant::now());
-        let ids = ids(limits::CONNECTIONS_PER_PREFIX + 1);
-        let (last, first) = ids.split_last().expect("ids");
-        for id in first {
-            let remote = address(&format!("/ip6/2001:db8::{id}/tcp/1"));
-            assert_eq!(gate.admit(*id, &remote, now), Ok(()));
-            gate.shook_hands(*id);
-        }
-        assert_eq!(gate.admit(*last, &address("/ip6/2001:db8::ffff/tcp/1"), now), Err(Refusal::Crowded));
-        assert_eq!(gate.admit(*last, &address("/ip6/2001:db8:0:1::1/tcp/1"), now), Ok(()), "another /64");
-        gate.forget(first[0]);
-        assert_eq!(gate.admit(first[0], &address("/ip6/2001:db8::ffff/tcp/1"), now), Ok(()));
-        for id in ids {
-            gate.forget(id);
-        }
-        assert!(gate.inbound.is_empty() && (gate.n_strangers, gate.n_stranger_handshakes) == (0, 0), "nothing leaks");
-        assert!(gate.places.values().all(|place| (place.n, place.n_handshakes) == (0, 0)), "nothing leaks");
-    }
-
-    #[test]
-    fn one_place_finishes_what_it_began_before_it_begins_more_and_not_too_often() {
-        let (mut gate, now) = (Gate::new(Reach::Everywhere), Instant::now());
-        let remote = address("/ip4/192.0.2.1/tcp/1");
-        let mut ids = ids(200).into_iter();
-        let mut next = || ids.next().expect("an id");
-        for _ in 0..limits::HANDSHAKES_PER_PREFIX {
-            assert_eq!(gate.admit(next(), &remote, now), Ok(()));
-        }
-        assert_eq!(gate.admit(next(), &remote, now), Err(Refusal::Crowded));
-        for n in 0..limits::HANDSHAKES_PER_PREFIX {
-            gate.forget(ConnectionId::new_unchecked(n));
-        }
-        let mut admit = |now| {
-            let id = next();
-            let admitted = gate.admit(id, &remote, now);
-            gate.forget(id);
-            admitted
-        };
-        let rest = limits::NEW_CONNECTIONS as usize - limits::HANDSHAKES_PER_PREFIX;
-        assert!((0..rest).all(|_| admit(now) == Ok(())));
-        assert_eq!(admit(now), Err(Refusal::TooOften));
-        assert_eq!(admit(now + std::time::Duration::from_secs(1)), Ok(()));
-    }
-
-    #[test]
-    fn strangers_leave_room_for_those_who_were_met() {
-        let (mut gate, now) = (Gate::new(Reach::Everywhere), Instant::now());
-        let stranger = |n: usize| address(&format!("/ip4/198.51.{}.{}/tcp/1", n / 250, n % 250));
-        let friend = address("/ip4/192.0.2.7/tcp/1");
-        gate.meet(&friend);
-        let ids = ids(2_000);
-        for (n, id) in ids[..limits::STRANGER_HANDSHAKES].iter().enumerate() {
-            assert_eq!(gate.admit(*id, &stranger(n), now), Ok(()));
-        }
-        assert_eq!(gate.admit(ids[1_000], &stranger(999), now), Err(Refusal::Full), "handshakes");
-        assert_eq!(gate.admit(ids[1_001], &friend, now), Ok(()));
-        assert_eq!(gate.admit(ids[1_002], &address("/ip4/127.0.0.1/tcp/1"), now), Ok(()), "this machine");
-        for id in &ids[..limits::STRANGER_HANDSHAKES] {
-            gate.shook_hands(*id);
-        }
-        for (n, id) in ids[..limits::STRANGER_CONNECTIONS].iter().enumerate().skip(limits::STRANGER_HANDSHAKES) {
-            assert_eq!(gate.admit(*id, &stranger(n), now), Ok(()));
-            gate.shook_hands(*id);
-        }
-        assert_eq!(gate.admit(ids[1_000], &stranger(999), now), Err(Refusal::Full), "connections");
-        assert_eq!(gate.admit(ids[1_003], &friend, now), Ok(()));
-    }
-
-    #[test]
-    fn places_that_come_and_go_are_forgotten() {
-        let (mut gate, now) = (Gate::new(Reach::Everywhere), Instant::now());
-        let id = ConnectionId::new_unchecked(1);
-        for n in 0..2 * limits::PREFIXES {
-            let remote = address(&format!("/ip6/2001:db8:{n:x}::1/tcp/1"));
-            assert_eq!(gate.admit(id, &remote, now), Ok(()));
-            gate.forget(id);
-        }
-        assert!(gate.places.len() <= limits::PREFIXES);
-        for n in 0..2 * limits::MET_PREFIXES {
-            gate.meet(&address(&format!("/ip6/2001:db8:{n:x}::1/tcp/1")));
-        }
-        assert_eq!(gate.met.len(), limits::MET_PREFIXES);
-    }
-
-    #[test]
-    fn a_local_node_lets_nobody_in_from_afar() {
-        let (mut gate, now) = (Gate::new(Reach::LocalLinks), Instant::now());
-        let id = ConnectionId::new_unchecked(1);
-        assert_eq!(gate.admit(id, &address("/ip4/192.0.2.1/tcp/1"), now), Err(Refusal::OutOfReach));
-        assert_eq!(gate.admit(id, &address("/ip4/192.168.2.1/tcp/1"), now), Ok(()));
-    }
-}
+mod tests;

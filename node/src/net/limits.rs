@@ -14,8 +14,12 @@ pub const fn inbound_of(connections: u32) -> u32 {
     (connections * 3).div_ceil(4)
 }
 
-/// Handshakes that others began and have not finished: half-open floods.
-pub const INBOUND_HANDSHAKES: u32 = 64;
+/// Handshakes that others began and have not finished: half-open floods. Who comes when all are taken is let in, and
+/// somebody who has shown nothing gives way.
+pub const INBOUND_HANDSHAKES: usize = 64;
+/// The same with those that gave way and are still being ended, and with this machine's own: some kilobytes and an open file
+/// each. Some hundred connections may come in before the tasks of those that gave way have had their turn.
+pub const PENDING_HANDSHAKES: u32 = 256;
 /// Handshakes that we began and have not finished.
 pub const OUTBOUND_HANDSHAKES: u32 = 64;
 /// Connections with one peer: two that dialled each other at once on two transports, one through a relay, and those by
@@ -28,15 +32,15 @@ pub const CONNECTIONS_PER_PREFIX: usize = 32;
 pub const STRANGER_HANDSHAKES: usize = 48;
 /// See [`STRANGER_HANDSHAKES`].
 pub const STRANGER_CONNECTIONS: usize = 320;
-/// Unfinished handshakes from one IPv4 address or one IPv6 /64: six such places are needed to shut strangers out.
+/// Unfinished handshakes from one IPv4 address or one IPv6 /64; more are refused and push out nobody.
 pub const HANDSHAKES_PER_PREFIX: usize = 8;
 /// New connections from one such place at once, then [`NEW_CONNECTIONS_PER_S`]: each is a handshake with a signature to
 /// make and one to check, half a millisecond of a core.
 pub const NEW_CONNECTIONS: u32 = 40;
 /// See [`NEW_CONNECTIONS`].
 pub const NEW_CONNECTIONS_PER_S: u32 = 4;
-/// Places whose rates are remembered; some 100 bytes each.
-pub const PREFIXES: usize = 4_096;
+/// Places of which is remembered how often they came, and how often that came to nothing; some 100 bytes each, so 2 MiB.
+pub const PREFIXES: usize = 16_384;
 /// Places where this node dialled somebody that are remembered; the oldest goes first.
 pub const MET_PREFIXES: usize = 1_024;
 /// New connections are refused while this process uses more than this share of the machine's memory.
@@ -160,7 +164,7 @@ pub const PROVIDED_KEYS: usize = 65_536;
 pub const FOREIGN_RECORDS: usize = 20_000;
 /// Provider records of one provider: a large mirror in a small network needs thousands, a flood more.
 pub const RECORDS_PER_PROVIDER: usize = 4_096;
-/// Providers of one key: as many as one answer names (Kademlia's k).
+/// Providers of one key: as many as one answer names (Kademlia's k). Who came first does not matter.
 pub const PROVIDERS_PER_KEY: usize = 20;
 /// Addresses kept with a provider record.
 pub const RECORD_ADDRESSES: usize = 8;

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, identify};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::sync::score::Deed;
 
-use super::address::{self, Scope, is_dialable, is_quic, is_relayed, scope, split_peer};
+use super::address::{self, Block, Scope, is_dialable, is_quic, is_relayed, scope, split_peer};
 use super::limits;
 use super::streams::Totals;
 
@@ -159,6 +159,13 @@ impl Peers {
     /// How near the nearest connection with a peer is.
     pub(super) fn nearest(&self, peer: &PeerId) -> Option<Scope> {
         self.0.get(peer)?.connections.iter().map(|connection| scope(&connection.address)).min()
+    }
+
+    /// The block of addresses that a peer is connected from, if it is not this machine and not behind a relay.
+    pub(super) fn block(&self, peer: &PeerId) -> Option<Block> {
+        let is_elsewhere = |at: &Connection| !at.is_relayed() && scope(&at.address) > Scope::Loopback;
+        let mut connections = self.0.get(peer)?.connections.iter().filter(|at| is_elsewhere(at));
+        connections.find_map(|at| address::ip(&at.address)).map(Block::of)
     }
 
     /// How near the farthest peer is, at its nearest connection.

@@ -23,6 +23,7 @@ use super::address::{ip, keypair};
 use super::behaviour::Behaviour;
 use super::book::Book;
 use super::dht::{Dht, Records};
+use super::gate::{Gate, Lobby};
 use super::gossip::Gossip;
 use super::lan::{self, Lan};
 use super::nat::Nat;
@@ -31,6 +32,7 @@ use super::swarm::{Driver, End, Ports};
 use super::{
     CLOSE, Net, NetConfig, NetEvent, Part, Reach, Reached, Routing, StartError, address, limits, tls, transport,
 };
+use crate::clock;
 use crate::incident::Incidents;
 
 /// What it takes to build a swarm, again and again.
@@ -58,7 +60,7 @@ pub(super) async fn start(config: NetConfig) -> Result<(Net, Inbounds), StartErr
     let (notices, notices_out) = mpsc::channel(limits::NOTICES);
     let (mesh, mesh_out) = watch::channel(0);
     let (reached, reached_out) = watch::channel(Reached::default());
-    let records = Records::new(keypair.public().to_peer_id());
+    let records = Records::new(keypair.public().to_peer_id(), &clock::random());
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
     let (lan, incidents) = (config.lan, config.incidents.clone());
     let ports = Ports {
@@ -141,8 +143,9 @@ impl Blueprint {
             Reach::Everywhere => Some(relay::client::new(me)).unzip(),
             Reach::LocalLinks => (None, None),
         };
+        let lobby = Lobby::default();
         let transport: Boxed<(PeerId, StreamMuxerBox)> =
-            transport::build(&self.keypair, reach, relayed, &self.incidents)?;
+            transport::build(&self.keypair, reach, relayed, lobby.clone(), &self.incidents)?;
         let nat = Nat::new(me, self.config.nat, through);
         let mut dht = Dht::new(me, self.records.clone(), self.config.dht);
         if self.config.nat.probes && reach == Reach::Everywhere {
@@ -150,7 +153,8 @@ impl Blueprint {
         }
         // Who ends soon is no use in others' meshes.
         let gossip = Gossip::new(self.config.dht != Part::Asks);
-        let behaviour = Behaviour::new(&self.keypair, reach, &self.config.agent, dht, gossip, nat, self.doors.clone())
+        let gate = Gate::new(reach, lobby);
+        let behaviour = Behaviour::new(&self.keypair, gate, &self.config.agent, dht, gossip, nat, self.doors.clone())
             .with_connections(self.config.connections);
         let config = swarm::Config::with_executor(Guard(self.panics.clone(), self.incidents.clone()))
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)

@@ -12,7 +12,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use libp2p::{Multiaddr, PeerId, identity, noise, quic, relay, tcp};
 
 use super::address::{Scope, scope};
-use super::gate::Refusal;
+use super::gate::{Lobby, Refusal};
 use super::limits;
 use super::read_ahead::ReadAhead;
 use super::tls::{Tls, TlsError};
@@ -49,11 +49,13 @@ impl Reach {
     }
 }
 
-/// All transports of the node; `through`: the one through relays, if there is to be one.
+/// All transports of the node; `through`: the one through relays, if there is to be one. `lobby` is where the gate finds what
+/// ends a handshake that somebody else has begun.
 pub(super) fn build(
     keypair: &identity::Keypair,
     reach: Reach,
     through: Option<relay::client::Transport>,
+    lobby: Lobby,
     incidents: &Incidents,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportSetupError> {
     let security = Security { tls: Tls::new(keypair)?, noise: noise::Config::new(keypair)? };
@@ -82,7 +84,7 @@ pub(super) fn build(
         Some(relayed) => OrTransport::new(relayed, both).map(|either, _| either.into_inner()).boxed(),
         None => both.boxed(),
     };
-    Ok(Within { inner, reach }.boxed())
+    Ok(Within { inner, reach, lobby }.boxed())
 }
 
 /// TLS or Noise, whichever the peer knows; TLS is offered first.
@@ -151,6 +153,7 @@ fn by_noise<C: Send + 'static>(
 struct Within {
     inner: Boxed<(PeerId, StreamMuxerBox)>,
     reach: Reach,
+    lobby: Lobby,
 }
 
 impl Transport for Within {
@@ -176,6 +179,7 @@ impl Transport for Within {
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
-        Pin::new(&mut self.inner).poll(cx).map(|event| event.map_upgrade(FutureExt::boxed))
+        let event = Pin::new(&mut self.inner).poll(cx);
+        event.map(|event| event.map_upgrade(|handshake| self.lobby.hold(handshake)))
     }
 }

@@ -68,6 +68,9 @@ pub(super) async fn keep_announced(parts: Arc<Parts>, net: Net, stop: Cancellati
 struct Announcer<'a> {
     parts: &'a Parts,
     net: &'a Net,
+    /// All that is to be provided, what matters most first.
+    keys: Vec<ProviderKey>,
+    /// Of these, as many as others have room for.
     wanted: BTreeSet<ProviderKey>,
     announced: BTreeMap<ProviderKey, Done>,
     followed: BTreeSet<ProviderKey>,
@@ -79,6 +82,14 @@ struct Announcer<'a> {
 struct Done {
     again: Timestamp,
     n_nodes: usize,
+}
+
+/// Keys of one provider that a network has room for, when so many nodes are in the routing table: each keeps
+/// [`limits::RECORDS_PER_PROVIDER`] and refuses the rest, and each key goes to the [`GOOD_TABLE`] nearest of all nodes, which
+/// are at least as many as the table has.
+fn room(n_nodes: usize) -> usize {
+    let share = limits::RECORDS_PER_PROVIDER.saturating_mul(n_nodes.max(GOOD_TABLE)) / GOOD_TABLE;
+    share.min(limits::PROVIDED_KEYS)
 }
 
 /// What to do next.
@@ -107,8 +118,8 @@ impl<'a> Announcer<'a> {
             tracing::warn!(%error, "when packages were announced last is not known");
             BTreeMap::new()
         });
-        let (wanted, followed, looked) = Default::default();
-        Self { parts, net, wanted, announced, followed, looked }
+        let (keys, wanted, followed, looked) = Default::default();
+        Self { parts, net, keys, wanted, announced, followed, looked }
     }
 
     async fn run(&mut self) {
@@ -123,6 +134,9 @@ impl<'a> Announcer<'a> {
             tokio::time::sleep(SETTLE).await;
             while routing.borrow_and_update().n_nodes > 0 {
                 let n_nodes = routing.borrow().n_nodes;
+                if self.wanted.len() < self.keys.len().min(room(n_nodes)) {
+                    self.choose(n_nodes).await;
+                }
                 let next = self.next(n_nodes, clock::now());
                 let wait = next.map_or(AGAIN, |(due, _)| due.since(clock::now())).max(PACE);
                 tokio::select! {
@@ -158,7 +172,24 @@ impl<'a> Announcer<'a> {
         });
         // Ids first: whoever has a link finds by them. Roots last: few people have nothing else.
         let keys = kept.iter().map(|package| ProviderKey::from(*package)).chain(by_name).chain(roots);
-        let wanted: BTreeSet<ProviderKey> = keys.take(limits::PROVIDED_KEYS).collect();
+        let mut known = BTreeSet::new();
+        self.keys = keys.filter(|key| known.insert(*key)).collect();
+        let n_nodes = self.net.routing().borrow().n_nodes;
+        self.choose(n_nodes).await;
+        self.followed = follow::list(self.parts).into_iter().map(|followed| followed.package.into()).collect();
+        self.looked.retain(|key, _| self.followed.contains(key));
+    }
+
+    /// Announces as many keys as others have room for. What is announced stays so when the network shrinks: others refuse
+    /// what is too much, and it may grow again.
+    async fn choose(&mut self, n_nodes: usize) {
+        let n_most = room(n_nodes).max(self.wanted.len());
+        let wanted: BTreeSet<ProviderKey> = self.keys.iter().take(n_most).copied().collect();
+        let n_left_out = self.keys.len() - wanted.len();
+        if n_left_out > 0 && wanted != self.wanted {
+            let n_announced = wanted.len();
+            tracing::warn!(n_announced, n_left_out, n_nodes, "more is provided here than the network has room for");
+        }
         for gone in self.wanted.difference(&wanted) {
             self.announced.remove(gone);
             // A network that ends provides nothing.
@@ -166,8 +197,6 @@ impl<'a> Announcer<'a> {
         }
         self.wanted = wanted;
         self.announced.retain(|key, _| self.wanted.contains(key));
-        self.followed = follow::list(self.parts).into_iter().map(|followed| followed.package.into()).collect();
-        self.looked.retain(|key, _| self.followed.contains(key));
     }
 
     /// What is due first.

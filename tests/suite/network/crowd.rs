@@ -1,8 +1,8 @@
 //! Crowds that are up to no good, and what an honest fetch costs among them: two hundred peers that never answer, and
 //! thousands of connections that only take places. Shared with the bench of the same name.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{self, BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::Value;
 use syncra_node::descriptors;
-use syncra_node::net::{self, Inbound, Inbounds, Multiaddr, Net, NetConfig, Part, Protocol, Stream};
+use syncra_node::net::{Inbound, Inbounds, Multiaddr, Net, NetConfig, Part, Protocol, Stream};
 use syncra_tests::{Home, Node};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -84,6 +84,49 @@ fn address(node: &Node) -> &str {
     node.ready()["listen"][0].as_str().expect("an address")
 }
 
+/// The way from one address of this machine to a node, which a node exempts from its bounds only where that is 127.0.0.1:
+/// behind it everybody is a stranger. One more copy of every byte.
+struct Way {
+    address: String,
+    _runtime: Runtime,
+}
+
+impl Way {
+    fn from(from: Ipv4Addr, node: &str) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let at =
+            runtime.block_on(way(from, at(&node.parse().expect("an address")))).expect("an address of this machine");
+        let (_, peer) = node.rsplit_once('/').expect("a peer");
+        Self { address: format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", at.port()), _runtime: runtime }
+    }
+}
+
+/// Where to connect to get to `to` from `from`.
+async fn way(from: Ipv4Addr, to: SocketAddr) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let at = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = connect(from, to).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    Ok(at)
+}
+
+async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
+}
+
+/// The TCP address of a node on this machine.
+fn at(node: &Multiaddr) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port(node).expect("a TCP port")).into()
+}
+
 fn rss_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
@@ -94,15 +137,17 @@ fn n_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
 
-/// Buys by a node of its own, `runs` times, each on a new home; `among` is there while the node is, and is told where
-/// that listens.
+/// Buys by a node of its own, `runs` times, each on a new home and from an address where nobody was before; `among` is
+/// there while the node is, and is told where that listens.
 fn fetches<C>(shop: &Shop, runs: usize, among: impl Fn(&Home, &Node) -> C) -> (Vec<Duration>, u64, usize, Value) {
     let (mut took, mut rss, mut files, mut status) = (Vec::new(), 0, 0, Value::Null);
-    for _ in 0..runs {
+    for run in 0..runs {
+        let [high, low] = u16::try_from(run + 1).expect("few runs").to_be_bytes();
+        let way = Way::from(Ipv4Addr::new(127, 1, high, low), shop.address());
         let home = Home::new();
         let node = home.up(["--listen", "/ip4/127.0.0.1/tcp/0"]);
         let _crowd = among(&home, &node);
-        home.json(["connect", shop.address()]);
+        home.json(["connect", &way.address]);
         took.push(shop.buy(&home));
         (rss, files) = (rss.max(rss_kib(node.pid())), files.max(n_files(node.pid())));
         status = home.json(["status"]);
@@ -215,8 +260,9 @@ const CROWD: &str = "SYNCRA_TEST_CROWD";
 
 /// Connections of one process of the crowd.
 const PER_PROCESS: usize = 4_000;
-/// Before a connection that was refused is tried again.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How often a second connections of one process that were refused or let go are tried again: enough that no place that a
+/// victim has for them stays empty.
+const TRIES_PER_S: usize = 500;
 /// Of so many connections one finishes its handshakes.
 const ONE_FINISHES_OF: usize = 50;
 
@@ -232,33 +278,32 @@ pub(crate) fn was_crowd() -> bool {
     true
 }
 
-/// Opens connections from many addresses of this machine, each of which is another place to a node, until stdin ends.
+/// Opens connections from many addresses of this machine, each of which is another place to a node, and in another block,
+/// until stdin ends.
 async fn idle_crowd(victim: Multiaddr, n: usize) {
-    let to = SocketAddr::from(([127, 0, 0, 1], port(&victim).expect("a TCP port")));
+    let to = at(&victim);
     let mut crowd = JoinSet::new();
     let (opened, mut first) = mpsc::unbounded_channel();
     for number in 0..n {
         let opened = opened.clone();
-        let [high, low] = u16::try_from(number % 62_000 + 256).expect("small").to_be_bytes();
-        let from = SocketAddr::from(([127, 9, high, low.max(1)], 0));
-        let victim = net::without_peer(&victim);
+        let [high, low] = u16::try_from(number % 50_000).expect("small").to_be_bytes();
+        let from = Ipv4Addr::new(127, 9 + high, low, 1);
         crowd.spawn(async move {
             if number % ONE_FINISHES_OF == 0 {
                 let mut seed = [0x1d; 32];
                 seed[..12]
                     .copy_from_slice(&[&(number as u64).to_le_bytes()[..], &std::process::id().to_le_bytes()].concat());
                 let (net, _inbounds) = Net::start(quiet(seed)).await.expect("it starts");
+                let by = way(from, to).await.expect("an address of this machine");
                 // Refused when there are too many: also an answer.
-                drop(net.dial(victim).await);
+                drop(net.dial(format!("/ip4/{}/tcp/{}", by.ip(), by.port()).parse().expect("an address")).await);
                 let _ = opened.send(()); // nobody may count any more
                 return std::future::pending().await;
             }
-            let mut again = tokio::time::interval(AGAIN);
+            let mut again = tokio::time::interval(Duration::from_secs(n.div_ceil(TRIES_PER_S) as u64));
             loop {
                 again.tick().await;
-                let socket = TcpSocket::new_v4().expect("a socket");
-                socket.bind(from).expect("an address of this machine");
-                if let Ok(mut stream) = socket.connect(to).await {
+                if let Ok(mut stream) = connect(from, to).await {
                     let _ = opened.send(()); // nobody may count any more
                     // The victim may say hello; it hangs up when it has had enough, and we come again.
                     while let Ok(1..) = stream.read(&mut [0; 256]).await {}

@@ -145,7 +145,7 @@ mod tests {
     /// A query, and how to report what an answer named.
     fn search() -> (Searches, QueryId, mpsc::Receiver<DeviceKey>) {
         let me = PeerId::random();
-        let query = Dht::new(me, Records::new(me), Part::Asks).find(key(1));
+        let query = Dht::new(me, Records::new(me, &[7; 32]), Part::Asks).find(key(1));
         let (mut searches, (found, providers)) = (Searches::default(), mpsc::channel(1));
         searches.began(query, Wanted::Providers(found));
         (searches, query, providers)

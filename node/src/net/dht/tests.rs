@@ -9,7 +9,7 @@ fn address(text: &str) -> Multiaddr {
 /// A node that listens on loopback, in a private network and, if told so, on a public address.
 fn dht(is_public: bool) -> Dht {
     let me = PeerId::random();
-    let mut dht = Dht::new(me, Records::new(me), Part::Serves);
+    let mut dht = Dht::new(me, Records::new(me, &[7; 32]), Part::Serves);
     let public = is_public.then_some("/ip4/198.51.100.7/tcp/4001");
     for text in ["/ip4/127.0.0.1/tcp/4001", "/ip4/192.168.1.7/tcp/4001"].into_iter().chain(public) {
         let (listener_id, addr) = (ListenerId::next(), &address(text));
@@ -64,12 +64,12 @@ fn a_record_is_kept_with_addresses_of_use_or_not_at_all() {
         expires: None,
         addresses: addresses.iter().map(|text| address(text)).collect(),
     };
-    dht.keep(record(&["/ip4/10.0.0.1/tcp/1", "/dns4/router.example/tcp/80", "/ip4/127.0.0.1/tcp/2"]), Vec::new());
+    dht.keep(record(&["/ip4/10.0.0.1/tcp/1", "/dns4/router.example/tcp/80", "/ip4/127.0.0.1/tcp/2"]), Vec::new(), None);
     assert_eq!(dht.records.n_foreign(), 0);
-    dht.keep(record(&["/ip4/10.0.0.1/tcp/1"]), vec![address("/ip4/203.0.113.9/tcp/4001")]);
+    dht.keep(record(&["/ip4/10.0.0.1/tcp/1"]), vec![address("/ip4/203.0.113.9/tcp/4001")], None);
     assert_eq!(dht.records.n_foreign(), 1, "where it is known to be");
     let mut short = record(&["/ip4/203.0.113.9/tcp/4001"]);
     short.key = kad::RecordKey::new(&[1, 2, 3]);
-    dht.keep(short, Vec::new());
+    assert!(!dht.keep(short, Vec::new(), None));
     assert_eq!(dht.records.n_foreign(), 1, "a key that is no id");
 }

@@ -70,8 +70,8 @@ impl Driver<'_> {
             }
             Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 let known = self.ports.book.addresses(&record.provider);
-                let provider = device_key(&record.provider);
-                if let (false, Some(peer)) = (self.swarm.behaviour_mut().dht.keep(record, known), provider) {
+                let (provider, from) = (device_key(&record.provider), self.peers.block(&record.provider));
+                if let (false, Some(peer)) = (self.swarm.behaviour_mut().dht.keep(record, known, from), provider) {
                     self.report(peer, Deed::BadRecord);
                 }
                 self.tell_routing();

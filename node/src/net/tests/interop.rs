@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::super::behaviour::{Behaviour, BehaviourEvent};
 use super::super::dht::Dht;
+use super::super::gate::{Gate, Lobby};
 use super::super::gossip::Gossip;
 use super::super::nat::{Nat, NatConfig};
 use super::super::streams::{Doors, OpenRequest};
@@ -21,7 +22,7 @@ enum Security {
 
 fn no_dht(key: &libp2p::identity::Keypair) -> Dht {
     let me = key.public().to_peer_id();
-    Dht::new(me, Records::new(me), Part::None)
+    Dht::new(me, Records::new(me, &[7; 32]), Part::None)
 }
 
 /// A node whose transports are all libp2p's own.
@@ -38,7 +39,9 @@ fn stock(seed: u8, security: Security) -> (Swarm<Behaviour>, Inbounds) {
                 .with_behaviour(|key| {
                     let nat = Nat::new(key.public().to_peer_id(), NatConfig::default(), None);
                     let gossip = Gossip::new(true);
-                    Behaviour::new(key, Reach::Everywhere, "stock", no_dht(key), gossip, nat, doors)
+                    // Its transports are the library's: nobody gives way here.
+                    let gate = Gate::new(Reach::Everywhere, Lobby::default());
+                    Behaviour::new(key, gate, "stock", no_dht(key), gossip, nat, doors)
                 })
                 .expect("behaviour")
                 .build()

@@ -23,6 +23,34 @@ fn an_announcement_is_due_after_its_time_or_when_the_table_became_much_better() 
     assert_eq!(Done::due(Some(&done(GOOD_TABLE)), 500, now), later);
 }
 
+#[test]
+fn no_more_is_announced_than_others_have_room_for() {
+    assert_eq!([0, 1, GOOD_TABLE].map(room), [limits::RECORDS_PER_PROVIDER; 3]);
+    assert_eq!(room(2 * GOOD_TABLE), 2 * limits::RECORDS_PER_PROVIDER);
+    assert_eq!(room(usize::MAX), limits::PROVIDED_KEYS);
+}
+
+#[tokio::test]
+async fn when_there_is_more_than_room_what_matters_most_is_announced_and_the_rest_when_the_network_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = open(dir.path()).await;
+    let net = quiet(parts.home().device_secret().unwrap().seed()).await;
+    let mut announcer = Announcer::new(&parts, &net);
+    let key = |n: usize| {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&(usize::MAX - n).to_le_bytes());
+        ProviderKey::from_slice(&bytes).unwrap()
+    };
+    announcer.keys = (0..3 * limits::RECORDS_PER_PROVIDER).map(key).collect();
+    for (n_nodes, n_wanted) in [(1, 1), (2 * GOOD_TABLE, 2), (1, 2), (3 * GOOD_TABLE, 3)] {
+        announcer.choose(n_nodes).await;
+        let first = announcer.keys.iter().take(n_wanted * limits::RECORDS_PER_PROVIDER);
+        assert_eq!(announcer.wanted, first.copied().collect(), "{n_nodes} nodes");
+    }
+    net.shutdown().await.unwrap();
+    parts.close().await;
+}
+
 #[tokio::test]
 async fn what_is_published_is_announced_once_and_known_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();

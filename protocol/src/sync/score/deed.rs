@@ -17,7 +17,7 @@ pub enum Deed {
     Stalled,
     /// Offered an older state of a log than is held.
     Stale,
-    /// Sent a record for the distributed hash table that is beyond its share.
+    /// Sent a record for the distributed hash table that is none.
     BadRecord,
 }
 
@@ -46,7 +46,7 @@ impl Deed {
             Self::Spam => "sent more than its share",
             Self::Stalled => "did not answer in time",
             Self::Stale => "offered an older log",
-            Self::BadRecord => "sent too many records for the table",
+            Self::BadRecord => "sent what is no record for the table",
         }
     }
 }

@@ -64,7 +64,8 @@ impl Node {
     pub(super) fn new(id: PeerId, n: usize, part: Part, lookups: Lookups) -> Self {
         let [_, a, b, c] = u32::try_from(n).expect("fewer than 2^24").to_be_bytes();
         let address: Multiaddr = format!("/ip4/5.{a}.{b}.{c}/tcp/4001").parse().expect("address");
-        let mut dht = Dht::with_config(id, Records::new(id), part, config(lookups));
+        let records = Records::new(id, blake3::hash(&id.to_bytes()).as_bytes());
+        let mut dht = Dht::with_config(id, records, part, config(lookups));
         dht.set_realm(Scope::Public);
         dht.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id: ListenerId::next(), addr: &address }));
         let (is_small, is_restless, hushed) = (true, true, None);
@@ -113,7 +114,7 @@ impl Node {
                 ToSwarm::GenerateEvent(Event::InboundRequest {
                     request: kad::InboundRequest::AddProvider { record: Some(record) },
                 }) => {
-                    self.dht.keep(record, Vec::new());
+                    self.dht.keep(record, Vec::new(), None);
                 }
                 ToSwarm::NotifyHandler { .. } => panic!("a question was asked that nobody carries"),
                 _ => {}
