@@ -314,7 +314,7 @@ mod tests {
                 async { dialled.write_all(&sent).await.and(dialled.flush().await) },
                 accepted.read_exact(&mut got)
             );
-            (written.expect("sends"), read.expect("reads"));
+            written.and(read).expect("passes");
             assert!(got == sent);
             std::mem::swap(&mut dialled, &mut accepted);
         }

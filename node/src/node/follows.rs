@@ -86,8 +86,11 @@ struct UnderWay {
     packages: BTreeSet<PackageId>,
     /// Of these, those that became due meanwhile.
     again: BTreeSet<PackageId>,
-    all: FuturesUnordered<BoxFuture<'static, (PackageId, Result<Option<Standing>, BringError>)>>,
+    all: FuturesUnordered<BoxFuture<'static, (PackageId, Brought)>>,
 }
+
+/// Whether a followed package is up to date now; none once it is followed no more.
+type Brought = Result<Option<Standing>, BringError>;
 
 impl Keeper {
     async fn run(mut self) {
@@ -192,7 +195,7 @@ impl Keeper {
         self.under_way.all.push(async move { (package, bringer.bring(package).await) }.boxed());
     }
 
-    fn on_outcome(&mut self, package: PackageId, outcome: Result<Option<Standing>, BringError>) {
+    fn on_outcome(&mut self, package: PackageId, outcome: Brought) {
         self.under_way.packages.remove(&package);
         if self.under_way.again.remove(&package) {
             self.due.insert(package);
@@ -261,7 +264,7 @@ struct Bringer {
 impl Bringer {
     /// Installs what a follow means now, if that may be done unasked. Returns where the package stands then; nothing if it
     /// is not followed any more.
-    async fn bring(&self, package: PackageId) -> Result<Option<Standing>, BringError> {
+    async fn bring(&self, package: PackageId) -> Brought {
         for _ in 0..STEPS {
             let turn = self.turn.lock().await;
             let Some(followed) = follow::get(&self.parts, package) else { return Ok(None) };

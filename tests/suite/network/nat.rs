@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use serde_json::Value;
-use syncra_tests::hosts::{Forwarded, Internet, Mapping, Upnp, passed, ran_inside, shut};
+use syncra_tests::hosts::{Forwarded, Internet, Mapping, Upnp, on, passed, ran_inside, shut};
 use syncra_tests::{Home, Node, skip};
 
 use crate::people::{RECORDS, assert_same_files, number, publish, text, until, word};
@@ -122,6 +122,50 @@ fn a_firewall_is_told_from_the_open_by_somebody_who_tries() {
         assert_eq!((exit, error["code"].as_str()), (6, Some("E0600")), "{address}: {error}");
     }
     stranger.json(["connect", &place]);
+}
+
+/// Where a node is reached from afar, each IP address once.
+fn places(home: &Home) -> Vec<String> {
+    let reached = reached(home);
+    let addresses = reached["addresses"].as_array().expect("a list").iter().map(|at| at.as_str().expect("text"));
+    let mut places: Vec<String> = addresses.filter_map(|at| at.split('/').nth(2)).map(str::to_owned).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+#[test]
+fn a_machine_is_reached_where_it_is_and_not_where_it_was() {
+    if ran_inside("nat::a_machine_is_reached_where_it_is_and_not_where_it_was") {
+        return;
+    }
+    let mut internet = Internet::new();
+    let relay = relay(&mut internet);
+    let (host, first) = internet.public();
+    let home = home(host);
+    home.json(["config", "set", "bootstrap", &format!("[\"{}\"]", relay.address)]);
+    let _up = home.up(NOTHING);
+    let move_to = |ip: &str| {
+        on(host, "ip addr flush dev card");
+        on(host, &format!("ip addr add {ip}/24 dev card"));
+    };
+    let second = "11.77.0.200".to_owned();
+    until("it is reached", || places(&home) == [first.as_str()]);
+
+    // Nobody says that the address does not lead here any more.
+    move_to("192.168.7.2");
+    until("it has left", || places(&home).is_empty());
+    assert_eq!(reached(&home)["reachability"], "unknown", "nobody is left who could say");
+
+    move_to(&second);
+    until("it is reached elsewhere", || places(&home) == [second.as_str()]);
+    assert_eq!(reached(&home)["reachability"], "public");
+
+    // Those who try do so once; that it was reached here before counts, when it is seen here again.
+    move_to(&first);
+    until("it is reached again", || places(&home) == [first.as_str()]);
+    let told = home.json(["status"])["listen"].to_string();
+    assert!(told.contains(&first) && !told.contains(&second), "{told}");
 }
 
 #[test]
