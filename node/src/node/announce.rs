@@ -2,7 +2,7 @@
 //! followed, and writes down what the table keeps here for others.
 //!
 //! Announced are the packages that are published, installed, followed or imported here, by their ids and by the names that
-//! their owners give them, and what was published or imported here also by its content root. Each is announced again long
+//! their owners give them, and the newest release that was published or imported here of each also by its content root. Each is announced again long
 //! before others forget it, one after the other, so that a node with thousands of packages is as quiet as one with ten.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use syncra_protocol::id::PackageId;
+use syncra_protocol::id::{ContentRoot, PackageId};
 use syncra_protocol::key::DeviceKey;
 use syncra_protocol::record::ProviderKey;
 use syncra_protocol::reference::OwnerKey;
@@ -92,6 +92,14 @@ fn room(n_nodes: usize) -> usize {
     share.min(limits::PROVIDED_KEYS)
 }
 
+/// The key of the newest release of a package among those whose content is here.
+fn newest(parts: &Parts, package: PackageId, held: &BTreeSet<ContentRoot>) -> Option<ProviderKey> {
+    let history = parts.histories.package(package).ok().flatten()?;
+    let releases = history.state.releases.values().map(|known| &known.release);
+    let of_held = releases.filter(|release| held.contains(&release.content_root));
+    of_held.max_by(|a, b| a.version.cmp(&b.version)).map(|release| release.content_root.into())
+}
+
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
@@ -158,12 +166,17 @@ impl<'a> Announcer<'a> {
 
     /// What is to be provided and looked for may be another set now.
     async fn review(&mut self) {
-        let (imported, roots) = {
+        let (imported, held) = {
             let truth = self.parts.histories.journal().truth();
             let imported: Vec<PackageId> = truth.imported_roots().map(|(_, package)| *package).collect();
-            let roots = truth.own_roots().chain(truth.imported_roots());
-            (imported, roots.map(|(root, _)| ProviderKey::from(*root)).collect::<Vec<_>>())
+            let mut held: BTreeMap<PackageId, BTreeSet<ContentRoot>> = BTreeMap::new();
+            for (root, package) in truth.own_roots().chain(truth.imported_roots()) {
+                held.entry(*package).or_default().insert(*root);
+            }
+            (imported, held)
         };
+        // A package may have thousands of releases, and a node no business with thousands of keys for it.
+        let roots = held.iter().filter_map(|(package, held)| newest(self.parts, *package, held));
         catalogue::catch_up(self.parts).await;
         let kept: BTreeSet<PackageId> = sync::provided(self.parts).into_iter().chain(imported).collect();
         let by_name = kept.iter().filter_map(|package| {
